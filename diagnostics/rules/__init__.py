@@ -1,0 +1,1 @@
+"""Rules: checks over measurements that yield findings."""

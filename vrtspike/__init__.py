@@ -1,0 +1,1 @@
+"""VRT-Spike: the reference trainer and its recorder."""

@@ -1,0 +1,1 @@
+"""Video and spike data: formats, simulation, data sets, loading."""

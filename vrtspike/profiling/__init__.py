@@ -1,0 +1,1 @@
+"""The recorder: writes facts about a run, interprets nothing."""
