@@ -1,0 +1,88 @@
+"""What a configuration file may say about data (`DATA`, `DATALOADER`); needs no PyTorch."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+VoxelMode = Literal["flat", "documented"]
+BlurFolder = Literal["blur", "blur_gamma"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropStage:
+    """One step of progressive training: this crop until that epoch (exclusive, counted from 0)."""
+
+    until_epoch: int
+    crop_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """`DATA`: where the clips lie and what is cut out of them.
+
+    `crop_size` and `val_crop_size` are in RGB pixels; a `val_crop_size` of null means the whole
+    frame. `cache_size_gb` is in GiB and is one budget for the machine, whatever the number of
+    workers and ranks.
+    """
+
+    root: str
+    train_split: str = "train"
+    val_split: str = "val"
+    blur_dir: BlurFolder = "blur"
+    spike_dir: str = "spike"
+    voxel_cache_dirname: str = "spike_vox"
+    clip_len: int = 5
+    crop_size: int = field(default=256, metadata={"alias": "TRAIN_CROP_SIZE"})
+    val_crop_size: int | None = None
+    crop_schedule: tuple[CropStage, ...] = ()
+    k: int = field(default=32, metadata={"alias": "NUM_VOXEL_BINS"})
+    voxel_mode: VoxelMode = "flat"
+    use_precomputed_voxels: bool = False
+    use_ram_cache: bool = False
+    cache_size_gb: float = 4.0
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        if self.clip_len < 2:
+            raise ValueError(f"clip_len: at least 2 frames are needed, got {self.clip_len}")
+        if self.k < 1:
+            raise ValueError(f"k: at least 1 voxel bin is needed, got {self.k}")
+        if self.cache_size_gb < 0:
+            raise ValueError(f"cache_size_gb: must not be negative, got {self.cache_size_gb}")
+        crops = [("crop_size", self.crop_size)]
+        crops += [("crop_schedule", stage.crop_size) for stage in self.crop_schedule]
+        if self.val_crop_size is not None:
+            crops.append(("val_crop_size", self.val_crop_size))
+        for name, crop in crops:
+            if crop < 16 or crop % 8:
+                raise ValueError(f"{name}: must be a multiple of 8, at least 16, got {crop}")
+        ends = [stage.until_epoch for stage in self.crop_schedule]
+        if ends != sorted(set(ends)):
+            raise ValueError(
+                f"crop_schedule: until_epoch must grow from entry to entry, got {ends}"
+            )
+
+    def crop_size_at(self, epoch: int) -> int:
+        """The training crop in pixels of an epoch; `crop_size` after the schedule's last entry."""
+        for stage in self.crop_schedule:
+            if epoch < stage.until_epoch:
+                return stage.crop_size
+        return self.crop_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataLoaderConfig:
+    """`DATALOADER`: worker processes; `total_workers` counts all ranks of one machine together."""
+
+    total_workers: int | Literal["auto"] = "auto"
+    train_prefetch_factor: int = 4
+    val_prefetch_factor: int = 2
+    pin_memory: bool = True
+    persistent_workers: bool = True
+    drop_last: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.total_workers, int) and self.total_workers < 0:
+            raise ValueError(f"total_workers: must not be negative, got {self.total_workers}")
+        for name in ("train_prefetch_factor", "val_prefetch_factor"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")

@@ -1,0 +1,67 @@
+"""What a configuration file may say about logging and recording (`LOG`, `PROFILING`)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """`LOG`: what is written where and how often; all intervals are in optimizer steps.
+
+    `save_dir` holds logs and checkpoints, `profiles_dir` one folder of facts for each run.
+    `keep_runs` of null keeps every run; n keeps the n newest folders under `profiles_dir`.
+    """
+
+    save_dir: str = "outputs"
+    profiles_dir: str = "profiles"
+    tensorboard: bool = True
+    progress_every_steps: int = 20
+    step_every_steps: int = 10
+    stage_every_steps: int = 10
+    data_time_every_steps: int = 50
+    memory_every_steps: int = 100
+    val_every_steps: int = 1000
+    checkpoint_every_steps: int = 1000
+    keep_runs: int | None = None
+    redact: bool = False
+
+    def __post_init__(self) -> None:
+        for name in (
+            "progress_every_steps",
+            "step_every_steps",
+            "stage_every_steps",
+            "data_time_every_steps",
+            "memory_every_steps",
+            "val_every_steps",
+            "checkpoint_every_steps",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if self.keep_runs is not None and self.keep_runs < 1:
+            raise ValueError(f"keep_runs: must be null or at least 1, got {self.keep_runs}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfilingConfig:
+    """`PROFILING`: the torch profiler's schedule and the resource sampler.
+
+    The schedule counts this run's own optimizer steps, so it also holds right after a resume:
+    `wait` steps untouched, `warmup` steps traced and thrown away, `active` steps kept.
+    """
+
+    wait: int = 5
+    warmup: int = 2
+    active: int = 5
+    record_shapes: bool = False
+    profile_memory: bool = False
+    with_stack: bool = False
+    resource_interval_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.wait < 0 or self.warmup < 0:
+            raise ValueError("wait, warmup: must not be negative")
+        if self.active < 1:
+            raise ValueError(f"active: must be at least 1, got {self.active}")
+        if self.resource_interval_s < 0.05:
+            raise ValueError(
+                f"resource_interval_s: must be at least 0.05, got {self.resource_interval_s}"
+            )
