@@ -1,0 +1,217 @@
+"""The contract between the trainer and the tools: every record a run leaves on disk.
+
+`docs/records.md` describes the same files for readers. A record is one JSON object on one line.
+Times in a record are milliseconds (`_ms`) or seconds since the epoch (`_unix_s`); sizes are
+bytes. A value that could not be measured is null, never 0. Readers must ignore unknown keys;
+`SCHEMA_VERSION` changes when the meaning of a key changes. Needs no PyTorch.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+SCHEMA_VERSION = 1
+
+PHASES = ("data_wait", "h2d", "forward", "loss", "backward", "optimizer", "other")
+"""The phases of an optimizer step; siblings that sum to the step."""
+
+FORWARD_OTHER = "forward.other"
+"""What the forward spends outside its named stages."""
+
+STEP_TAGS = ("first", "compile", "validation", "checkpoint", "gc", "profiled")
+"""Marks of a step that statistics leave out: what happened in it, or directly before it."""
+
+Clock = Literal["device", "host"]
+Milliseconds = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRecord:
+    """Memory at the end of a step: of the process, and of its device's allocator if it has one."""
+
+    process_rss_bytes: int | None = None
+    device_allocated_bytes: int | None = None
+    device_reserved_bytes: int | None = None
+    device_peak_allocated_bytes: int | None = None
+    device_peak_reserved_bytes: int | None = None
+    device_alloc_retries: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """One optimizer step of one rank; a line of `steps.rankN.jsonl`.
+
+    `host_ms` maps every phase, and `step`, to wall-clock time on the host; `device_ms` does so by
+    CUDA events and is null without a GPU. The two are never added. `samples` counts clips of this
+    rank; `start_unix_s` is the host's time at the start of the step.
+    """
+
+    kind: ClassVar[str] = "step"
+    step: int
+    start_unix_s: float
+    micro_batches: int
+    samples: int
+    clock: Clock
+    host_ms: Milliseconds
+    device_ms: Milliseconds | None = None
+    tags: tuple[str, ...] = ()
+    loss: float | None = None
+    loss_terms: dict[str, float] = field(default_factory=dict)
+    lr: float | None = None
+    grad_norm: float | None = None
+    memory: MemoryRecord | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagesRecord:
+    """The stages of one step's forward (or backward, or recomputation); `spans.rankN.jsonl`.
+
+    `ms` sums over the step's micro-batches; `calls` counts them. `clock` tells whether `ms` is
+    CUDA-event time or host time. For the forward, `ms` holds `forward.other`, so that its values
+    sum to the forward phase of the same clock.
+    """
+
+    kind: ClassVar[str] = "stages"
+    step: int
+    phase: Literal["forward", "backward", "recompute"]
+    clock: Clock
+    ms: Milliseconds
+    calls: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpanRecord:
+    """A span outside the steps: validation, checkpoint, data set creation; `spans.rankN.jsonl`."""
+
+    kind: ClassVar[str] = "span"
+    name: str
+    step: int
+    start_unix_s: float
+    host_ms: float
+    values: dict[str, float | int | str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventRecord:
+    """Something worth knowing at a point in time: NaN, out of memory, cache statistics."""
+
+    kind: ClassVar[str] = "event"
+    name: str
+    step: int
+    at_unix_s: float
+    values: dict[str, float | int | str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessRecord:
+    """One process of the trainer's tree. `role`: main, worker, sampler or other."""
+
+    pid: int
+    role: str
+    name: str
+    rss_bytes: int
+    shared_bytes: int | None = None
+    pss_bytes: int | None = None
+    cpu_percent: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostRecord:
+    """The host's load; `cgroup_*` are null where no limit below the host's memory applies."""
+
+    ram_total_bytes: int
+    ram_available_bytes: int
+    ram_percent: float
+    swap_used_bytes: int | None = None
+    cpu_percent: float | None = None
+    cpus_allowed: int | None = None
+    cgroup_limit_bytes: int | None = None
+    cgroup_used_bytes: int | None = None
+    shm_total_bytes: int | None = None
+    shm_used_bytes: int | None = None
+    disk_read_bytes: int | None = None
+    disk_write_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuRecord:
+    """One GPU as NVML sees it; a field the driver does not support is null."""
+
+    index: int
+    uuid: str | None = None
+    name: str | None = None
+    util_percent: float | None = None
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    temperature_c: float | None = None
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    throttle_reasons: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceRecord:
+    """One sample of the machine; a line of `resources.<host>.jsonl`.
+
+    `gpus` is null when there is no GPU to sample; `gpus_absent_reason` then says why.
+    """
+
+    kind: ClassVar[str] = "resources"
+    at_unix_s: float
+    host: HostRecord
+    processes: tuple[ProcessRecord, ...]
+    gpus: tuple[GpuRecord, ...] | None = None
+    gpus_absent_reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """`meta.json`: what was run, where and how. Rewritten at the end with status and times.
+
+    `status` stays "running" when the process was killed. `config` is the configuration with the
+    YAML's own keys. `log` and `checkpoint_dir` are relative to the facts folder.
+    """
+
+    run_id: str
+    started_at: str
+    status: Literal["running", "finished", "interrupted", "failed"]
+    ended_at: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    argv: tuple[str, ...] = ()
+    log: str | None = None
+    checkpoint_dir: str | None = None
+    world_size: int = 1
+    clock: Clock = "host"
+    device: dict[str, str | int | None] = field(default_factory=dict)
+    versions: dict[str, str | None] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    phases: tuple[str, ...] = PHASES
+    stages: tuple[str, ...] = ()
+    resumed_from: str | None = None
+    first_step: int = 1
+    total_steps: int | None = None
+    samples_per_step: int | None = None
+    profiled_steps: tuple[int, int] | None = None
+    redacted: bool = False
+
+
+Record = StepRecord | StagesRecord | SpanRecord | EventRecord | ResourceRecord
+
+
+def to_line(record: Record) -> str:
+    """One line of JSON, newline included, for a JSONL file.
+
+    Raises:
+        ValueError: the record holds NaN or infinity where JSON allows none.
+    """
+    body = {"schema": SCHEMA_VERSION, "kind": record.kind, **asdict(record)}
+    return json.dumps(body, allow_nan=False, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def to_meta_json(record: RunRecord) -> str:
+    """The text of `meta.json`."""
+    body = {"schema": SCHEMA_VERSION, "kind": "run", **asdict(record)}
+    return json.dumps(body, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
