@@ -1,0 +1,64 @@
+"""Files and folders that are whole or absent, also after a kill."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from vrtspike.errors import DataError
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write `data` under a temporary name beside `path`, then rename it into place."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        temporary.chmod(0o644)  # mkstemp's 0600 would hide shared data sets from colleagues
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the machine-wide lock of `folder`, kept in a file beside it; a dead holder frees it.
+
+    Raises:
+        DataError: the folder cannot be created or locked there.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        file = (folder.parent / f".{folder.name}.lock").open("a")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot write here: {error.strerror}") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Build a folder beside its final place; it takes that place only when the block ends well.
+
+    Call it with `folder_lock` held: it removes what killed builders left. An earlier folder is
+    moved aside first and removed afterwards, so that no reader ever sees a mixture.
+    """
+    for left in folder.parent.glob(f".{folder.name}.building-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.building-", dir=folder.parent))
+    temporary.chmod(0o755)
+    try:
+        yield temporary
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.building-", dir=folder.parent))
+        if folder.exists():
+            folder.rename(aside / "earlier")
+        temporary.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
