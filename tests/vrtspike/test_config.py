@@ -1,0 +1,153 @@
+"""The configuration: what is accepted, and one clear line for everything else."""
+
+from pathlib import Path
+
+import pytest
+
+from vrtspike.config import Config, config_from_mapping, config_to_mapping, load_config
+from vrtspike.errors import ConfigError
+
+MINIMAL = "DATA:\n  ROOT: clips\nTRAIN:\n  EPOCHS: 3\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write_config(text: str) -> Path:
+        path = tmp_path / "run.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_config
+
+
+def message(path: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_mapping_round_trip_keeps_every_value(write):
+    config = load_config(write(MINIMAL), ["MODEL.WINDOW_SIZE=[2,4,4]", "DATA.CROP_SIZE=64"])
+    assert config_from_mapping(config_to_mapping(config), "checkpoint") == config
+
+
+def test_number_without_a_dot_is_a_number(write):
+    config = load_config(write(MINIMAL + "  OPTIM: {LR: 1e-4}\n"))
+    assert config.train.optim.lr == 1e-4
+
+
+@pytest.mark.parametrize(("word", "value"), [("on", True), ("off", False), ("true", True)])
+def test_yaml_words_for_truth_are_read_where_truth_is_due(write, word, value):
+    config = load_config(write(MINIMAL + f"  AMP_ENABLED: {word}\n"))
+    assert config.train.amp_enabled is value
+
+
+def test_word_off_stays_text_where_text_is_due(write):
+    config = load_config(write("DATA:\n  ROOT: off\nTRAIN:\n  EPOCHS: 3\n"))
+    assert config.data.root == "off"
+
+
+def test_duplicate_key_names_its_line(write):
+    assert "run.yaml:5: 'TRAIN.EPOCHS' is set twice" in message(write(MINIMAL + "  EPOCHS: 4\n"))
+
+
+def test_alias_beside_its_key_counts_as_duplicate(write):
+    text = MINIMAL.replace("clips\n", "clips\n  CROP_SIZE: 64\n  TRAIN_CROP_SIZE: 128\n")
+    assert "set twice" in message(write(text))
+
+
+def test_override_wins_over_an_alias_in_the_file(write):
+    text = MINIMAL.replace("clips\n", "clips\n  TRAIN_CROP_SIZE: 128\n")
+    assert load_config(write(text), ["DATA.CROP_SIZE=64"]).data.crop_size == 64
+
+
+def test_unknown_key_gives_line_path_and_nearest(write):
+    text = message(write(MINIMAL + "  BATCH_SIZES: 2\n"))
+    assert "run.yaml:5: unknown key 'TRAIN.BATCH_SIZES' (did you mean 'BATCH_SIZE'?)" in text
+
+
+def test_missing_key_is_named(write):
+    assert "missing key 'DATA.ROOT'" in message(write("DATA: {}\nTRAIN: {EPOCHS: 1}\n"))
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("TRAIN.BATCH_SIZE=two", "'TRAIN.BATCH_SIZE' must be a whole number, got 'two'"),
+        ("TRAIN.BATCH_SIZE=1.5", "'TRAIN.BATCH_SIZE' must be a whole number"),
+        ("TRAIN.BATCH_SIZE=0", "'TRAIN.BATCH_SIZE': must be at least 1"),
+        ("TRAIN.OPTIM.LR=.nan", "must be a number"),
+        ("TRAIN.OPTIM.LR=inf", "must be a finite number"),
+        ("MODEL.ATTENTION=fuse", "did you mean 'fused'?"),
+        ("MODEL.NUM_HEADS=5", "5 does not divide the 96 channels"),
+        ("MODEL.VRT_DEPTHS=[8,8]", "'MODEL.VRT_DEPTHS': needs 7 stage depths"),
+        ("DATA.CROP_SIZE=100", "'DATA.CROP_SIZE': must be a multiple of 8"),
+        ("SEED.X=1", "'SEED' must be a whole number"),
+        ("TRAIN=3", "'TRAIN' must be a mapping"),
+        ("EPOCHS", "is not of the form KEY.PATH=VALUE"),
+        ("LOSS.VGG_PERCEPTUAL.WEIGHT=0.1", "needs a file of VGG-16 weights"),
+        ("DATA.VAL_CROP_SIZE=abc", "must be a whole number or null"),
+    ],
+)
+def test_bad_override_is_one_line_that_blames_the_command_line(write, override, expected):
+    text = message(write(MINIMAL), override)
+    assert expected in text
+
+
+def test_override_through_a_scalar_is_refused(write):
+    assert "'SEED' is not a mapping" in message(write(MINIMAL + "SEED: 3\n"), "SEED.X=1")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1, 2]", "a: [", "- x", "a: &a [*a]", "? [x]\n: 1", "{" * 5000]
+)
+def test_hostile_text_is_one_line(write, text):
+    message(write(text))
+
+
+def test_binary_and_missing_files_are_one_line(tmp_path):
+    binary = tmp_path / "x.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert "not UTF-8" in message(binary)
+    assert "cannot be read" in message(tmp_path / "none.yaml")
+    assert "cannot be read" in message(tmp_path)
+
+
+def test_crop_schedule_by_epoch(write):
+    schedule = "[{UNTIL_EPOCH: 2, CROP_SIZE: 32}, {UNTIL_EPOCH: 4, CROP_SIZE: 64}]"
+    data = load_config(write(MINIMAL), [f"DATA.CROP_SCHEDULE={schedule}"]).data
+    assert [data.crop_size_at(epoch) for epoch in range(5)] == [32, 32, 64, 64, 256]
+
+
+def test_shipped_configs_hold_the_documented_plans():
+    folder = Path(__file__).parents[2] / "configs" / "deblur"
+    plans = {p.stem.removeprefix("vrt_spike_"): load_config(p) for p in folder.glob("*.yaml")}
+    assert set(plans) == {"baseline", "opt", "fast", "lowmem"}
+    depths = {name: list(plan.model.vrt_depths) for name, plan in plans.items()}
+    assert depths == {
+        "baseline": [8, 8, 8, 8, 4, 4, 4, 8],
+        "opt": [8, 7, 8, 8, 4, 4, 4, 6],
+        "fast": [8, 6, 6, 8, 4, 4, 4, 4],
+        "lowmem": [8, 7, 8, 8, 4, 4, 4, 6],
+    }
+    windows = {name: plan.model.window_size for name, plan in plans.items()}
+    assert windows == {"baseline": 8, "opt": 7, "fast": 6, "lowmem": 7}
+    caches = {name: plan.data.cache_size_gb for name, plan in plans.items()}
+    assert caches == {"baseline": 4, "opt": 50, "fast": 50, "lowmem": 20}
+    assert [plans[n].train.amp_enabled for n in ("baseline", "opt", "fast", "lowmem")] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert plans["fast"].data.crop_size == 128
+    assert plans["lowmem"].dataloader.total_workers == 8
+
+
+def test_demo_config_is_a_complete_vrt_spike():
+    demo: Config = load_config(Path(__file__).parents[2] / "configs" / "demo.yaml")
+    assert demo.model.use_spike
+    assert len(demo.model.vrt_depths) == 8
+    assert demo.model.fuse.scales == (1, 2, 3, 4)
