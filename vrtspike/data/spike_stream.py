@@ -230,4 +230,5 @@ def tfp(
     if not 0 <= first < stop <= stream.ticks:
         raise DataError(f"ticks {first}..{stop} are not inside a stream of {stream.ticks} ticks")
     counts = bin_counts(stream, np.array([first, stop], np.int64))[0]
-    return counts.astype(np.float32) * np.float32(theta / (stop - first))
+    image: FloatArray = counts.astype(np.float32) * np.float32(theta / (stop - first))
+    return image
