@@ -1,0 +1,195 @@
+"""What both tools share at the edge: arguments, exit codes, one-line errors, where JSON goes.
+
+Everything here is cheap to import, so that `--help` answers at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from enum import IntEnum
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from diagnostics.errors import DiagnosticsError
+from diagnostics.printable import printable
+
+FAIL_ON = ("none", "note", "warn", "critical")
+STDOUT = "-"
+
+
+class ExitCode(IntEnum):
+    """What a shell or a CI job can act on."""
+
+    OK = 0
+    """Everything was read, and no finding reaches `--fail-on`."""
+    FINDINGS = 1
+    """A finding reaches `--fail-on`; of a forecast: it does not fit."""
+    BAD_INPUT = 2
+    """Bad arguments, or an input could not be read; what could be read is still reported."""
+    NOT_ENOUGH_EVIDENCE = 3
+    """Everything was read, but it is too little to judge."""
+    INTERRUPTED = 130
+    READER_GONE = 141
+    """The program at the other end of the pipe closed it; what a shell reports for SIGPIPE."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, without the usage block around it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and leave with the exit code of bad arguments."""
+        print_error(self.prog, f"{message} (see {self.prog} --help)")
+        raise SystemExit(int(ExitCode.BAD_INPUT))
+
+
+class _PrintVersion(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, **_: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version and leave")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"{parser.prog} {tool_version()}")
+        parser.exit()
+
+
+def tool_version() -> str:
+    """The installed version; a bare checkout has none and says so."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("vrt-spike")
+    except PackageNotFoundError:
+        return "(version unknown: run from a checkout that is not installed)"
+
+
+def shared_parser(program: str, description: str, epilog: str | None = None) -> OneLineParser:
+    """A parser with the arguments both tools understand alike.
+
+    They are `paths`, `json` (a path, `-`, or None), `fail_on`, `width`, `no_color` and
+    `profiles_dir`.
+    """
+    parser = OneLineParser(
+        prog=program,
+        description=description,
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        type=Path,
+        metavar="PATH",
+        help="a text log or a facts folder, or several; without one, the newest run",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the report as JSON; '-' prints it and nothing else"
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=FAIL_ON,
+        default="none",
+        help="leave with exit code 1 on a finding at or above this severity (default: none)",
+    )
+    parser.add_argument(
+        "--profiles-dir",
+        type=Path,
+        default=Path("profiles"),
+        metavar="DIR",
+        help="where to look for the newest run (default: profiles)",
+    )
+    parser.add_argument(
+        "--width", type=_columns, metavar="N", help="columns of the report (default: the terminal)"
+    )
+    parser.add_argument("--no-color", action="store_true", help="print without colours")
+    parser.add_argument("--version", action=_PrintVersion)
+    return parser
+
+
+def _columns(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 40 <= int(text[:6]) <= 1000:
+        raise argparse.ArgumentTypeError(f"needs a number from 40 to 1000, got {text!r}")
+    return int(text)
+
+
+def choose_exit_code(
+    severities: Iterable[str], fail_on: str, *, all_read: bool, judged: bool
+) -> ExitCode:
+    """The exit code of a report whose findings have these severities.
+
+    `all_read` is false when an input could not be read, `judged` is false when what was read does
+    not suffice for a verdict. An unreadable input outweighs findings, and they outweigh doubt.
+    """
+    if not all_read:
+        return ExitCode.BAD_INPUT
+    if fail_on != "none":
+        limit = FAIL_ON.index(fail_on)
+        if any(FAIL_ON.index(severity) >= limit for severity in severities):
+            return ExitCode.FINDINGS
+    return ExitCode.OK if judged else ExitCode.NOT_ENOUGH_EVIDENCE
+
+
+def print_error(program: str, message: str, stream: IO[str] | None = None) -> None:
+    """One line on the error stream, whatever the message holds."""
+    print(f"{program}: {printable(message, limit=2000)}", file=stream or sys.stderr)
+
+
+def write_json(target: str, text: str) -> None:
+    """Print JSON when `target` is `-`, else write the file under a temporary name and rename it.
+
+    Raises:
+        DiagnosticsError: the file cannot be written; one line, saying why.
+    """
+    if target == STDOUT:
+        sys.stdout.write(text)
+        return
+    write_atomically(Path(target), text)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file whole or not at all; an older file of that name stays until the new one is done.
+
+    Raises:
+        DiagnosticsError: the file cannot be written; one line, saying why.
+    """
+    if not path.name:
+        raise DiagnosticsError(f"{str(path)!r}: is not the name of a file")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a usable file name"
+        raise DiagnosticsError(f"{path}: cannot be written: {reason}") from None
+    finally:
+        with suppress(OSError, ValueError):
+            temporary.unlink(missing_ok=True)
+
+
+def run_tool(program: str, tool: Callable[[Sequence[str] | None], int]) -> int:
+    """Run a tool's `main`: its errors become one line, and a closed pipe is no error.
+
+    Anything that is not a `DiagnosticsError` is a bug and keeps its traceback.
+    """
+    _never_fail_to_encode()
+    try:
+        code = int(tool(None))
+        sys.stdout.flush()
+    except DiagnosticsError as error:
+        print_error(program, str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        # Python flushes stdout once more on its way out; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.READER_GONE)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+    return code
+
+
+def _never_fail_to_encode() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
