@@ -39,7 +39,7 @@ recorded() { sed -n "s|^$1 ||p" "$venv/.ready" 2>/dev/null; }
 python_works() { [ -x "$python" ] && "$python" -c pass 2>/dev/null; }
 
 is_ready() {
-    [ ! -e "$venv/.unfinished" ] && [ -f "$venv/.ready" ] || return 1
+    [ -f "$venv/.ready" ] || return 1
     case $(cat "$venv/.ready") in "$(fingerprint)"*) ;; *) return 1 ;; esac
     [ -z "${TORCH_INDEX:-}" ] || [ "$TORCH_INDEX" = "$(recorded torch_index)" ] || return 1
     ! is_other_python_wanted && python_works
