@@ -1,0 +1,108 @@
+"""The numbers that rules look at: one flat record of a run, filled from the analyses.
+
+Rules see nothing else, so a test case is a few of these fields. None (or an empty mapping) means
+that the number was not measured.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """One run, measured. Times in ms per optimizer step, sizes in bytes, shares in 0..1.
+
+    Steps and their times leave tagged steps out. Memory and utilisation hold for the whole run.
+    `sources` maps a field's name to the file its value was read from.
+    """
+
+    device: Literal["cuda", "cpu"] | None = None
+    clock: Literal["device", "host"] | None = None
+    world_size: int | None = None
+    compute_capability: float | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The run's configuration with the YAML's own keys; empty when unknown."""
+    status: Literal["running", "finished", "interrupted", "failed"] | None = None
+
+    num_steps: int = 0
+    num_excluded_steps: int = 0
+    step_ms: float | None = None
+    phase_ms: Mapping[str, float] = field(default_factory=dict)
+    """Mean of each phase; by device clock where there is one."""
+    phase_gap_share: float | None = None
+    """|step - sum of phases| / step."""
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+    """Mean of each stage of the forward, `forward.other` among them."""
+    stage_clock: Literal["device", "host"] | None = None
+    stage_gap_share: float | None = None
+    """|forward - sum of stages| / forward."""
+    data_wait_exposed_ms: float | None = None
+    """Wait for data during which the device had nothing to do; on a CPU, the whole wait."""
+    samples_per_s: float | None = None
+    """Clips of all ranks per second."""
+
+    num_workers: int | None = None
+    """Loader processes seen on this machine, or as configured if none were sampled."""
+    cpus_allowed: int | None = None
+    host_cpu_percent: float | None = None
+    cache_hit_rate: float | None = None
+    cache_num_reads: int | None = None
+    cache_used_bytes: int | None = None
+    cache_limit_bytes: int | None = None
+
+    host_memory_peak_bytes: int | None = None
+    """Largest use of the machine's memory, or of the container's where it has its own limit."""
+    host_memory_limit_bytes: int | None = None
+    host_memory_growth_bytes_per_step: float | None = None
+    """Slope of the process tree's memory over steps, where it rises steadily; else 0."""
+    host_memory_steps_to_limit: float | None = None
+    """Further steps until growth reaches the limit."""
+    host_memory_course_steps: int | None = None
+    """Steps that the slope was taken over."""
+    num_host_oom: int | None = None
+    device_memory_peak_bytes: int | None = None
+    """Largest use of the fullest device: what its driver says, else what PyTorch reserved."""
+    device_memory_total_bytes: int | None = None
+    device_alloc_retries: int | None = None
+    num_device_oom: int | None = None
+    gpu_util_percent: float | None = None
+    """NVML utilisation, mean over time and GPUs; of the steps' time span."""
+
+    num_nonfinite: int | None = None
+    """Steps whose loss or gradients were not finite; None when losses were not recorded."""
+    first_nonfinite_step: int | None = None
+    first_nonfinite_tensor: str | None = None
+    grad_norm_median: float | None = None
+    grad_norm_max: float | None = None
+    num_validations: int = 0
+    psnr_last_db: float | None = None
+    psnr_best_db: float | None = None
+    psnr_input_db: float | None = None
+
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def source(self, field_name: str) -> str | None:
+        """The file that a field's value was read from."""
+        return self.sources.get(field_name)
+
+    def setting(self, dotted_key: str) -> Any:
+        """A value of the run's configuration, such as `TRAIN.AMP_ENABLED`; None when unknown."""
+        node: Any = self.config
+        for key in dotted_key.split("."):
+            if not isinstance(node, Mapping) or key not in node:
+                return None
+            node = node[key]
+        return node
+
+    def phase_share(self, phase: str) -> float | None:
+        """A phase's share of the step."""
+        value = self.phase_ms.get(phase)
+        if value is None or not self.step_ms:
+            return None
+        return value / self.step_ms
+
+    @property
+    def forward_ms(self) -> float | None:
+        """Mean of the forward phase."""
+        return self.phase_ms.get("forward")

@@ -1,0 +1,83 @@
+"""What every rule is made of: a code, a name, documentation, thresholds and a check."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from diagnostics.rules.finding import Advice, Evidence, Finding, NotEvaluated, Severity, Value
+from diagnostics.rules.measurements import Measurements
+
+HEADINGS = ("What it measures", "Why it matters", "What to try", "False alarms")
+
+Outcome: TypeAlias = Finding | NotEvaluated | None
+"""A finding; or why there can be none; or None: looked, and all is well."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A limit with the reason for it and the place it comes from."""
+
+    value: float
+    unit: str
+    reason: str
+    source: str
+
+
+class Rule(ABC):
+    """One check over measurements.
+
+    A subclass sets the class attributes, gives its limits as class attributes of type `Threshold`
+    and implements `check`. `summary` is a template filled with the finding's values; `docs` is
+    Markdown with the four `HEADINGS` in order. `explains` names the rules whose findings are
+    symptoms of this one.
+    """
+
+    code: ClassVar[str]
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    docs: ClassVar[str]
+    explains: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def check(self, measured: Measurements) -> Outcome:
+        """Look at one run. Pure: opens no file, keeps nothing."""
+
+    @classmethod
+    def thresholds(cls) -> dict[str, Threshold]:
+        """The limits of this rule by attribute name, in the order they are written."""
+        return {name: value for name, value in vars(cls).items() if isinstance(value, Threshold)}
+
+    def finding(
+        self,
+        severity: Severity,
+        values: Mapping[str, Value],
+        evidence: tuple[Evidence, ...],
+        advice: tuple[Advice, ...] = (),
+        *,
+        cost_ms_per_step: float | None = None,
+        cost_bytes: int | None = None,
+    ) -> Finding:
+        """A finding of this rule, its summary filled with `values`."""
+        return Finding(
+            rule=self.code,
+            name=self.name,
+            severity=severity,
+            summary=self.summary.format(**values),
+            values=values,
+            cost_ms_per_step=cost_ms_per_step,
+            cost_bytes=cost_bytes,
+            evidence=evidence,
+            advice=advice,
+            explains=self.explains,
+        )
+
+    def not_evaluated(self, reason: str, record_next: str | None = None) -> NotEvaluated:
+        """The answer of this rule when something it needs is missing."""
+        return NotEvaluated(rule=self.code, name=self.name, reason=reason, record_next=record_next)
+
+
+def graded(value: float, *limits: tuple[Threshold, Severity]) -> Severity | None:
+    """The severity of the highest limit that `value` reaches, or None below all of them."""
+    reached = [severity for limit, severity in limits if value >= limit.value]
+    return max(reached, default=None)
