@@ -1,0 +1,100 @@
+"""A run as the tools see it: what was read, what is known about it, and its tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from diagnostics import tables as declared
+
+InputKind = Literal["text log", "facts folder", "folder of runs", "trace", "unknown"]
+InputStatus = Literal["read", "partial", "not evaluated", "failed"]
+Evidence = Literal["facts", "text log only"]
+LogFamily = Literal["vrt-spike", "original trainer"]
+Clock = Literal["device", "host"]
+
+FACTS: Evidence = "facts"
+TEXT_LOG_ONLY: Evidence = "text log only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One file or folder that was asked for or found beside it.
+
+    `read`: all of it; `partial`: some lines were left out, the notes say which and how many;
+    `not evaluated`: recognised, but this version draws nothing from it; `failed`: the notes hold
+    the one clear line why.
+    """
+
+    path: Path
+    kind: InputKind
+    status: InputStatus
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What is known about the run as a whole; None is unknown.
+
+    `config` has the YAML's own keys and is empty when unknown. `status` "running" with an old
+    `started_at` means that the process was killed or still runs. `log_family` is None when no text
+    log was read.
+    """
+
+    run_id: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    status: Literal["running", "finished", "interrupted", "failed"] | None = None
+    clock: Clock | None = None
+    host: str | None = None
+    pid: int | None = None
+    device: Mapping[str, str | int | None] = field(default_factory=dict)
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    world_size: int | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    phases: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    first_step: int | None = None
+    total_steps: int | None = None
+    samples_per_step: int | None = None
+    resumed_from: str | None = None
+    profiled_steps: tuple[int, int] | None = None
+    redacted: bool | None = None
+    log_family: LogFamily | None = None
+    gpus_absent_reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunTables:
+    """The declared tables of `diagnostics.tables`; one without rows was not recorded."""
+
+    phases: pd.DataFrame = field(default_factory=declared.PHASES.empty)
+    stages: pd.DataFrame = field(default_factory=declared.STAGES.empty)
+    steps: pd.DataFrame = field(default_factory=declared.STEPS.empty)
+    spans: pd.DataFrame = field(default_factory=declared.SPANS.empty)
+    events: pd.DataFrame = field(default_factory=declared.EVENTS.empty)
+    host: pd.DataFrame = field(default_factory=declared.HOST.empty)
+    processes: pd.DataFrame = field(default_factory=declared.PROCESSES.empty)
+    gpus: pd.DataFrame = field(default_factory=declared.GPUS.empty)
+    log_steps: pd.DataFrame = field(default_factory=declared.LOG_STEPS.empty)
+    progress: pd.DataFrame = field(default_factory=declared.PROGRESS.empty)
+    memory_lines: pd.DataFrame = field(default_factory=declared.MEMORY_LINES.empty)
+    validations: pd.DataFrame = field(default_factory=declared.VALIDATIONS.empty)
+    cache_stats: pd.DataFrame = field(default_factory=declared.CACHE_STATS.empty)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """One training run, read. `evidence` says whether facts or only a text log stand behind it."""
+
+    inputs: tuple[Input, ...]
+    info: RunInfo
+    evidence: Evidence
+    tables: RunTables
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Every note of every input, each with the name of its file."""
+        return tuple(f"{each.path.name}: {note}" for each in self.inputs for note in each.notes)

@@ -1,0 +1,158 @@
+"""What a declared table is: its columns with dtype, unit and one sentence, and their one check."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from diagnostics.errors import DiagnosticsError
+
+Dtype = Literal["int", "float", "bool", "category", "text", "mapping"]
+
+_PANDAS_DTYPE = {
+    "int": "int64",
+    "float": "float64",
+    "bool": "bool",
+    "category": "category",
+    "text": "object",
+    "mapping": "object",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. A nullable number is a float, so that missing is NaN and never 0.
+
+    `category` is text of few distinct values, `text` any text (None when missing), `mapping` a
+    plain dict. `unit` is "-" for what has none.
+    """
+
+    name: str
+    dtype: Dtype
+    unit: str
+    sentence: str
+    nullable: bool = False
+
+    def to_series(self, values: Sequence[Any]) -> "pd.Series[Any]":
+        """The values as a series of this column's dtype; None becomes the missing value.
+
+        Raises:
+            DiagnosticsError: a value does not fit the dtype.
+        """
+        try:
+            if self.dtype == "float":
+                return pd.Series(np.array(values, dtype="float64"))
+            return pd.Series(list(values), dtype=_PANDAS_DTYPE[self.dtype])
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DiagnosticsError(f"column {self.name}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A declared table: the parser builds and validates it once; after that it is trusted."""
+
+    name: str
+    sentence: str
+    columns: tuple[Column, ...]
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names of the columns in their declared order."""
+        return tuple(column.name for column in self.columns)
+
+    def empty(self) -> pd.DataFrame:
+        """The table without a row, each column of its declared dtype."""
+        return self.from_rows(())
+
+    def from_rows(self, rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
+        """The table of the rows, whose values come in the declared order of the columns.
+
+        Raises:
+            DiagnosticsError: a value does not fit its column.
+        """
+        values = list(zip(*rows, strict=True)) or [()] * len(self.columns)
+        return self._from_values(values)
+
+    def from_records(self, records: Iterable[dict[str, Any]]) -> pd.DataFrame:
+        """The table of the records; a column that a record lacks is missing in that row.
+
+        Raises:
+            DiagnosticsError: a value does not fit its column, or a key is no column.
+        """
+        held = list(records)
+        unknown = {key for record in held for key in record} - set(self.column_names)
+        if unknown:
+            raise DiagnosticsError(f"table {self.name} has no column {sorted(unknown)}")
+        return self._from_values(
+            [[record.get(name) for record in held] for name in self.column_names]
+        )
+
+    def concat(self, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        """One validated table of several, in their order."""
+        filled = [frame for frame in frames if len(frame)]
+        if not filled:
+            return self.empty()
+        joined = pd.concat(filled, ignore_index=True)
+        for column in self.columns:  # categories that differ between parts decay to text
+            if column.dtype == "category":
+                joined[column.name] = joined[column.name].astype("category")
+        return self.validate(joined)
+
+    def validate(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The same frame, checked: columns, their dtypes, nothing missing where it must not be.
+
+        Raises:
+            DiagnosticsError: the frame is not what is declared; names table and column.
+        """
+        if tuple(frame.columns) != self.column_names:
+            raise DiagnosticsError(
+                f"table {self.name} must have the columns {', '.join(self.column_names)}; "
+                f"it has {', '.join(map(str, frame.columns))}"
+            )
+        for column in self.columns:
+            series = frame[column.name]
+            if str(series.dtype) != _PANDAS_DTYPE[column.dtype]:
+                raise DiagnosticsError(
+                    f"table {self.name}, column {column.name} must be {column.dtype}; "
+                    f"it is {series.dtype}"
+                )
+            if not column.nullable and bool(series.isna().any()):
+                raise DiagnosticsError(f"table {self.name}, column {column.name} misses a value")
+        return frame
+
+    def _from_values(self, values: Sequence[Sequence[Any]]) -> pd.DataFrame:
+        columns = {
+            column.name: column.to_series(column_values)
+            for column, column_values in zip(self.columns, values, strict=True)
+        }
+        return self.validate(pd.DataFrame(columns))
+
+
+def render_markdown(tables: Sequence[Table]) -> str:
+    """The page of `docs/tables.md`: one section for each table."""
+    lines = [
+        "# The tables that the parsers fill",
+        "",
+        "Written by `python -m diagnostics.tables > docs/tables.md`; a test keeps it current.",
+        "Times are ms, sizes bytes, points in time seconds since the epoch. Missing is NaN",
+        "(numbers) or None (text), never 0. Columns marked * may miss values. `category` is text",
+        "of few values.",
+    ]
+    for table in tables:
+        lines += [
+            "",
+            f"## {table.name}",
+            "",
+            table.sentence,
+            "",
+            "| column | dtype | unit | what |",
+        ]
+        lines.append("|---|---|---|---|")
+        for column in table.columns:
+            mark = " *" if column.nullable else ""
+            lines.append(
+                f"| `{column.name}`{mark} | {column.dtype} | {column.unit} | {column.sentence} |"
+            )
+    return "\n".join(lines) + "\n"
