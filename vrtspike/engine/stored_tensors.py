@@ -1,0 +1,51 @@
+"""Reading files of tensors written by PyTorch, without running any code they hold."""
+
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vrtspike.errors import CheckpointError
+
+# What torch.load lets through for files that are cut short, damaged, or something else entirely.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    struct.error,
+    OverflowError,
+    MemoryError,
+)
+
+
+def read_tensors(path: Path, what: str) -> dict[Any, Any]:
+    """The mapping that a file holds, on the CPU; tensors and plain values only, no objects.
+
+    Args:
+        path: the file.
+        what: what the file should be, for the message.
+
+    Raises:
+        CheckpointError: missing, unreadable, or no mapping; one line that names the file.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file ({what} expected)")
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as {what}: cut short, damaged or of another kind "
+            f"({type(error).__name__})"
+        ) from None
+    if not isinstance(stored, dict):
+        raise CheckpointError(f"{path}: holds a {type(stored).__name__}, not {what}")
+    return stored
