@@ -1,0 +1,32 @@
+import os
+import signal
+
+import pytest
+
+from vrtspike.engine.interrupts import StopRequest
+
+
+def test_the_first_ctrl_c_asks_and_a_later_one_stops_at_once():
+    now = iter([10.0, 10.2, 12.0])
+    stop = StopRequest(clock=lambda: next(now))
+    stop.receive(signal.SIGINT)
+    assert (stop.requested, stop.exit_code, stop.signal_name) == (True, 130, "SIGINT")
+    stop.receive(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        stop.receive(signal.SIGINT)
+
+
+def test_sigterm_ends_with_143_and_the_first_signal_counts():
+    stop = StopRequest()
+    assert (stop.requested, stop.exit_code) == (False, 0)
+    stop.receive(signal.SIGTERM)
+    stop.receive(signal.SIGTERM)
+    assert stop.exit_code == 143
+
+
+def test_handlers_are_there_inside_and_gone_outside():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest().listening() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
