@@ -39,7 +39,7 @@ lint: setup
 	$(PYTHON_IN_VENV) -m ruff check
 	$(PYTHON_IN_VENV) -m ruff format --check
 	$(PYTHON_IN_VENV) -m mypy
-	$(PYTHON_IN_VENV) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-cache
+	$(PYTHON_IN_VENV) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-cache --no-logo
 
 test: lint
 	$(PYTHON_IN_VENV) -m pytest -m 'not slow and not gpu'
