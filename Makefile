@@ -11,8 +11,10 @@ ifeq ($(filter $(SIZE),demo ci),)
 $(error SIZE is demo or ci, not '$(SIZE)')
 endif
 
-CI_SAMPLE :=
-CI_TRAIN :=
+# The small demo shows that everything runs, in a fraction of the time; it trains too briefly to learn.
+CI_SAMPLE := --size ci --out data/sample_ci
+CI_TRAIN := DATA.ROOT=data/sample_ci DATA.VAL_CROP_SIZE=64 TRAIN.TOTAL_STEPS=24 \
+	LOG.VAL_EVERY_STEPS=24 LOG.CHECKPOINT_EVERY_STEPS=24
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint stress setup clean
