@@ -1,0 +1,283 @@
+"""The data set: windows of consecutive frames with their spikes, cropped and turned together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, get_worker_info
+
+from vrtspike.data.cache import CacheShare, CacheStats, LRUCache, shared_counters
+from vrtspike.data.contract import sensor_of
+from vrtspike.data.cropping import (
+    FramePair,
+    Turn,
+    centre_window,
+    check_fits,
+    pair_sizes,
+    random_turn,
+    random_window,
+)
+from vrtspike.data.frames import open_voxels, picture_size, read_rgb
+from vrtspike.data.layouts import Clip, Frame, find_clips, is_complete, window_starts
+from vrtspike.data.settings import DataConfig
+from vrtspike.data.spike_stream import ByteArray, Window, decode, read_dat, voxelise
+from vrtspike.errors import DataError
+
+
+class ClipMeta(TypedDict):
+    """Where a sample comes from: clip name, and frame numbers (frames,) int64."""
+
+    seq: str
+    frame_idx: torch.Tensor
+
+
+class ClipSample(TypedDict):
+    """One sample, float32: pictures (T, 3, h, w) in 0..1, spike voxels (T, K, hs, ws)."""
+
+    blur: torch.Tensor
+    sharp: torch.Tensor
+    spike_vox: torch.Tensor
+    meta: ClipMeta
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """One draw: a rectangle of the picture, the same on the sensor, and the turn of both."""
+
+    picture: Window
+    spikes: Window
+    turn: Turn
+
+
+class SpikeDeblurDataset(Dataset[ClipSample]):
+    """Sliding windows of `clip_len` frames in one split.
+
+    A sample depends on (seed, epoch, index) alone: not on the worker that loads it, nor on where
+    a resumed run began.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        split: str,
+        *,
+        training: bool,
+        seed: int = 0,
+        stride: int = 1,
+    ) -> None:
+        """Find the clips and check the size of the first picture of each.
+
+        Args:
+            config: `DATA`.
+            split: folder name of the split.
+            training: random crops and turns; otherwise the middle or the whole frame, unturned.
+            seed: of the random crops.
+            stride: distance of windows; the last window of a clip is always taken.
+
+        Raises:
+            DataError: missing folder, empty split, picture smaller than the crop, sizes of picture
+                and spikes that do not fit; each names the file.
+        """
+        self.config = config
+        self.split = split
+        self.training = training
+        self.clips = find_clips(config, split)
+        self._seed = seed
+        self._epoch = shared_counters(1)
+        self._cache_share: CacheShare | None = None
+        self._cache: LRUCache | None = None
+        self._cache_slot = -1
+        voxels = config.use_precomputed_voxels
+        starts = [
+            window_starts(c, config.clip_len, voxels=voxels, stride=stride) for c in self.clips
+        ]
+        self._windows = [(n, start) for n, found in enumerate(starts) for start in found]
+        self._short = [c for c, found in zip(self.clips, starts, strict=True) if not found]
+        if not self._windows:
+            raise DataError(self._why_empty())
+        used = dict.fromkeys(number for number, _ in self._windows)
+        self._pairs = {number: self._check_clip(self.clips[number]) for number in used}
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Load one window; raises DataError naming the file that is broken."""
+        number, start = self._windows[index]
+        clip = self.clips[number]
+        frames = clip.frames[start : start + self.config.clip_len]
+        cut = self._cut(self._pairs[number], int(self._epoch[0]), index)
+        sharp = [frame.sharp for frame in frames if frame.sharp is not None]
+        numbers = torch.tensor([frame.number for frame in frames], dtype=torch.int64)
+        return {
+            "blur": self._pictures("blur", [f.blur for f in frames], cut, self._pairs[number]),
+            "sharp": self._pictures("sharp", sharp, cut, self._pairs[number]),
+            "spike_vox": self._voxels(clip, frames, cut),
+            "meta": {"seq": clip.name, "frame_idx": numbers},
+        }
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random crops and the crop size of an epoch, also in running workers."""
+        self._epoch[0] = epoch
+
+    def crop_size(self, epoch: int) -> int | None:
+        """Side of the crop in pixels in an epoch; None for whole frames."""
+        return self.config.crop_size_at(epoch) if self.training else self.config.val_crop_size
+
+    def summary(self) -> list[str]:
+        """What was found, and what was left out, in lines for a log."""
+        lines = [f"[SpikeDeblurDataset] Found {len(self)} samples in split '{self.split}'"]
+        missing = self._missing()
+        if missing:
+            lines.append(
+                f"[SpikeDeblurDataset] {len(missing)} frames are incomplete and left out, "
+                f"first: {missing[0]}"
+            )
+        if self._short:
+            lines.append(
+                f"[SpikeDeblurDataset] {len(self._short)} of {len(self.clips)} clips are shorter "
+                f"than CLIP_LEN {self.config.clip_len} and left out, first: {self._short[0].folder}"
+            )
+        return lines
+
+    def use_cache(self, share: CacheShare) -> None:
+        """Keep decoded pictures and packed spikes in memory, within `share`."""
+        self._cache_share = share
+
+    def cache_stats(self) -> CacheStats | None:
+        """Counts of all loading processes of this rank; None without a cache."""
+        return None if self._cache_share is None else self._cache_share.stats()
+
+    def print_cache_stats(self) -> None:
+        """Print the cache's counts as the performance guide documents them."""
+        stats = self.cache_stats()
+        owner = type(self).__name__
+        print(f"[{owner}] Cache: off" if stats is None else stats.text(owner), flush=True)
+
+    def _cut(self, pair: FramePair, epoch: int, index: int) -> _Cut:
+        size = self.crop_size(epoch)
+        turn = Turn()
+        if self.training and size is not None:
+            rng = np.random.default_rng([self._seed, epoch, index])
+            window = random_window(pair, size, rng)
+            if self.config.augment:
+                turn = random_turn(rng, square=window.height == window.width)
+        else:
+            window = centre_window(pair, size)
+        return _Cut(window, pair.spike_window(window), turn)
+
+    def _pictures(self, kind: str, paths: list[Path], cut: _Cut, pair: FramePair) -> torch.Tensor:
+        size = (pair.height, pair.width)
+        crops = [self._picture(kind, path, size)[*cut.picture.slices()] for path in paths]
+        stacked = cut.turn.apply(np.stack(crops).transpose(0, 3, 1, 2))
+        return torch.from_numpy(np.ascontiguousarray(stacked)).float().div_(255.0)
+
+    def _picture(self, kind: str, path: Path, size: tuple[int, int]) -> ByteArray:
+        cache, key = self._open_cache(), f"{kind}:{path}"
+        picture = None if cache is None else cache.view(key)
+        if picture is None:
+            picture = read_rgb(path)
+            if cache is not None:
+                cache.put(key, picture)
+        if picture.shape[:2] != size:
+            found = "x".join(str(side) for side in picture.shape[:2])
+            raise DataError(
+                f"{path}: {found} pixels, but the clip's first picture has {size[0]}x{size[1]}"
+            )
+        return np.asarray(picture, np.uint8)
+
+    def _voxels(self, clip: Clip, frames: tuple[Frame, ...], cut: _Cut) -> torch.Tensor:
+        made = [self._frame_voxels(clip, frame, cut.spikes) for frame in frames]
+        stacked = cut.turn.apply(np.stack(made))
+        return torch.from_numpy(np.ascontiguousarray(stacked, np.float32))
+
+    def _frame_voxels(self, clip: Clip, frame: Frame, window: Window) -> NDArray[np.generic]:
+        path = frame.voxels if self.config.use_precomputed_voxels else frame.spikes
+        if path is None:
+            raise DataError(f"{clip.folder}: frame {frame.number} has no spikes")
+        if self.config.use_precomputed_voxels:
+            return self._stored_voxels(path)[:, *window.slices()]
+        sensor = sensor_of(clip)
+        cache, key = self._open_cache(), f"spike:{path}"
+        packed = None if cache is None else cache.view(key)
+        if packed is None:
+            stream = read_dat(path, sensor.spike_h, sensor.spike_w, byte_padded=sensor.byte_padded)
+            if cache is not None:
+                cache.put(key, stream.packed)
+        else:
+            raw = np.asarray(packed, np.uint8).reshape(-1)
+            stream = decode(raw, sensor.spike_h, sensor.spike_w, source=path)
+        return voxelise(
+            stream, self.config.k, mode=self.config.voxel_mode, theta=sensor.theta, window=window
+        )
+
+    def _stored_voxels(self, path: Path) -> NDArray[np.generic]:
+        cache, key = self._open_cache(), f"voxel:{path}"
+        voxels = None if cache is None else cache.view(key)
+        if voxels is None:
+            voxels = open_voxels(path)
+            if cache is not None:
+                voxels = np.array(voxels)
+                cache.put(key, voxels)
+        if voxels.shape[0] != self.config.k:
+            raise DataError(f"{path}: {voxels.shape[0]} voxel bins, DATA.K is {self.config.k}")
+        return voxels
+
+    def _open_cache(self) -> LRUCache | None:
+        """This process's cache, made on first use: each loading process fills its own."""
+        worker = get_worker_info()
+        slot = 0 if worker is None else worker.id + 1
+        if self._cache_share is None or not self._cache_share.may_open(slot):
+            return None
+        if self._cache is None or slot != self._cache_slot:
+            self._cache, self._cache_slot = self._cache_share.open(slot), slot
+        return self._cache
+
+    def _check_clip(self, clip: Clip) -> FramePair:
+        """Sizes of the clip's pictures and spikes, and that every crop to come fits in."""
+        voxels = self.config.use_precomputed_voxels
+        frame = next(frame for frame in clip.frames if is_complete(frame, voxels=voxels))
+        pair = pair_sizes(picture_size(frame.blur), self._spike_size(clip, frame), frame.blur)
+        sizes = {self.crop_size(0), self.config.crop_size if self.training else None}
+        sizes |= {s.crop_size for s in self.config.crop_schedule if self.training}
+        for size in sizes - {None}:
+            check_fits(pair, int(size or 0), frame.blur)
+        return pair
+
+    def _spike_size(self, clip: Clip, frame: Frame) -> tuple[int, int]:
+        if not self.config.use_precomputed_voxels:
+            sensor = sensor_of(clip)
+            return sensor.spike_h, sensor.spike_w
+        if frame.voxels is None:
+            raise DataError(f"{clip.folder}: frame {frame.number} has no precomputed voxels")
+        made = clip.sensor and clip.sensor.voxel_mode
+        if made and made != self.config.voxel_mode:
+            raise DataError(
+                f"{clip.folder}: the voxels were made in mode {made}, DATA.VOXEL_MODE is "
+                f"{self.config.voxel_mode}: change one of them"
+            )
+        height, width = open_voxels(frame.voxels).shape[1:]
+        return int(height), int(width)
+
+    def _missing(self) -> list[str]:
+        voxels = self.config.use_precomputed_voxels
+        return [
+            f"{frame.blur} (no {'sharp picture' if frame.sharp is None else 'spikes'})"
+            for clip in self.clips
+            for frame in clip.frames
+            if not is_complete(frame, voxels=voxels)
+        ]
+
+    def _why_empty(self) -> str:
+        missing = self._missing()
+        where = f"{self.config.root}, split {self.split!r}"
+        if missing:
+            return f"{where}: no complete frames in a row; {len(missing)} lack files: {missing[0]}"
+        longest = max(len(clip.frames) for clip in self.clips)
+        return (
+            f"{where}: no clip has {self.config.clip_len} frames in a row (DATA.CLIP_LEN), "
+            f"the longest has {longest}"
+        )
