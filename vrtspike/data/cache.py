@@ -115,7 +115,7 @@ class LRUCache:
 def shared_counters(*shape: int) -> torch.Tensor:
     """Zeros, int64, that worker processes see and may change."""
     counters = torch.zeros(shape, dtype=torch.int64)
-    counters.share_memory_()  # type: ignore[no-untyped-call]
+    counters.share_memory_()
     return counters
 
 
