@@ -224,6 +224,7 @@ reuse_venv() {
         good | no-venv) ;;
         *) stop "$venv holds Python $version; 3.11 to 3.$NEWEST_MINOR is needed: move it away." ;;
     esac
+    torch_from=${TORCH_INDEX:-$(recorded torch_index)}
     { rm -f "$venv/.ready" "$log" && echo $$ >"$venv/.unfinished"; } 2>/dev/null ||
         stop "cannot write in $root/$venv: is it read-only, or another user's?"
     say "bringing $venv up to date"
@@ -254,7 +255,7 @@ install_packages() {
 
 finish() {
     rm -rf -- "$venv/.tmp" "$log"
-    { fingerprint; printf 'torch_index %s\n' "${TORCH_INDEX:-}"; } >"$venv/.ready.new" &&
+    { fingerprint; printf 'torch_index %s\n' "$torch_from"; } >"$venv/.ready.new" &&
         mv -f "$venv/.ready.new" "$venv/.ready" && rm -f "$venv/.unfinished" ||
         stop "cannot write in $root/$venv: disk full?"
     say "$venv is ready"
@@ -270,7 +271,7 @@ is_ready && exit 0
 holds_torch() { ls -d "$venv"/lib/python*/site-packages/torch >/dev/null 2>&1; }
 
 if ! python_works || is_other_python_wanted || { [ -e "$venv/.unfinished" ] && [ -e "$venv/.own" ]; }; then
-    mode=create quiet=''
+    mode=create quiet='' torch_from=${TORCH_INDEX:-}
     check_disk_for_any_build
     create_venv
 else

@@ -5,7 +5,7 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -96,6 +96,11 @@ def found(paths: list[Path], judge: Callable[[ast.AST], str | None]) -> list[str
     ]
 
 
+def expect_none(faults: Iterable[str]) -> None:
+    listed = sorted(faults)
+    assert not listed, "\n" + "\n".join(listed)
+
+
 def is_function(node: ast.AST) -> bool:
     return isinstance(node, Function)
 
@@ -107,13 +112,17 @@ def test_there_is_something_to_check() -> None:
 
 def test_files_stay_short() -> None:
     lines = {relative(p): p.read_text("utf-8").count("\n") for p in product_files() + own_tests()}
-    assert {name: count for name, count in lines.items() if count > MAX_FILE_LINES} == {}
+    expect_none(
+        f"{name} has {count} lines" for name, count in lines.items() if count > MAX_FILE_LINES
+    )
 
 
 def test_rules_stay_short() -> None:
     rules = (ROOT / "diagnostics/rules").glob("*/*.py")
     lines = {relative(path): path.read_text("utf-8").count("\n") for path in rules}
-    assert {name: count for name, count in lines.items() if count > MAX_RULE_LINES} == {}
+    expect_none(
+        f"{name} has {count} lines" for name, count in lines.items() if count > MAX_RULE_LINES
+    )
 
 
 def test_functions_stay_short() -> None:
@@ -121,7 +130,7 @@ def test_functions_stay_short() -> None:
         too_long = is_function(node) and num_lines(node) > MAX_FUNCTION_LINES
         return f"{node.name} has {num_lines(node)} lines" if too_long else None
 
-    assert found(product_files() + own_tests(), judge) == []
+    expect_none(found(product_files() + own_tests(), judge))
 
 
 def test_the_median_function_is_short() -> None:
@@ -134,14 +143,14 @@ def test_functions_take_few_parameters() -> None:
         too_many = is_function(node) and num_parameters(node) > MAX_PARAMETERS
         return f"{node.name} takes {num_parameters(node)}" if too_many else None
 
-    assert found(product_files(), judge) == []
+    expect_none(found(product_files(), judge))
 
 
 def test_no_except_swallows_everything() -> None:
     def judge(node: ast.AST) -> str | None:
         return "blind" if isinstance(node, ast.ExceptHandler) and is_blind(node) else None
 
-    assert found(product_files() + own_tests(), judge) == []
+    expect_none(found(product_files() + own_tests(), judge))
 
 
 def test_no_name_is_vague() -> None:
@@ -149,9 +158,9 @@ def test_no_name_is_vague() -> None:
         named = is_function(node) or isinstance(node, ast.ClassDef)
         return node.name if named and words(node.name) & VAGUE_NAMES else None
 
-    assert found(product_files() + own_tests(), judge) == []
+    expect_none(found(product_files() + own_tests(), judge))
     parts = {part for path in product_files() for part in path.relative_to(ROOT).parts}
-    assert {part for part in parts if words(part) & VAGUE_NAMES} == set()
+    expect_none(part for part in parts if words(part) & VAGUE_NAMES)
 
 
 def test_only_the_recorder_may_wait_for_the_device() -> None:
@@ -160,7 +169,7 @@ def test_only_the_recorder_may_wait_for_the_device() -> None:
 
     paths = [p for p in product_files() if not {relative(p)} & MAY_SYNCHRONIZE]
     product = [p for p in paths if relative(p).split("/")[0] != "benchmarks"]
-    assert found(product, judge) == []
+    expect_none(found(product, judge))
 
 
 def test_no_text_names_a_folder_of_one_machine() -> None:
@@ -168,13 +177,13 @@ def test_no_text_names_a_folder_of_one_machine() -> None:
     pattern = re.compile(r"(?<![\w.])(?:/[w]ork/|/[r]oot/|/opt/[w]heels|\.\./[s]hared)")
     texts = [path for path in own_texts() if relative(path) != ".ci/run"]
     named = {relative(p): hits for p in texts if (hits := pattern.findall(p.read_text("utf-8")))}
-    assert named == {}
+    expect_none(f"{name}: {hits}" for name, hits in named.items())
 
 
 def test_no_source_names_somebodys_home() -> None:
     pattern = re.compile(r"(?:/home|/Users)/\w+")
     named = [relative(p) for p in product_files() if pattern.search(p.read_text("utf-8"))]
-    assert named == []
+    expect_none(named)
 
 
 def own_texts() -> Iterator[Path]:

@@ -205,6 +205,8 @@ def test_another_torch_index_reinstalls_torch(ready: Clone) -> None:
     index = "https://example.org/cpu"
     assert ready.set_up(TORCH_INDEX=index).returncode == 0
     assert f"--index-url {index} torch==2.13.0" in ready.calls.read_text()
+    (ready.root / "pyproject.toml").write_text("# changed")
+    assert ready.set_up().returncode == 0
     assert ready.set_up(TORCH_INDEX=index).returncode == 0
     assert ready.set_up().returncode == 0
     assert ready.installs() == 0
