@@ -7,13 +7,16 @@ bytes. A value that could not be measured is null, never 0. Readers must ignore 
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, ClassVar, Literal
 
 SCHEMA_VERSION = 1
 
 PHASES = ("data_wait", "h2d", "forward", "loss", "backward", "optimizer", "other")
 """The phases of an optimizer step; siblings that sum to the step."""
+
+MEASURED_PHASES = PHASES[:-1]
+"""The phases that a trainer opens; `other` is what they leave of the step."""
 
 FORWARD_OTHER = "forward.other"
 """What the forward spends outside its named stages."""
@@ -43,7 +46,8 @@ class StepRecord:
 
     `host_ms` maps every phase, and `step`, to wall-clock time on the host; `device_ms` does so by
     CUDA events and is null without a GPU. The two are never added. `samples` counts clips of this
-    rank; `start_unix_s` is the host's time at the start of the step.
+    rank; `start_unix_s` is the host's time at the start of the step. A loss or gradient norm that
+    is not a number is null and named in `nonfinite`, as in `{"loss": "nan"}`.
     """
 
     kind: ClassVar[str] = "step"
@@ -59,6 +63,7 @@ class StepRecord:
     loss_terms: dict[str, float] = field(default_factory=dict)
     lr: float | None = None
     grad_norm: float | None = None
+    nonfinite: dict[str, str] = field(default_factory=dict)
     memory: MemoryRecord | None = None
 
 
@@ -66,9 +71,10 @@ class StepRecord:
 class StagesRecord:
     """The stages of one step's forward (or backward, or recomputation); `spans.rankN.jsonl`.
 
-    `ms` sums over the step's micro-batches; `calls` counts them. `clock` tells whether `ms` is
-    CUDA-event time or host time. For the forward, `ms` holds `forward.other`, so that its values
-    sum to the forward phase of the same clock.
+    `ms` sums over the step's micro-batches; `calls` counts them. A stage that never ran has 0 calls
+    and is absent from `ms`. `clock` tells whether `ms` is CUDA-event time or host time. A stage
+    called inside another one counts for itself alone. For the forward, `ms` holds
+    `forward.other`, so that its values sum to the forward phase of the same clock.
     """
 
     kind: ClassVar[str] = "stages"
@@ -104,7 +110,11 @@ class EventRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessRecord:
-    """One process of the trainer's tree. `role`: main, worker, sampler or other."""
+    """One process of the trainer's tree. `role`: main, worker, sampler or other.
+
+    `pss_bytes` counts a page shared by n processes 1/n times; it is costly to read and therefore
+    null in most samples. `cpu_percent` is since the last sample; 100 is one core busy.
+    """
 
     pid: int
     role: str
@@ -117,7 +127,11 @@ class ProcessRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class HostRecord:
-    """The host's load; `cgroup_*` are null where no limit below the host's memory applies."""
+    """The host's load; `cgroup_*` are null where no limit below the host's memory applies.
+
+    `cgroup_used_bytes` leaves out inactive file cache, which the kernel drops before it kills.
+    `cpu_percent` is since the last sample; 100 is every core busy.
+    """
 
     ram_total_bytes: int
     ram_available_bytes: int
@@ -135,7 +149,10 @@ class HostRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuRecord:
-    """One GPU as NVML sees it; a field the driver does not support is null."""
+    """One GPU as NVML sees it; a field the driver does not support is null.
+
+    `error` says why a GPU that was there cannot be read any more.
+    """
 
     index: int
     uuid: str | None = None
@@ -149,6 +166,7 @@ class GpuRecord:
     sm_clock_mhz: float | None = None
     memory_clock_mhz: float | None = None
     throttle_reasons: int | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +189,9 @@ class RunRecord:
     """`meta.json`: what was run, where and how. Rewritten at the end with status and times.
 
     `status` stays "running" when the process was killed. `config` is the configuration with the
-    YAML's own keys. `log` and `checkpoint_dir` are relative to the facts folder.
+    YAML's own keys. `log` and `checkpoint_dir` are relative to the facts folder. `profiled_steps`
+    are the first and last step kept in the trace. `lost_lines` counts lines of this rank that the
+    system refused to write.
     """
 
     run_id: str
@@ -195,10 +215,23 @@ class RunRecord:
     total_steps: int | None = None
     samples_per_step: int | None = None
     profiled_steps: tuple[int, int] | None = None
+    lost_lines: int = 0
     redacted: bool = False
 
 
 Record = StepRecord | StagesRecord | SpanRecord | EventRecord | ResourceRecord
+
+
+def _fields(value: object) -> dict[str, Any]:
+    if is_dataclass(value) and not isinstance(value, type):
+        return vars(value)
+    raise TypeError(f"a record may not hold a {type(value).__name__}")
+
+
+_COMPACT = json.JSONEncoder(
+    allow_nan=False, separators=(",", ":"), ensure_ascii=False, default=_fields
+)
+_INDENTED = json.JSONEncoder(allow_nan=False, indent=1, ensure_ascii=False, default=_fields)
 
 
 def to_line(record: Record) -> str:
@@ -206,12 +239,11 @@ def to_line(record: Record) -> str:
 
     Raises:
         ValueError: the record holds NaN or infinity where JSON allows none.
+        TypeError: the record holds something that JSON cannot.
     """
-    body = {"schema": SCHEMA_VERSION, "kind": record.kind, **asdict(record)}
-    return json.dumps(body, allow_nan=False, separators=(",", ":"), ensure_ascii=False) + "\n"
+    return _COMPACT.encode({"schema": SCHEMA_VERSION, "kind": record.kind, **vars(record)}) + "\n"
 
 
 def to_meta_json(record: RunRecord) -> str:
     """The text of `meta.json`."""
-    body = {"schema": SCHEMA_VERSION, "kind": "run", **asdict(record)}
-    return json.dumps(body, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
+    return _INDENTED.encode({"schema": SCHEMA_VERSION, "kind": "run", **vars(record)}) + "\n"

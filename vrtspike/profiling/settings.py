@@ -46,6 +46,7 @@ class ProfilingConfig:
 
     The schedule counts this run's own optimizer steps, so it also holds right after a resume:
     `wait` steps untouched, `warmup` steps traced and thrown away, `active` steps kept.
+    `resources` off records no machine load.
     """
 
     wait: int = 5
@@ -54,6 +55,7 @@ class ProfilingConfig:
     record_shapes: bool = False
     profile_memory: bool = False
     with_stack: bool = False
+    resources: bool = True
     resource_interval_s: float = 0.5
 
     def __post_init__(self) -> None:

@@ -1,0 +1,57 @@
+"""The files of one rank's facts, written as the run goes."""
+
+import logging
+from pathlib import Path
+
+from vrtspike.profiling.jsonl_writer import JsonlWriter, replace_file
+from vrtspike.profiling.records import (
+    EventRecord,
+    RunRecord,
+    SpanRecord,
+    StagesRecord,
+    StepRecord,
+    to_line,
+    to_meta_json,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class FactsWriter:
+    """Writes steps and spans of one rank, and `meta.json` on rank 0.
+
+    A folder that cannot be made or written to costs the facts, never the run.
+    """
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._folder = folder
+        self._rank = rank
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            _log.warning("cannot make the facts folder %s: %s. Training goes on.", folder, error)
+        self._steps = JsonlWriter(folder / f"steps.rank{rank}.jsonl")
+        self._spans = JsonlWriter(folder / f"spans.rank{rank}.jsonl")
+
+    @property
+    def lost_lines(self) -> int:
+        """Lines that the system refused to write."""
+        return self._steps.lost_lines + self._spans.lost_lines
+
+    def step(self, record: StepRecord) -> None:
+        """Appends a step."""
+        self._steps.write(to_line(record))
+
+    def span(self, record: StagesRecord | SpanRecord | EventRecord) -> None:
+        """Appends the stages of a step, a span or an event."""
+        self._spans.write(to_line(record))
+
+    def meta(self, run: RunRecord) -> None:
+        """Rewrites `meta.json` whole."""
+        if self._rank == 0:
+            replace_file(self._folder / "meta.json", to_meta_json(run))
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._steps.close()
+        self._spans.close()

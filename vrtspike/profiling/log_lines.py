@@ -1,0 +1,205 @@
+"""The text log's lines, one pure function for each kind; `docs/records.md` shows them.
+
+MB and GB in these documented lines are 1024-based.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Literal
+
+from vrtspike.profiling.memory import MemoryFigures
+from vrtspike.profiling.records import (
+    FORWARD_OTHER,
+    PHASES,
+    SCHEMA_VERSION,
+    Clock,
+)
+
+MIB = 1024**2
+GIB = 1024**3
+CRITICAL_MEMORY_PERCENT = 90.0
+"""Above this share of the memory the documented warning follows the memory line."""
+
+_BAR_CELLS = 20
+
+
+def run_line(run_id: str, facts: str, clock: Clock) -> str:
+    """The first line of a log; `facts` is the facts folder as seen from the log's folder."""
+    return f"[run] id={run_id} schema={SCHEMA_VERSION} facts={facts} clock={clock}"
+
+
+def step_line(
+    step: int,
+    total: int | None,
+    *,
+    losses: Mapping[str, float],
+    lr: float | None,
+    gpu_memory: tuple[int, int] | None,
+    samples_per_s: float | None,
+    data_ms: float,
+    step_ms: float,
+) -> str:
+    """Loss, memory and speed.
+
+    Args:
+        step: The step.
+        total: Steps of the whole training, if known.
+        losses: `loss` and its terms, in the order to print; NaN is printed as nan.
+        lr: The learning rate.
+        gpu_memory: Rank and allocated bytes.
+        samples_per_s: Of all ranks.
+        data_ms: Wait around the fetch of the next batch.
+        step_ms: Time of a step.
+    """
+    figures = [f"{name}={value:.4f}" for name, value in losses.items()]
+    figures += [] if lr is None else [f"lr={lr:.2e}"]
+    parts = [_position("step", step, total), " ".join(figures)]
+    if gpu_memory is not None:
+        parts.append(f"GPU{gpu_memory[0]}_mem={gpu_memory[1] / GIB:.1f}GB")
+    if samples_per_s is not None:
+        parts.append(f"{samples_per_s:.1f} samples/s")
+    parts.append(f"data_time={data_ms:.1f}ms step_time={step_ms:.1f}ms")
+    return " | ".join(part for part in parts if part)
+
+
+def stages_line(
+    step: int,
+    total: int | None,
+    clock: Clock,
+    phases_ms: Mapping[str, float],
+    stages_ms: Mapping[str, float],
+) -> str:
+    """Phases and forward stages of a step by one clock, in milliseconds."""
+    phases = " ".join(f"{name}={phases_ms[name]:.1f}ms" for name in PHASES if name in phases_ms)
+    named = {name: ms for name, ms in stages_ms.items() if name != FORWARD_OTHER}
+    if FORWARD_OTHER in stages_ms:
+        named[FORWARD_OTHER] = stages_ms[FORWARD_OTHER]
+    stages = " ".join(f"{name}={ms:.1f}ms" for name, ms in named.items())
+    parts = [_position("stages", step, total), f"clock={clock}", phases, stages]
+    return " | ".join(part for part in parts if part)
+
+
+def data_time_line(data_ms: float) -> str:
+    """The mean wait for data."""
+    return f"Avg data time: {data_ms:.1f}ms"
+
+
+def memory_lines(label: str, figures: MemoryFigures) -> str:
+    """The memory line, with the warning after it when the memory is nearly full.
+
+    Args:
+        label: What the figures belong to: `Step 100`, `After dataset creation`.
+        figures: Sizes in bytes.
+    """
+    total = figures.system_total_bytes
+    line = (
+        f"[{label}] Memory - Process: {figures.process_bytes / MIB:.1f}MB"
+        f" ({100 * figures.process_bytes / total:.1f}%),"
+        f" System: {figures.system_used_bytes / GIB:.1f}/{total / GIB:.1f}GB"
+        f" ({figures.system_percent:.1f}%)"
+    )
+    if figures.device_allocated_bytes is not None and figures.device_reserved_bytes is not None:
+        line += (
+            f", GPU: {figures.device_allocated_bytes / MIB:.1f}MB allocated,"
+            f" {figures.device_reserved_bytes / MIB:.1f}MB reserved"
+        )
+    if figures.pressure_percent > CRITICAL_MEMORY_PERCENT:
+        line += (
+            "\n⚠️  WARNING: System memory usage is critically high"
+            f" ({figures.pressure_percent:.1f}%)!"
+            "\n   Consider reducing CACHE_SIZE_GB or TOTAL_WORKERS in config."
+        )
+    return line
+
+
+def progress_line(step: int, total: int, elapsed_s: float, eta_s: float | None) -> str:
+    """How far the training is, and how long it takes; `eta_s` of None is not known yet."""
+    share = min(1.0, step / total) if total else 1.0
+    filled = int(share * _BAR_CELLS)
+    bar = "#" * filled + "." * (_BAR_CELLS - filled)
+    eta = "?" if eta_s is None else clock_text(eta_s)
+    elapsed = clock_text(elapsed_s)
+    return f"[progress] {step}/{total} [{bar}] {100 * share:5.1f}% | elapsed={elapsed} | eta={eta}"
+
+
+def epoch_line(
+    epoch: int,
+    *,
+    steps: int,
+    losses: Mapping[str, float],
+    lr: float,
+    time_s: float,
+    samples_per_s: float,
+) -> str:
+    """One epoch; `losses` holds `loss` and its terms."""
+    terms = ", ".join(f"{name}={value:.4f}" for name, value in losses.items() if name != "loss")
+    loss = f"loss={losses['loss']:.4f}" + (f" ({terms})" if terms else "")
+    return (
+        f"[epoch] {epoch} | steps={steps} | {loss} | lr={lr:.2e}"
+        f" | time={time_s:.1f}s | throughput={samples_per_s:.1f} samples/s"
+    )
+
+
+def validation_line(step: int, metrics: Mapping[str, float], before: Mapping[str, float]) -> str:
+    """A validation.
+
+    Args:
+        step: The step after which it ran.
+        metrics: Of the output, in the order to print: `PSNR_RGB`, `PSNR_Y` (dB), `SSIM_Y`.
+        before: The same of the blurry input, for comparison; may be empty.
+    """
+
+    def text(values: Mapping[str, float]) -> str:
+        return " ".join(
+            f"{name}={value:.{2 if name.startswith('PSNR') else 4}f}"
+            for name, value in values.items()
+        )
+
+    line = f"[val] step {step} | {text(metrics)}"
+    return f"{line} | input {text(before)}" if before else line
+
+
+def checkpoint_line(step: int, path: str) -> str:
+    """A checkpoint that was written."""
+    return f"[checkpoint] step {step} | {path}"
+
+
+def numerics_line(step: int, what: str, first_bad: str | None, action: str) -> str:
+    """A number that is none.
+
+    Args:
+        step: The step.
+        what: What was found, as in `loss is nan`.
+        first_bad: The first tensor that holds it, if it was found.
+        action: What the trainer does about it.
+    """
+    where = "" if first_bad is None else f" (first bad tensor: {first_bad})"
+    return f"[numerics] step {step}: {what}{where} {action}".rstrip()
+
+
+def no_gpu_line(reason: str) -> str:
+    """Said once where there is no GPU to sample."""
+    return f"[resources] no NVIDIA GPU ({reason})"
+
+
+def profile_line(text: str) -> str:
+    """What became of the torch profiler's trace."""
+    return f"[profile] {text}"
+
+
+def end_line(
+    status: Literal["finished", "interrupted", "failed"], steps: int, elapsed_s: float
+) -> str:
+    """The last line of a log."""
+    return f"[end] {status} | steps={steps} | elapsed={clock_text(elapsed_s)}"
+
+
+def clock_text(seconds: float) -> str:
+    """`H:MM:SS`; hours are not bounded."""
+    whole = timedelta(seconds=max(0, round(seconds)))
+    hours, rest = divmod(int(whole.total_seconds()), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+def _position(name: str, step: int, total: int | None) -> str:
+    return f"{name} {step}" if total is None else f"{name} {step}/{total}"

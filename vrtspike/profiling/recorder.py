@@ -1,0 +1,388 @@
+"""Writes facts about a training run, from outside the model, and interprets nothing.
+
+The training loop says where a step, its phases and the spans between steps begin and end. The
+recorder stamps them, times the model's stages through hooks, and writes records as soon as their
+times are known. It never waits for the device inside a step and never stops the training.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from vrtspike.profiling import spans
+from vrtspike.profiling.clock import Clock, SystemClock
+from vrtspike.profiling.cuda_events import CudaEventTimer
+from vrtspike.profiling.facts import FactsWriter
+from vrtspike.profiling.kineto import TraceSession, plan_window, torch_tracer
+from vrtspike.profiling.listeners import EventListener, SpanListener, StepListener
+from vrtspike.profiling.memory import StepMemory, step_memory
+from vrtspike.profiling.module_hooks import StageHooks
+from vrtspike.profiling.pending import PendingStep, PendingSteps, Resolved
+from vrtspike.profiling.ranges import NoRanges, Ranges
+from vrtspike.profiling.records import MEASURED_PHASES, EventRecord, RunRecord, SpanRecord
+from vrtspike.profiling.resources import gpu_absence
+from vrtspike.profiling.run_folder import utc_text
+from vrtspike.profiling.sampler_process import SamplerProcess, launcher_pid
+from vrtspike.profiling.settings import ProfilingConfig
+from vrtspike.profiling.spans import SpanValues, Value
+from vrtspike.profiling.step_book import PhaseContext, StepBook
+from vrtspike.profiling.step_tags import StepTags
+from vrtspike.profiling.timers import HostTimer, Timer
+
+EndStatus = Literal["finished", "interrupted", "failed"]
+_TAGGING_SPANS = ("validation", "checkpoint")
+_NOTHING = nullcontext()
+
+
+class Recorder:
+    """Records one rank of one run; a context manager.
+
+    Args:
+        facts_dir: The run's folder of facts; made if it is missing.
+        run: What `meta.json` says; rank 0 writes it.
+        settings: The profiler's schedule and the resource sampler.
+        device: Where the model runs; on CUDA, stages and phases are timed on the device.
+        rank: The global rank, part of the file names.
+        local_rank: Local rank 0 samples the machine.
+        listeners: Hear of every step, of spans and events if they can.
+        profile: Trace a window of steps with the torch profiler.
+        profile_steps: Steps to keep in the trace, instead of `settings.active`.
+        clock: The host's clock.
+        timer: Measures stages and phases; by default what fits the device.
+        memory: Reads memory at the end of a step; by default what fits the device.
+    """
+
+    def __init__(
+        self,
+        *,
+        facts_dir: Path,
+        run: RunRecord,
+        settings: ProfilingConfig,
+        device: torch.device,
+        rank: int = 0,
+        local_rank: int = 0,
+        listeners: Sequence[StepListener] = (),
+        profile: bool = False,
+        profile_steps: int | None = None,
+        clock: Clock | None = None,
+        timer: Timer | None = None,
+        memory: StepMemory | None = None,
+    ) -> None:
+        self._facts_dir = facts_dir
+        self._clock = clock or SystemClock()
+        self._timer = timer or _timer(device, self._clock)
+        self._run = replace(run, clock=self._timer.clock)
+        self._settings = settings
+        self._samples_machine = settings.resources and local_rank == 0
+        self._listeners = tuple(listeners)
+        self._memory = memory or step_memory(device)
+        self._trace = self._trace_session(device, profile_steps) if profile else None
+        ranges: Ranges = self._trace.ranges if self._trace else NoRanges()
+        self._hooks = StageHooks(self._timer, ranges)
+        self._book = StepBook(self._clock, self._timer, self._hooks, ranges)
+        self._phases = {name: PhaseContext(self._book, name) for name in MEASURED_PHASES}
+        self._pending = PendingSteps(self._timer)
+        self._tags = StepTags()
+        self._rank = rank
+        self._step = run.first_step - 1
+        self._in_step = False
+        self._spans_open = 0
+        self._facts: FactsWriter | None = None
+        self._sampler: SamplerProcess | None = None
+        self._steps_ended = 0
+        self._finished = False
+
+    @property
+    def facts_dir(self) -> Path:
+        """The run's folder of facts."""
+        return self._facts_dir
+
+    @property
+    def run(self) -> RunRecord:
+        """What `meta.json` says now."""
+        return self._run
+
+    def __enter__(self) -> Self:
+        self._facts = FactsWriter(self._facts_dir, self._rank)
+        if self._trace is not None:
+            window = self._trace.window
+            self._run = replace(self._run, profiled_steps=(window.first_active, window.last_active))
+        self._facts.meta(self._run)
+        self._tags.add("first")
+        self._tags.watch_gc()
+        if self._samples_machine:
+            self._start_sampler()
+        spans.activate(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.finish("finished")
+        else:
+            self.finish("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
+
+    def observe(self, model: nn.Module, stages: Mapping[str, Sequence[str]]) -> None:
+        """Times stages of a model from now on.
+
+        Args:
+            model: The module that the paths start from; the model itself, not its DDP wrapper.
+            stages: Stage name to dotted submodule paths, whose times are summed.
+
+        Raises:
+            ValueError: a path names no submodule, or a container that is never called.
+        """
+        self._hooks.attach(model, stages)
+        self._run = replace(self._run, stages=self._hooks.names)
+        if self._facts is not None:
+            self._facts.meta(self._run)
+
+    def begin_step(self, step: int) -> None:
+        """Names the step that has begun where the last one ended.
+
+        The first step of a run begins here: what came before is preparation.
+        """
+        if not self._steps_ended and not self._in_step:
+            self._book.start_first()
+        self._step = step
+        self._in_step = True
+        if self._trace is not None:
+            self._trace.step_begins(step)
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """A phase of the step; may repeat and nest. Inside a span it measures nothing.
+
+        Raises:
+            ValueError: the name is none of the phases.
+        """
+        context = self._phases.get(name)
+        if context is None:
+            raise ValueError(f"unknown phase {name!r}; known: {', '.join(MEASURED_PHASES)}")
+        return _NOTHING if self._spans_open or self._finished else context
+
+    def end_step(
+        self,
+        *,
+        micro_batches: int,
+        samples: int,
+        loss: Tensor | float | None = None,
+        loss_terms: Mapping[str, Tensor | float] | None = None,
+        lr: float | None = None,
+        grad_norm: Tensor | float | None = None,
+    ) -> None:
+        """Closes the step and writes every step whose times are known by now.
+
+        Args:
+            micro_batches: Forward passes of the step.
+            samples: Clips of this rank in the step.
+            loss: Their mean loss; a device tensor is read later, without waiting.
+            loss_terms: Parts of the loss by name.
+            lr: The learning rate that was used.
+            grad_norm: The norm of all gradients before clipping.
+        """
+        if self._finished:
+            return
+        if self._trace is not None:
+            if self._trace.tracing:
+                self._tags.add("profiled")
+            self._trace.step_ends(self._step)
+        named = {**(loss_terms or {}), "loss": loss, "grad_norm": grad_norm}
+        scalars = {name: value for name, value in named.items() if value is not None}
+        read = self._timer.read(tuple(scalars.values()))
+        memory = self._memory.read()
+        pending = PendingStep(
+            step=self._step,
+            micro_batches=micro_batches,
+            samples=samples,
+            account=self._book.close(),
+            tags=self._tags.take(),
+            scalar_names=tuple(scalars),
+            scalars=read,
+            lr=lr,
+            memory=memory,
+        )
+        self._in_step = False
+        self._steps_ended += 1
+        self._memory.reset_peak()
+        self._pending.add(pending)
+        self._write(self._pending.ready())
+
+    def tag(self, tag: str) -> None:
+        """Tags the running step, or the next one between steps.
+
+        Raises:
+            ValueError: the tag is none of `STEP_TAGS`.
+        """
+        self._tags.add(tag)
+
+    @contextmanager
+    def span(self, name: str) -> Iterator[SpanValues]:
+        """Measures something outside the steps; what is put into `values` is written with it.
+
+        A span named validation or checkpoint tags the step after it. Phases inside a span measure
+        nothing, so that a validation's forward never mixes with the training's.
+        """
+        values = SpanValues()
+        start_unix_s, start_ns = self._clock.unix_s(), self._clock.perf_ns()
+        self._spans_open += 1
+        counting, self._hooks.counting = self._hooks.counting, False
+        try:
+            yield values
+        except BaseException as error:
+            values.values.setdefault("error", type(error).__name__)
+            raise
+        finally:
+            self._hooks.counting = counting
+            self._spans_open -= 1
+            spent_ms = (self._clock.perf_ns() - start_ns) / 1e6
+            self._end_span(
+                SpanRecord(
+                    name=name,
+                    step=self._step,
+                    start_unix_s=start_unix_s,
+                    host_ms=spent_ms,
+                    values=_plain(values.values),
+                )
+            )
+
+    def event(self, name: str, **values: Value) -> None:
+        """Writes down that something happened now."""
+        record = EventRecord(
+            name=name, step=self._step, at_unix_s=self._clock.unix_s(), values=_plain(values)
+        )
+        if self._facts is not None:
+            self._facts.span(record)
+        for listener in self._listeners:
+            if isinstance(listener, EventListener):
+                listener.on_event(record)
+
+    def finish(self, status: EndStatus) -> None:
+        """Writes what is outstanding and how the run ended; only the first call counts."""
+        if self._finished:
+            return
+        self._finished = True
+        spans.deactivate(self)
+        self._tags.close()
+        self._end_trace()
+        self._drain()
+        self._say_silent_stages()
+        self._hooks.detach()
+        self._stop_sampler()
+        for listener in self._listeners:
+            listener.close()
+        self._memory.close()
+        self._write_end(status)
+
+    def _trace_session(self, device: torch.device, profile_steps: int | None) -> TraceSession:
+        return TraceSession(
+            folder=self._facts_dir,
+            worker_name=f"{self._host_part()}_{os.getpid()}",
+            run_id=self._run.run_id,
+            window=plan_window(self._run.first_step, self._settings, profile_steps),
+            new_tracer=partial(torch_tracer, self._settings, device),
+            clock=self._clock,
+        )
+
+    def _host_part(self) -> str:
+        return re.sub(r"[^A-Za-z0-9.-]", "-", self._run.host or "host")
+
+    def _start_sampler(self) -> None:
+        self._sampler = SamplerProcess(
+            self._facts_dir / f"resources.{self._host_part()}.jsonl",
+            self._settings.resource_interval_s,
+            launcher_pid(dict(os.environ)),
+        )
+        reason = gpu_absence()
+        if reason is not None:
+            self.event("gpus_absent", reason=reason)
+
+    def _stop_sampler(self) -> None:
+        code = self._sampler.stop() if self._sampler else None
+        if code is not None:
+            self.event("resource_sampler_died", exit_code=code)
+
+    def _write(self, resolved: Iterator[Resolved]) -> None:
+        for records in resolved:
+            if self._facts is not None:
+                self._facts.step(records.step)
+                for stages in records.stages:
+                    self._facts.span(stages)
+            for listener in self._listeners:
+                listener.on_step(records.step, records.stages)
+
+    def _end_span(self, record: SpanRecord) -> None:
+        if record.name in _TAGGING_SPANS:
+            self._tags.add(record.name)
+        if self._facts is not None:
+            self._facts.span(record)
+        for listener in self._listeners:
+            if isinstance(listener, SpanListener):
+                listener.on_span(record)
+        if not self._in_step and not self._spans_open:
+            self._memory.reset_peak()
+            self._book.restart()
+
+    def _end_trace(self) -> None:
+        if self._trace is None:
+            return
+        self._trace.finish()
+        self._run = replace(self._run, profiled_steps=self._trace.kept)
+        if self._trace.problem is not None:
+            self.event("profile_missing", reason=self._trace.problem)
+
+    def _drain(self) -> None:
+        try:
+            if len(self._pending):
+                self._timer.synchronize()
+            self._write(self._pending.ready())
+        except RuntimeError as error:  # the device failed, which may be why the run ends
+            self.event("device_times_lost", steps=len(self._pending), reason=str(error))
+        self._write(self._pending.abandoned())
+
+    def _say_silent_stages(self) -> None:
+        silent = self._hooks.silent
+        if silent and self._steps_ended:
+            self.event("stages_never_called", stages=" ".join(silent))
+
+    def _write_end(self, status: EndStatus) -> None:
+        if self._facts is None:
+            return
+        ended = datetime.fromtimestamp(self._clock.unix_s(), UTC)
+        self._facts.close()
+        self._run = replace(
+            self._run,
+            status=status,
+            ended_at=utc_text(ended),
+            lost_lines=self._facts.lost_lines,
+        )
+        self._facts.meta(self._run)
+
+
+def _timer(device: torch.device, clock: Clock) -> Timer:
+    return CudaEventTimer(device) if device.type == "cuda" else HostTimer(clock)
+
+
+def _plain(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Values as JSON can hold them: a number that is none becomes its name."""
+
+    def plain(value: Value) -> Value:
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)
+        return value if value is None or isinstance(value, int | float | str) else str(value)
+
+    return {name: plain(value) for name, value in values.items()}

@@ -1,0 +1,73 @@
+"""Starts and ends the resource sampler; needs no PyTorch."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import vrtspike
+
+_log = logging.getLogger(__name__)
+_STOP_TIMEOUT_S = 5.0
+
+
+class SamplerProcess:
+    """The resource sampler beside one trainer.
+
+    Args:
+        out: The file that it appends to.
+        interval_s: Seconds between two samples.
+        root_pid: Top of the process tree to sample; by default this process.
+    """
+
+    def __init__(self, out: Path, interval_s: float, root_pid: int | None = None) -> None:
+        pid = os.getpid()
+        command = [sys.executable, "-m", "vrtspike.profiling.resource_sampler"]
+        command += ["--out", str(out.absolute()), "--interval-s", str(interval_s)]
+        command += ["--main-pid", str(pid), "--root-pid", str(root_pid or pid)]
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=_environment()
+            )
+        except OSError as error:
+            _log.warning("no machine load is recorded: %s", error)
+
+    @property
+    def pid(self) -> int | None:
+        """The sampler's process id, or None if it could not be started."""
+        return self._process.pid if self._process else None
+
+    def stop(self) -> int | None:
+        """Ends the sampler.
+
+        Returns:
+            Its exit code if it had died before, otherwise None.
+        """
+        if self._process is None:
+            return None
+        died = self._process.poll()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+        return died
+
+
+def _environment() -> dict[str, str]:
+    # The package may be importable here only because of the working directory or sys.path.
+    package_parent = str(Path(vrtspike.__file__).parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join(part for part in (package_parent, inherited) if part)
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def launcher_pid(environment: dict[str, str]) -> int | None:
+    """The launcher above this machine's ranks, if several ranks run here."""
+    several = environment.get("LOCAL_WORLD_SIZE", "1") not in ("", "1")
+    return os.getppid() if several else None
