@@ -31,8 +31,9 @@ MIN_CORRELATION = 0.5
 """TFP against the sharp picture: 0.97 on a real GoPro+Spike frame, 0.15 upside down."""
 CLEARLY_BETTER = 0.02
 """Another reading must beat ours by this: least- against most-significant-bit-first is 0.05."""
-MIN_CONTRAST = 0.02
-"""Standard deviation of the sharp picture (0..1) below which nothing can be compared."""
+MIN_CONTRAST = 0.05
+"""Standard deviation of the sharp picture (0..1) below which nothing is compared: 32 ticks leave a
+rounding noise of about 0.025, so that fainter scenes correlate badly even when read right."""
 MAX_IMPOSSIBLE_SHARE = 0.001
 """Share of pixels that may fire more often than theta allows (hot pixels of a real sensor)."""
 _TFP_HALF_TICKS = 16

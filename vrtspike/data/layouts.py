@@ -12,7 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -75,8 +75,13 @@ class _Folders:
     top: Path
 
 
-def find_clips(config: DataConfig, split: str) -> list[Clip]:
+def find_clips(config: DataConfig, split: str, spikes: Path | None = None) -> list[Clip]:
     """All clips of a split in any of the layouts, by name.
+
+    Args:
+        config: `DATA`; its root and folder names are used.
+        split: folder name of the split.
+        spikes: where `<split>/<clip>/spike` lie if not in or beside the root.
 
     Raises:
         DataError: the root or the split is missing, or holds no clip; the line says what to do.
@@ -87,7 +92,7 @@ def find_clips(config: DataConfig, split: str) -> list[Clip]:
             f"DATA.ROOT {root} does not exist; for the demo data run: "
             f"python -m vrtspike.data.sample_video --out {root}"
         )
-    clips = [_clip(folders) for folders in _clip_folders(root, split, config)]
+    clips = [_clip(folders) for folders in _clip_folders(root, split, config, spikes)]
     if not clips:
         raise DataError(_nothing_found(root, split, config))
     return sorted(clips, key=lambda clip: clip.name)
@@ -118,55 +123,54 @@ def _bases(root: Path) -> list[Path]:
     return [base for base in (root, root / GOPRO) if base.is_dir()]
 
 
-def _clip_folders(root: Path, split: str, config: DataConfig) -> Iterator[_Folders]:
+def _clip_folders(
+    root: Path, split: str, config: DataConfig, spikes: Path | None
+) -> Iterator[_Folders]:
     for base in _bases(root):
         for home in _walk(base / split, 0):
             if (home / config.blur_dir).is_dir() and (home / SHARP).is_dir():
                 name = home.relative_to(base / split).as_posix()
-                yield _folders(home, name, config, base, split)
-        kair = base / f"{split}_GT"
-        for home in sorted(path for path in _entries(kair) if path.is_dir()):
-            yield _kair_folders(home, config, base, split)
+                inside = home / config.spike_dir
+                found = inside, base
+                if not inside.is_dir():
+                    found = _separate_spikes(base, spikes, f"{split}/{name}/{config.spike_dir}")
+                yield _folders(home, name if name != "." else home.name, config, found)
+        for home in sorted(path for path in _entries(base / f"{split}_GT") if path.is_dir()):
+            found = _separate_spikes(base, spikes, f"{split}/{home.name}/{config.spike_dir}")
+            yield _kair_folders(home, config, base / f"{split}_GT_blurred", found)
 
 
-def _folders(home: Path, name: str, config: DataConfig, base: Path, split: str) -> _Folders:
-    spikes, top = home / config.spike_dir, base
-    if not spikes.is_dir():
-        spikes, top = _separate_spikes(base, split, name, config), base.parent
+def _folders(
+    home: Path, name: str, config: DataConfig, spikes_and_top: tuple[Path, Path]
+) -> _Folders:
     return _Folders(
-        name=name if name != "." else home.name,
+        name=name,
         home=home,
         blur=home / config.blur_dir,
         sharp=home / SHARP,
-        spikes=spikes,
+        spikes=spikes_and_top[0],
         voxels=home / config.voxel_cache_dirname,
-        top=top,
+        top=spikes_and_top[1],
     )
 
 
-def _kair_folders(home: Path, config: DataConfig, base: Path, split: str) -> _Folders:
+def _kair_folders(
+    home: Path, config: DataConfig, blurred: Path, spikes_and_top: tuple[Path, Path]
+) -> _Folders:
     if config.blur_dir != "blur":
         raise DataError(
             f"{home.parent}: this layout keeps one kind of blurry picture only; "
             "set DATA.BLUR_DIR: blur"
         )
-    return _Folders(
-        name=home.name,
-        home=home,
-        blur=base / f"{split}_GT_blurred" / home.name,
-        sharp=home,
-        spikes=_separate_spikes(base, split, home.name, config),
-        voxels=home / config.voxel_cache_dirname,
-        top=base.parent,
-    )
+    folders = _folders(home, home.name, config, spikes_and_top)
+    return replace(folders, blur=blurred / home.name, sharp=home)
 
 
-def _separate_spikes(base: Path, split: str, name: str, config: DataConfig) -> Path:
-    """The spike folder of a clip whose pictures lie in GOPRO_Large: inside or beside the base."""
-    candidates = [
-        home / GOPRO_SPIKES / split / name / config.spike_dir for home in (base, base.parent)
-    ]
-    return next((path for path in candidates if path.is_dir()), candidates[-1])
+def _separate_spikes(base: Path, spikes: Path | None, inner: str) -> tuple[Path, Path]:
+    """The spike folder of a clip whose pictures lie elsewhere, and the top of its tree."""
+    tops = [spikes] if spikes else [base / GOPRO_SPIKES, base.parent / GOPRO_SPIKES]
+    top = next((top for top in tops if (top / inner).is_dir()), tops[-1])
+    return top / inner, top
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
