@@ -11,6 +11,8 @@ from diagnostics.errors import DiagnosticsError
 
 Dtype = Literal["int", "float", "bool", "category", "text", "mapping"]
 
+Values = Sequence[Any] | np.ndarray[Any, np.dtype[Any]]
+
 _PANDAS_DTYPE = {
     "int": "int64",
     "float": "float64",
@@ -35,7 +37,7 @@ class Column:
     sentence: str
     nullable: bool = False
 
-    def to_series(self, values: Sequence[Any]) -> "pd.Series[Any]":
+    def to_series(self, values: Values) -> "pd.Series[Any]":
         """The values as a series of this column's dtype; None becomes the missing value.
 
         Raises:
@@ -89,6 +91,18 @@ class Table:
             [[record.get(name) for record in held] for name in self.column_names]
         )
 
+    def from_columns(self, **columns: Values) -> pd.DataFrame:
+        """The table of whole columns of one length; one that is not given is missing throughout.
+
+        Raises:
+            DiagnosticsError: a value does not fit its column, or a name is no column.
+        """
+        unknown = set(columns) - set(self.column_names)
+        if unknown:
+            raise DiagnosticsError(f"table {self.name} has no column {sorted(unknown)}")
+        missing = [None] * max((len(values) for values in columns.values()), default=0)
+        return self._from_values([columns.get(name, missing) for name in self.column_names])
+
     def concat(self, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
         """One validated table of several, in their order."""
         filled = [frame for frame in frames if len(frame)]
@@ -122,7 +136,7 @@ class Table:
                 raise DiagnosticsError(f"table {self.name}, column {column.name} misses a value")
         return frame
 
-    def _from_values(self, values: Sequence[Sequence[Any]]) -> pd.DataFrame:
+    def _from_values(self, values: Sequence[Values]) -> pd.DataFrame:
         columns = {
             column.name: column.to_series(column_values)
             for column, column_values in zip(self.columns, values, strict=True)

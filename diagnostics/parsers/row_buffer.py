@@ -1,0 +1,79 @@
+"""Collects rows of a declared table in compact parts, within a bound on their number."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from diagnostics.table_type import Table
+
+_PART_ROWS = 50_000
+_MAX_STRIDE = 1 << 20
+
+
+class RowBuffer:
+    """Rows of one table. Above `max_rows`, only every 2nd, 4th, ... step's rows are kept.
+
+    Thinning by the step's number keeps the same steps of every rank and every table, whatever the
+    order of the rows; samples of the machine are thinned evenly by their time. Where that cannot
+    help (one step, endless rows), later rows are refused.
+    """
+
+    def __init__(self, table: Table, max_rows: int = 4_000_000) -> None:
+        self.table = table
+        self.max_rows = max_rows
+        self.stride = 1
+        self._rows: list[Sequence[Any]] = []
+        self._parts: list[pd.DataFrame] = []
+        self._num_in_parts = 0
+        self._num_refused = 0
+
+    def add(self, row: Sequence[Any]) -> None:
+        """Adds a row, its values in the declared order."""
+        self._rows.append(row)
+        if len(self._rows) >= _PART_ROWS:
+            self._close_part()
+
+    def frame(self) -> pd.DataFrame:
+        """The validated table of all rows kept."""
+        self._close_part()
+        return self.table.concat(self._parts)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, in sentences."""
+        found = []
+        if self.stride > 1:
+            found.append(
+                f"more than {self.max_rows} rows of {self.table.name}: "
+                f"only about every {self.stride}th {self._unit()} was kept"
+            )
+        if self._num_refused:
+            found.append(f"{self._num_refused} further rows of {self.table.name} were left out")
+        return tuple(found)
+
+    def _unit(self) -> str:
+        return "step" if "step" in self.table.column_names else "sample"
+
+    def _close_part(self) -> None:
+        part = self._thinned(self.table.from_rows(self._rows))
+        self._rows = []
+        if self.stride >= _MAX_STRIDE and self._num_in_parts >= self.max_rows:
+            self._num_refused += len(part)
+            return
+        self._parts.append(part)
+        self._num_in_parts += len(part)
+        while self._num_in_parts > self.max_rows and self.stride < _MAX_STRIDE:
+            self.stride *= 2
+            self._parts = [self._thinned(part) for part in self._parts]
+            self._num_in_parts = sum(len(part) for part in self._parts)
+
+    def _thinned(self, part: pd.DataFrame) -> pd.DataFrame:
+        if self.stride == 1:
+            return part
+        if self._unit() == "step":
+            kept: pd.DataFrame = part[part["step"].fillna(0) % self.stride == 0]
+            return kept
+        # Knuth's multiplicative hash, so that no sampling interval can be in step with the stride.
+        times_ms = (part["at_unix_s"] * 1000).astype("int64").astype("uint64")
+        hashed = (times_ms * 2654435761 % 2**32).to_numpy() >> 8
+        return part[hashed % self.stride == 0]
