@@ -13,6 +13,7 @@ InputKind = Literal["text log", "facts folder", "folder of runs", "trace", "unkn
 InputStatus = Literal["read", "partial", "not evaluated", "failed"]
 Evidence = Literal["facts", "text log only"]
 LogFamily = Literal["vrt-spike", "original trainer"]
+RunStatus = Literal["running", "finished", "interrupted", "failed"]
 Clock = Literal["device", "host"]
 
 FACTS: Evidence = "facts"
@@ -46,7 +47,7 @@ class RunInfo:
     run_id: str | None = None
     started_at: str | None = None
     ended_at: str | None = None
-    status: Literal["running", "finished", "interrupted", "failed"] | None = None
+    status: RunStatus | None = None
     clock: Clock | None = None
     host: str | None = None
     pid: int | None = None

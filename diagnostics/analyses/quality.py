@@ -19,9 +19,9 @@ class ValidationPoint:
 class Quality:
     """All validations by step; `best` is the one with the highest PSNR over RGB.
 
-    `first_bad_loss_step` is the first step whose loss was not finite, `num_numerics_events` how
-    often the trainer reported NaN or Inf. `first_loss` and `last_loss` are medians of the first
-    and last tenth of the steps.
+    `num_numerics_events` counts the trainer's reports of NaN or Inf, `first_numerics_step` is the
+    step of the first. `first_loss` and `last_loss` are medians over the first and the last tenth
+    of the steps.
     """
 
     points: tuple[ValidationPoint, ...] = ()
@@ -29,5 +29,5 @@ class Quality:
     last: ValidationPoint | None = None
     first_loss: float | None = None
     last_loss: float | None = None
-    first_bad_loss_step: int | None = None
     num_numerics_events: int = 0
+    first_numerics_step: int | None = None

@@ -1,0 +1,137 @@
+"""How many steps a line of a text log is the mean of, and which of them it leaves out.
+
+A line holds the mean over the untagged steps since the line before it, or over all of them if each
+was tagged. A text log states no tags; the ones that follow from its own lines are the run's first
+step, and the step after a validation or a checkpoint.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from diagnostics import tables as declared
+from diagnostics.parsers.log_lines import MAX_MS
+from diagnostics.run import Clock
+
+Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+_LONGEST_LONE_WINDOW = 50  # the widest default distance of step lines, the original's
+
+
+def build_windows(ends: "pd.Series[int]", tagged: Mapping[int, str]) -> pd.DataFrame:
+    """One row for each distinct end, by which it is indexed.
+
+    Columns: `num_steps` (steps in the mean), `num_tagged` (left out), `is_tagged` (every step of
+    the window is tagged), `tags`. A gap wider than usual means lost lines, not a wider window; the
+    first window is as long as the next, because the first step of a resumed run is not stated;
+    a lone window is taken to begin at step 1, but for at most 50 steps.
+
+    Args:
+        ends: The steps of the lines, in any order.
+        tagged: Steps known to be tagged, with the tag. The first step is found here.
+    """
+    steps = np.sort(ends.unique()).astype("int64")
+    lengths = _lengths(steps)
+    tags = dict(tagged)
+    if len(steps):
+        tags.setdefault(max(0, int(steps[0] - lengths[0]) + 1), "first")
+    marked = np.array(sorted(tags), dtype="int64")
+    first_marked = np.searchsorted(marked, steps - lengths, side="right")
+    num_tagged = np.searchsorted(marked, steps, side="right") - first_marked
+    is_tagged = num_tagged >= lengths
+    return pd.DataFrame(
+        {
+            "num_steps": np.where(is_tagged, lengths, lengths - num_tagged),
+            "num_tagged": num_tagged,
+            "is_tagged": is_tagged,
+            "tags": [
+                ",".join(dict.fromkeys(tags[int(step)] for step in marked[low : low + count]))
+                for low, count in zip(first_marked, num_tagged, strict=True)
+            ],
+        },
+        index=pd.Index(steps, name="step"),
+    )
+
+
+def _lengths(steps: Integers) -> Integers:
+    if len(steps) < 2:
+        return np.clip(steps, 1, _LONGEST_LONE_WINDOW)
+    gaps = np.diff(steps)
+    usual = max(1, int(np.median(gaps)))
+    first = min(int(steps[0]) or 1, usual)
+    return np.concatenate([[first], np.minimum(gaps, usual)])
+
+
+def tags_after(spans: pd.DataFrame) -> dict[int, str]:
+    """The steps that a span outside the steps tags: the one after it. By step, the tag."""
+    return {
+        int(step) + 1: str(name) for step, name in zip(spans["step"], spans["name"], strict=True)
+    }
+
+
+def last_of(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """The last row of each key, sorted by it (rank and step first), whatever the order of lines."""
+    kept = rows.drop_duplicates(key, keep="last")
+    return kept.sort_values(key[:2], kind="stable", ignore_index=True)
+
+
+def with_windows(rows: pd.DataFrame, tagged: Mapping[int, str]) -> pd.DataFrame:
+    """The rows of one family of lines with their `num_steps` and `is_tagged` filled in."""
+    windows = build_windows(rows["step"], tagged).loc[rows["step"]]
+    return rows.assign(
+        num_steps=windows["num_steps"].to_numpy(), is_tagged=windows["is_tagged"].to_numpy()
+    )
+
+
+def step_line_phases(
+    log_steps: pd.DataFrame, tagged: Mapping[int, str], stage_clock: Clock
+) -> pd.DataFrame:
+    """What step lines tell about phases: the whole step and the wait for data, both host time.
+
+    The wait is left to the stage lines when they are host time too; without a stated step time it
+    is the original trainer's, which leaves the fetch out and is no phase.
+    """
+    whole = log_steps[log_steps["step_time_ms"].between(0, MAX_MS)]
+    parts = [_phase_rows(whole, "step", "step_time_ms")]
+    if stage_clock == "device":
+        parts.append(
+            _phase_rows(
+                whole[whole["data_time_ms"].between(0, MAX_MS)], "data_wait", "data_time_ms"
+            )
+        )
+    windows = build_windows(log_steps["step"], tagged)
+    rows = declared.PHASES.concat(parts)
+    found = windows.loc[rows["step"]]
+    return rows.assign(
+        num_steps=found["num_steps"].to_numpy(), is_tagged=found["is_tagged"].to_numpy()
+    )
+
+
+def _phase_rows(log_steps: pd.DataFrame, name: str, column: str) -> pd.DataFrame:
+    length = len(log_steps)
+    return declared.PHASES.from_columns(
+        rank=log_steps["rank"].to_numpy(),
+        step=log_steps["step"].to_numpy(),
+        name=[name] * length,
+        clock=["host"] * length,
+        ms=log_steps[column].to_numpy(),
+        num_steps=[1] * length,
+        is_tagged=[False] * length,
+    )
+
+
+def steps_of(log_steps: pd.DataFrame, tagged: Mapping[int, str], clock: Clock) -> pd.DataFrame:
+    """The table `steps` as far as step lines fill it."""
+    windows = build_windows(log_steps["step"], tagged)
+    return declared.STEPS.from_columns(
+        rank=log_steps["rank"].to_numpy(),
+        step=log_steps["step"].to_numpy(),
+        num_steps=windows["num_steps"].to_numpy(),
+        is_tagged=windows["is_tagged"].to_numpy(),
+        tags=windows["tags"].to_numpy(),
+        num_tagged=windows["num_tagged"].to_numpy(),
+        clock=[clock] * len(log_steps),
+        loss=log_steps["loss"].to_numpy(),
+        lr=log_steps["lr"].to_numpy(),
+    )
