@@ -1,0 +1,172 @@
+"""The records of a facts folder as this reader accepts them: typed, bounded, unknown keys ignored.
+
+The trainer's own declaration is described in `docs/records.md`; the two meet only in the files.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+SCHEMA_VERSION = 1
+
+# 2**53: the largest range in which a float64 column still holds every integer.
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Real = Annotated[float, Meta(ge=-1e18, le=1e18)]
+Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
+UnixSeconds = Annotated[float, Meta(ge=0, le=1e11)]
+Name = Annotated[str, Meta(max_length=200)]
+Clock = Literal["device", "host"]
+Values = dict[str, float | int | str | None]
+
+
+class MemoryRecord(Struct):
+    """Memory at the end of a step."""
+
+    process_rss_bytes: Count | None = None
+    device_allocated_bytes: Count | None = None
+    device_reserved_bytes: Count | None = None
+    device_peak_allocated_bytes: Count | None = None
+    device_peak_reserved_bytes: Count | None = None
+    device_alloc_retries: Count | None = None
+
+
+class _Line(Struct, tag_field="kind", kw_only=True):
+    """A line of JSON; a line of another schema is rejected, because its keys mean other things."""
+
+    schema: Literal[1] = 1
+
+
+class StepRecord(_Line, tag="step", kw_only=True):
+    """One optimizer step of one rank."""
+
+    step: Count
+    start_unix_s: UnixSeconds
+    micro_batches: Count
+    samples: Count
+    clock: Clock
+    host_ms: dict[Name, Milliseconds]
+    device_ms: dict[Name, Milliseconds] | None = None
+    tags: tuple[Name, ...] = ()
+    loss: Real | None = None
+    lr: Real | None = None
+    grad_norm: Real | None = None
+    memory: MemoryRecord | None = None
+
+
+class StagesRecord(_Line, tag="stages", kw_only=True):
+    """The stages of one step's forward, backward or recomputation."""
+
+    step: Count
+    phase: Literal["forward", "backward", "recompute"]
+    clock: Clock
+    ms: dict[Name, Milliseconds]
+    calls: dict[Name, Count] = msgspec.field(default_factory=dict)
+
+
+class SpanRecord(_Line, tag="span", kw_only=True):
+    """What took time outside the steps."""
+
+    name: Name
+    step: Count
+    start_unix_s: UnixSeconds
+    host_ms: Milliseconds
+    values: Values = msgspec.field(default_factory=dict)
+
+
+class EventRecord(_Line, tag="event", kw_only=True):
+    """A point in time."""
+
+    name: Name
+    step: Count
+    at_unix_s: UnixSeconds
+    values: Values = msgspec.field(default_factory=dict)
+
+
+class ProcessRecord(Struct):
+    """One process of the trainer's tree."""
+
+    pid: Count
+    role: Name
+    name: Name
+    rss_bytes: Count
+    shared_bytes: Count | None = None
+    pss_bytes: Count | None = None
+    cpu_percent: Real | None = None
+
+
+class HostRecord(Struct):
+    """The load of the machine."""
+
+    ram_total_bytes: Count
+    ram_available_bytes: Count
+    ram_percent: Real
+    swap_used_bytes: Count | None = None
+    cpu_percent: Real | None = None
+    cpus_allowed: Count | None = None
+    cgroup_limit_bytes: Count | None = None
+    cgroup_used_bytes: Count | None = None
+    shm_total_bytes: Count | None = None
+    shm_used_bytes: Count | None = None
+    disk_read_bytes: Count | None = None
+    disk_write_bytes: Count | None = None
+
+
+class GpuRecord(Struct):
+    """One GPU."""
+
+    index: Count
+    name: Name | None = None
+    util_percent: Real | None = None
+    memory_used_bytes: Count | None = None
+    memory_total_bytes: Count | None = None
+    power_w: Real | None = None
+    power_limit_w: Real | None = None
+    temperature_c: Real | None = None
+    sm_clock_mhz: Real | None = None
+    memory_clock_mhz: Real | None = None
+    throttle_reasons: Count | None = None
+
+
+class ResourceRecord(_Line, tag="resources", kw_only=True):
+    """One sample of the machine."""
+
+    at_unix_s: UnixSeconds
+    host: HostRecord
+    processes: tuple[ProcessRecord, ...] = ()
+    gpus: tuple[GpuRecord, ...] | None = None
+    gpus_absent_reason: str | None = None
+
+
+class RunRecord(Struct):
+    """`meta.json`."""
+
+    run_id: Name
+    started_at: Name
+    status: Literal["running", "finished", "interrupted", "failed"]
+    ended_at: Name | None = None
+    host: Name | None = None
+    pid: Count | None = None
+    log: str | None = None
+    world_size: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    clock: Clock = "host"
+    device: dict[str, str | int | None] = msgspec.field(default_factory=dict)
+    versions: dict[str, str | None] = msgspec.field(default_factory=dict)
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
+    phases: tuple[Name, ...] = ()
+    stages: tuple[Name, ...] = ()
+    resumed_from: str | None = None
+    first_step: Count = 1
+    total_steps: Count | None = None
+    samples_per_step: Count | None = None
+    profiled_steps: tuple[Count, Count] | None = None
+    redacted: bool = False
+
+
+class SchemaOnly(Struct):
+    """The one key that must be understood before all others."""
+
+    schema: int | None = None
+
+
+LineRecord = StepRecord | StagesRecord | SpanRecord | EventRecord | ResourceRecord

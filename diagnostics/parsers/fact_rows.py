@@ -1,0 +1,187 @@
+"""From the records of a facts folder to the rows of the declared tables."""
+
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from diagnostics import tables as declared
+from diagnostics.parsers.fact_records import (
+    EventRecord,
+    MemoryRecord,
+    ResourceRecord,
+    SpanRecord,
+    StagesRecord,
+    StepRecord,
+    Values,
+)
+from diagnostics.parsers.row_buffer import RowBuffer
+from diagnostics.run import RunTables
+from diagnostics.table_type import Table
+
+_VALIDATION_COLUMNS = ("psnr_rgb_db", "psnr_y_db", "ssim_y", "input_psnr_rgb_db")
+_CACHE_KEYS = {
+    "num_items": ("num_items", "items"),
+    "used_bytes": ("used_bytes", "memory_bytes"),
+    "limit_bytes": ("limit_bytes", "max_memory_bytes"),
+    "hits": ("hits",),
+    "misses": ("misses",),
+}
+_KEYS = {
+    "steps": ["rank", "step"],
+    "phases": ["rank", "step", "name", "clock"],
+    "stages": ["rank", "step", "name", "phase", "clock"],
+}
+_MAX_ROWS = {"events": 100_000, "spans": 100_000}
+_MAX_TEXT = 500
+_NO_MEMORY = MemoryRecord()
+
+
+class FactRows:
+    """Collects the rows of one run; `tables` closes the collection."""
+
+    def __init__(self) -> None:
+        self.buffers = {
+            table.name: RowBuffer(table, _MAX_ROWS.get(table.name, 4_000_000))
+            for table in (
+                declared.PHASES,
+                declared.STAGES,
+                declared.STEPS,
+                declared.SPANS,
+                declared.EVENTS,
+                declared.HOST,
+                declared.PROCESSES,
+                declared.GPUS,
+                declared.VALIDATIONS,
+                declared.CACHE_STATS,
+            )
+        }
+        self.gpus_absent_reason: str | None = None
+        self._tagged: set[tuple[int, int]] = set()
+        self._repeated: list[str] = []
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, in sentences; complete after `tables`."""
+        thinned = (note for buffer in self.buffers.values() for note in buffer.notes())
+        return (*thinned, *self._repeated)
+
+    def add_step(self, record: StepRecord, rank: int) -> None:
+        """A step: its row in `steps`, and one in `phases` for each phase and clock."""
+        is_tagged = bool(record.tags)
+        if is_tagged:
+            self._tagged.add((rank, record.step))
+        add = self.buffers["phases"].add
+        for clock, times in (("host", record.host_ms), ("device", record.device_ms or {})):
+            for name, ms in times.items():
+                add((rank, record.step, name, clock, ms, 1, is_tagged))
+        self.buffers["steps"].add(
+            (
+                rank,
+                record.step,
+                1,
+                is_tagged,
+                ",".join(record.tags),
+                int(is_tagged),
+                record.clock,
+                record.start_unix_s,
+                record.micro_batches,
+                record.samples,
+                record.loss,
+                record.lr,
+                record.grad_norm,
+                *msgspec.structs.astuple(record.memory or _NO_MEMORY),
+            )
+        )
+
+    def add_stages(self, record: StagesRecord, rank: int) -> None:
+        """The stages of a step; their tags are those of the step, known when all is read."""
+        add, calls = self.buffers["stages"].add, record.calls
+        head = (rank, record.step)
+        for name, ms in record.ms.items():
+            add((*head, name, record.phase, record.clock, ms, calls.get(name), 1, False))
+
+    def add_span(self, record: SpanRecord, rank: int) -> None:
+        """A span; a validation of rank 0 is also a row of `validations`."""
+        start, ms = record.start_unix_s, record.host_ms
+        self.buffers["spans"].add(
+            (rank, record.name, record.step, start, ms, _clipped(record.values))
+        )
+        if record.name == "validation" and rank == 0:
+            quality = [_quality(record.values, column) for column in _VALIDATION_COLUMNS]
+            self.buffers["validations"].add((record.step, *quality, ms))
+
+    def add_event(self, record: EventRecord, rank: int, source: str) -> None:
+        """An event; statistics of the cache are also a row of `cache_stats`."""
+        self.buffers["events"].add(
+            (rank, record.name, record.step, record.at_unix_s, _clipped(record.values), source)
+        )
+        found = {
+            column: next(
+                (_float(record.values.get(key)) for key in keys if key in record.values), None
+            )
+            for column, keys in _CACHE_KEYS.items()
+        }
+        if record.name.startswith("cache") and any(value is not None for value in found.values()):
+            self.buffers["cache_stats"].add((record.step, *found.values()))
+
+    def add_resources(self, record: ResourceRecord, host: str) -> None:
+        """A sample of the machine."""
+        head = {"host": host, "at_unix_s": record.at_unix_s}
+        self._add_struct("host", declared.HOST, head, record.host)
+        for process in record.processes:
+            self._add_struct("processes", declared.PROCESSES, head, process)
+        for gpu in record.gpus or ():
+            self._add_struct("gpus", declared.GPUS, head, gpu)
+        if record.gpus is None and record.gpus_absent_reason:
+            self.gpus_absent_reason = record.gpus_absent_reason[:500]
+
+    def _add_struct(self, name: str, table: Table, head: dict[str, Any], record: Any) -> None:
+        values = head | msgspec.structs.asdict(record)
+        self.buffers[name].add(tuple(values.get(column) for column in table.column_names))
+
+    def tables(self) -> RunTables:
+        """Every table, sorted by rank, step or time, whatever the order of the lines."""
+        frames = {name: _sorted(buffer.frame()) for name, buffer in self.buffers.items()}
+        for name, key in _KEYS.items():
+            kept = frames[name].drop_duplicates(key, keep="last", ignore_index=True)
+            if repeated := len(frames[name]) - len(kept):
+                self._repeated.append(
+                    f"{repeated} rows of {name} were there twice; the last counts"
+                )
+            frames[name] = kept
+        frames["stages"] = frames["stages"].assign(is_tagged=self._stage_tags(frames["stages"]))
+        return RunTables(**frames)
+
+    def _stage_tags(self, stages: pd.DataFrame) -> pd.Series:
+        tagged = pd.MultiIndex.from_tuples(sorted(self._tagged), names=["rank", "step"])
+        if not self._tagged:
+            return pd.Series(False, index=stages.index)
+        return pd.Series(
+            pd.MultiIndex.from_frame(stages[["rank", "step"]]).isin(tagged), index=stages.index
+        )
+
+
+def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
+    wanted = ("host", "rank", "step", "at_unix_s", "start_unix_s", "pid", "index")
+    keys = [name for name in wanted if name in frame.columns]
+    return frame.sort_values(keys, kind="stable", ignore_index=True) if keys else frame
+
+
+def _clipped(values: Values) -> Values:
+    return {
+        key[:_MAX_TEXT]: value[:_MAX_TEXT] if isinstance(value, str) else value
+        for key, value in values.items()
+    }
+
+
+def _quality(values: Values, column: str) -> float | None:
+    for key, value in values.items():
+        if key.lower().replace(" ", "_") in (column, column.removesuffix("_db")):
+            return _float(value)
+    return None
+
+
+def _float(value: float | int | str | None) -> float | None:
+    if isinstance(value, str) or value is None or abs(value) > 1e18:
+        return None
+    return float(value)

@@ -1,0 +1,180 @@
+"""A facts folder: meta.json and the JSON lines of all ranks and machines, each line checked.
+
+A line that does not fit the declared record is left out and counted; the last line of a file may
+be cut by a kill and is dropped. Keys that this version does not know are ignored.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from diagnostics.errors import DiagnosticsError
+from diagnostics.parsers.fact_records import (
+    SCHEMA_VERSION,
+    EventRecord,
+    LineRecord,
+    ResourceRecord,
+    RunRecord,
+    SchemaOnly,
+    SpanRecord,
+    StagesRecord,
+    StepRecord,
+)
+from diagnostics.parsers.fact_rows import FactRows
+from diagnostics.parsers.line_reader import LineReader
+from diagnostics.run import RunTables
+
+META = "meta.json"
+MAX_META_BYTES = 16 << 20
+MAX_LINE_BYTES = 1 << 20
+_RANK_FILE = re.compile(r"(?:steps|spans)\.rank(\d{1,6})\.jsonl")
+_RESOURCE_FILE = re.compile(r"resources\.(.{1,200})\.jsonl")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Facts:
+    """What a facts folder holds. `meta` is None when meta.json is missing or damaged."""
+
+    folder: Path
+    meta: RunRecord | None
+    ranks: tuple[int, ...]
+    gpus_absent_reason: str | None
+    tables: RunTables
+    notes: tuple[str, ...]
+
+
+def is_facts_folder(folder: Path) -> bool:
+    """Whether the folder holds what a run leaves: meta.json or a file of a rank."""
+    try:
+        return any(
+            each.name == META or _RANK_FILE.fullmatch(each.name) for each in folder.iterdir()
+        )
+    except OSError as error:
+        raise DiagnosticsError(f"cannot read {folder}: {error.strerror}") from None
+
+
+def read_meta(folder: Path) -> RunRecord:
+    """The run's meta.json.
+
+    Raises:
+        DiagnosticsError: it is missing, damaged, or of a schema that this version cannot read.
+    """
+    path = folder / META
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_META_BYTES + 1)
+    except OSError as error:
+        raise DiagnosticsError(f"cannot read {path}: {error.strerror}") from None
+    if len(text) > MAX_META_BYTES:
+        raise DiagnosticsError(f"{path} is larger than {MAX_META_BYTES} bytes; it is damaged")
+    try:
+        schema = msgspec.json.decode(text, type=SchemaOnly).schema
+        if schema == SCHEMA_VERSION:
+            return msgspec.json.decode(text, type=RunRecord)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise DiagnosticsError(f"{path} is damaged: {str(error)[:200]}") from None
+    raise _wrong_schema(path, schema)
+
+
+def parse_facts(folder: Path) -> Facts:
+    """Reads a facts folder.
+
+    Raises:
+        DiagnosticsError: the folder cannot be read, or its schema is another one.
+    """
+    return _FactsParser(folder).parse()
+
+
+def _wrong_schema(path: Path, schema: object) -> DiagnosticsError:
+    return DiagnosticsError(
+        f"{path} has schema {schema}; this version reads schema {SCHEMA_VERSION}: "
+        "use the tools of the version that wrote it"
+    )
+
+
+class _FactsParser:
+    """The state of reading one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows = FactRows()
+        self.ranks: set[int] = set()
+        self.notes: list[str] = []
+        self.decoder = msgspec.json.Decoder(LineRecord)
+
+    def parse(self) -> Facts:
+        meta = self._meta()
+        for path in sorted(self._files()):
+            if rank := _RANK_FILE.fullmatch(path.name):
+                self.ranks.add(int(rank[1]))
+                self._read(path, rank=int(rank[1]), host="")
+            elif host := _RESOURCE_FILE.fullmatch(path.name):
+                self._read(path, rank=0, host=host[1])
+        if not self.ranks:
+            self.notes.append("no file of a rank: the run ended before its first step")
+        tables = self.rows.tables()
+        self.notes += self.rows.notes()
+        return Facts(
+            folder=self.folder,
+            meta=meta,
+            ranks=tuple(sorted(self.ranks)),
+            gpus_absent_reason=self.rows.gpus_absent_reason,
+            tables=tables,
+            notes=tuple(self.notes),
+        )
+
+    def _files(self) -> list[Path]:
+        """Plain files only: a pipe or a device in the folder would never end."""
+        try:
+            return [each for each in self.folder.iterdir() if each.is_file()]
+        except OSError as error:
+            raise DiagnosticsError(f"cannot read {self.folder}: {error.strerror}") from None
+
+    def _meta(self) -> RunRecord | None:
+        """None with a note where it is damaged; a foreign schema ends the reading."""
+        try:
+            return read_meta(self.folder)
+        except DiagnosticsError as error:
+            if " has schema " in str(error):
+                raise
+            self.notes.append(f"{error}; what it says about the run is unknown")
+            return None
+
+    def _read(self, path: Path, rank: int, host: str) -> None:
+        reader = LineReader(path, MAX_LINE_BYTES)
+        rejected: Counter[str] = Counter()
+        for line in reader:
+            if not line:
+                continue
+            try:
+                record = self.decoder.decode(line)
+            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+                rejected[str(error)[:120]] += 1
+                if len(rejected) > 100:  # the reasons are for people: a few suffice
+                    rejected = Counter({"of many kinds": rejected.total()})
+                continue
+            self._add(record, rank, host, f"{path.name}:{reader.line_number}")
+        self.notes += [f"{path.name}: {note}" for note in reader.notes()]
+        if rejected:
+            reason = rejected.most_common(1)[0][0]
+            self.notes.append(
+                f"{path.name}: {rejected.total()} of {reader.line_number} lines do not fit "
+                f"the record and were left out ({reason})"
+            )
+
+    def _add(self, record: Any, rank: int, host: str, source: str) -> None:
+        match record:
+            case StepRecord():
+                self.rows.add_step(record, rank)
+            case StagesRecord():
+                self.rows.add_stages(record, rank)
+            case SpanRecord():
+                self.rows.add_span(record, rank)
+            case EventRecord():
+                self.rows.add_event(record, rank, source)
+            case ResourceRecord():
+                self.rows.add_resources(record, host)
