@@ -1,0 +1,82 @@
+"""What kind of input a path is, by its content."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+from diagnostics.errors import DiagnosticsError
+from diagnostics.parsers.facts import is_facts_folder
+from diagnostics.run import InputKind
+
+_HEAD_BYTES = 64 * 1024
+_GZIP_MAGIC = b"\x1f\x8b"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def detect(path: Path) -> InputKind:
+    """The kind of input. `unknown` is a plain file of a format that no reader is for.
+
+    Raises:
+        DiagnosticsError: it does not exist, cannot be read, is empty, or is not a plain file.
+    """
+    try:
+        if path.is_dir():
+            return _detect_folder(path)
+        if not path.exists():
+            raise DiagnosticsError(f"{path} does not exist")
+        if not path.is_file():
+            raise DiagnosticsError(f"{path} is neither a plain file nor a folder")
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise DiagnosticsError(f"cannot read {path}: {_reason(error)}") from None
+    return _detect_file(path, head)
+
+
+def _detect_folder(folder: Path) -> InputKind:
+    if is_facts_folder(folder):
+        return "facts folder"
+    if any(each.is_dir() and is_facts_folder(each) for each in folder.iterdir()):
+        return "folder of runs"
+    raise DiagnosticsError(
+        f"{folder} holds no run: a run is a folder with meta.json and steps.rank0.jsonl; "
+        "give it, the folder of runs (profiles/), or a text log"
+    )
+
+
+def _detect_file(path: Path, head: bytes) -> InputKind:
+    if not head:
+        raise DiagnosticsError(f"{path} is empty: there is no line to read")
+    if head.startswith(_GZIP_MAGIC):
+        return "trace" if _is_trace(_gunzip_head(path)) else "unknown"
+    if path.suffix == ".jsonl" or path.name == "meta.json":
+        return "facts folder" if is_facts_folder(path.parent) else "unknown"
+    if head.lstrip()[:1] in (b"{", b"["):
+        return "trace" if _is_trace(head) else _detect_text(head)
+    return _detect_text(head)
+
+
+def _detect_text(head: bytes) -> InputKind:
+    if head.startswith(_UTF16_MARKS) or b"\0" in head:
+        return "unknown"
+    damaged = head.decode("utf-8", "replace").count("\ufffd")
+    return "text log" if damaged * 10 <= len(head) else "unknown"
+
+
+def _is_trace(head: bytes) -> bool:
+    start = head.lstrip()
+    if start[:1] == b"{":
+        return b'"traceEvents"' in head or b'"schemaVersion"' in head
+    return start[:1] == b"[" and b'"ph"' in head
+
+
+def _gunzip_head(path: Path) -> bytes:
+    try:
+        with gzip.open(path, "rb") as file:
+            return file.read(_HEAD_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
