@@ -40,7 +40,14 @@ class ClipLoader(DataLoader[ClipSample]):
         try:
             yield from super().__iter__()
         except DataError as error:
-            raise DataError(_last_message(str(error))) from error
+            message = _last_message(str(error))
+            # End the workers now. Left to the garbage collector (the frames of the error refer to
+            # them), their queues are closed before they are told, and each is waited for 5 s.
+            error.__traceback__ = None
+            self._iterator = None
+        else:
+            return
+        raise DataError(message)
 
 
 def _last_message(text: str) -> str:
