@@ -1,5 +1,6 @@
 """Read one picture or one voxel file, with errors that name it."""
 
+import zlib
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,7 @@ def read_rgb(path: Path) -> ByteArray:
     """
     picture_size(path)
     data = np.fromfile(path, dtype=np.uint8)
+    _check_png(data, path)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         picture = cv2.imdecode(data, flags)
@@ -29,6 +31,26 @@ def read_rgb(path: Path) -> ByteArray:
     if picture is None:
         raise DataError(f"{path}: not a picture that can be decoded, or cut short")
     return np.asarray(picture, np.uint8)
+
+
+def _check_png(data: ByteArray, path: Path) -> None:
+    """Walk the chunks of a PNG and compare their checksums; other formats pass.
+
+    The decoder would print its own complaint, and may return a half-gray picture without one.
+    """
+    view = data.data
+    if bytes(view[:8]) != _PNG_SIGNATURE:
+        return
+    at, kind = 8, b""
+    while kind != b"IEND":
+        length = int.from_bytes(view[at : at + 4], "big")
+        end = at + 12 + length
+        if end > len(view):
+            raise DataError(f"{path}: the picture is cut short after {len(view)} bytes")
+        kind = bytes(view[at + 4 : at + 8])
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise DataError(f"{path}: the picture is damaged near byte {at} (wrong checksum)")
+        at = end
 
 
 def picture_size(path: Path) -> tuple[int, int]:

@@ -63,7 +63,7 @@ class SampleParams:
 
 SIZES = {
     "demo": SampleParams(),
-    "ci": SampleParams(scale=0.25, shots_per_split=1, windows_per_shot=6),
+    "ci": SampleParams(scale=0.25, shots_per_split=2, windows_per_shot=6),
     "full": SampleParams(scale=1.0),
 }
 

@@ -212,15 +212,19 @@ def test_errors_name_the_file(unified, clip_writer):
         train_set(unified)
 
 
-def test_a_broken_picture_is_named(unified):
+def test_a_broken_picture_is_named(unified, capfd):
     dataset = val_set(unified)
     path = unified / "val/c/sharp/000001.png"
     whole = path.read_bytes()
-    for data, word in ((b"", "decoded"), (b"no picture", "decoded"), (whole[:60], "decoded")):
+    damaged = whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]
+    broken = {b"": "decoded", b"no picture": "decoded", whole[:60]: "cut short"}
+    broken |= {whole[:-1]: "cut short", damaged: "wrong checksum"}
+    for data, word in broken.items():
         path.write_bytes(data)
         with pytest.raises(DataError, match=word) as caught:
             dataset[0]
         assert "000001.png" in one_line(caught)
+    assert capfd.readouterr().err == ""  # the decoder does not add lines of its own
     path.write_bytes(whole[:16] + (10**6).to_bytes(4, "big") * 2 + whole[24:])
     with pytest.raises(DataError, match="not the size of a video frame"):
         dataset[0]
