@@ -137,6 +137,12 @@ class Recorder:
         else:
             self.finish("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
 
+    def expect_steps(self, total: int) -> None:
+        """Says how many steps the whole training has, once the data set has told."""
+        self._run = replace(self._run, total_steps=total)
+        if self._facts is not None:
+            self._facts.meta(self._run)
+
     def observe(self, model: nn.Module, stages: Mapping[str, Sequence[str]]) -> None:
         """Times stages of a model from now on.
 

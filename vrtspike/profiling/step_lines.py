@@ -47,8 +47,15 @@ class StepLines:
         self._steps = StepWindow()
         self._stages = StepWindow()
         self._data = StepWindow()
-        self._progress = Progress(total_steps, first_step, clock or SystemClock())
+        self._first_step = first_step
+        self._clock = clock or SystemClock()
+        self._progress = Progress(total_steps, first_step, self._clock)
         self._memory = MemoryLines(log, read_memory)
+
+    def expect_steps(self, total: int) -> None:
+        """Says how many steps the whole training has; the time of the progress starts now."""
+        self._total = total
+        self._progress = Progress(total, self._first_step, self._clock)
 
     def on_step(self, step: StepRecord, stages: Sequence[StagesRecord]) -> None:
         """Writes the lines whose turn has come."""
