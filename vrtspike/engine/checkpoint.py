@@ -26,11 +26,20 @@ BEST = "best.pt"
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run is: optimizer steps done, and the micro-batches it took of this epoch."""
+    """How far a run is: optimizer steps done, and micro-batches taken of the epoch it is in.
+
+    `clips` counts the clips of one micro-batch over all ranks, so that a run that resumes with
+    another batch size or number of ranks finds its place in the epoch.
+    """
 
     step: int = 0
     epoch: int = 0
     micro_batch: int = 0
+    clips: int = 1
+
+    def with_clips(self, clips: int) -> "Position":
+        """The same place in the epoch, counted in micro-batches of `clips`."""
+        return Position(self.step, self.epoch, self.micro_batch * self.clips // clips, clips)
 
 
 @dataclass(frozen=True, kw_only=True)

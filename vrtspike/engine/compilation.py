@@ -6,6 +6,7 @@ checkpointing together crash PyTorch's tracer (its issue 193194).
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any
 
@@ -35,6 +36,14 @@ def compile_stages(
     for path in paths:
         module = model.get_submodule(path)
         module.forward = _explained(compiler(module.forward, dynamic=False), path)
+
+
+def eagerly(*, compiled: bool) -> AbstractContextManager[None]:
+    """Runs compiled stages as they were written; nothing to do where none was compiled."""
+    if not compiled:
+        return nullcontext()
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def compiled_graphs() -> int:

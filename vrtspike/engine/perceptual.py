@@ -18,7 +18,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _WIDTHS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
-def _trunk() -> tuple[nn.Sequential, dict[str, int]]:
+def _trunk() -> tuple[list[nn.Module], dict[str, int]]:
     """All convolutions of VGG-16, and the index of the ReLU behind each name `reluB_N`."""
     layers: list[nn.Module] = []
     names: dict[str, int] = {}
@@ -29,7 +29,7 @@ def _trunk() -> tuple[nn.Sequential, dict[str, int]]:
             names[f"relu{block}_{number}"] = len(layers) - 1
             channels = width
         layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers), names
+    return layers, names
 
 
 class PerceptualLoss(nn.Module):

@@ -37,6 +37,11 @@ class Found:
     checkpoint: Checkpoint
 
 
+def read_found(path: Path) -> Found:
+    """Read one named checkpoint."""
+    return Found(path, read_checkpoint(path))
+
+
 def find_resume(
     wish: str | None, settings: TrainConfig, checkpoints: Path, say: Callable[[str], None]
 ) -> Found | None:
@@ -61,7 +66,7 @@ def find_resume(
     if named != "auto":
         path = Path(named)
         path = path / LAST if path.is_dir() else path
-        return Found(path, read_checkpoint(path))
+        return read_found(path)
     found = newest(checkpoints, say)
     if found is None:
         say(f"[resume] no checkpoint under {checkpoints}: starting from scratch")
@@ -84,7 +89,7 @@ def newest(checkpoints: Path, say: Callable[[str], None]) -> Found | None:
             if not path.exists():
                 continue
             try:
-                found.append(Found(path, read_checkpoint(path)))
+                found.append(read_found(path))
             except CheckpointError as error:
                 broken.append(str(error))
                 say(f"[resume] left out: {error}")

@@ -1,0 +1,188 @@
+"""Putting the parts of a run together from its configuration."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from vrtspike.config import Config
+from vrtspike.data.loader import LoaderJob, Loaders, build_loaders
+from vrtspike.engine import random_state
+from vrtspike.engine.batch_stream import Batch
+from vrtspike.engine.clip_model import ClipRestorer, least_side
+from vrtspike.engine.compilation import compile_stages
+from vrtspike.engine.distillation import Teacher
+from vrtspike.engine.distributed import World
+from vrtspike.engine.learner import Learner
+from vrtspike.engine.losses import TrainingLoss
+from vrtspike.engine.numerics import (
+    NumericsGuard,
+    Reporting,
+    SideReader,
+    first_bad_tensor,
+    read_now,
+)
+from vrtspike.engine.optim import build_optimizer, learning_rate
+from vrtspike.engine.perceptual import load_perceptual
+from vrtspike.engine.precision import Precision
+from vrtspike.engine.trainer import Schedule
+from vrtspike.engine.validation import Validator
+from vrtspike.errors import ConfigError
+from vrtspike.model.build import build_model
+from vrtspike.model.stages import stage_submodules
+
+
+@dataclass(frozen=True)
+class LoaderSource:
+    """The training loader as a source of epochs."""
+
+    loaders: Loaders
+
+    def __len__(self) -> int:
+        samples = self.loaders.sampler.samples_per_epoch
+        batch_size = self.loaders.train.batch_size or 1
+        return samples // batch_size if self.loaders.train.drop_last else -(-samples // batch_size)
+
+    def start(self, epoch: int, micro_batch: int) -> Iterator[Batch]:
+        """The micro-batches of an epoch from the given one on."""
+        self.loaders.start_epoch(epoch, micro_batch)
+        return iter(self.loaders.train)
+
+
+def make_loaders(config: Config, world: World) -> Loaders:
+    """The loaders of this rank."""
+    job = LoaderJob(
+        batch_size=config.train.batch_size,
+        val_batch_size=config.train.val_batch_size,
+        seed=config.seed,
+        rank=world.rank,
+        world_size=world.size,
+        local_ranks=world.local_size,
+        cuda=world.device.type == "cuda",
+    )
+    return build_loaders(config.data, config.dataloader, job)
+
+
+def make_model(config: Config, device: torch.device) -> nn.Module:
+    """A new model, the same on every rank."""
+    random_state.seed_everything(config.seed)
+    model = build_model(
+        config.model,
+        clip_len=config.data.clip_len,
+        crop_size=config.data.crop_size,
+        bins=config.data.k,
+    )
+    return model.to(device)
+
+
+def stage_paths(config: Config) -> dict[str, tuple[str, ...]]:
+    """The stages of the configured model and their submodules."""
+    return stage_submodules(config.model.use_spike, config.model.fuse.scales)
+
+
+def make_learner(config: Config, model: nn.Module, world: World, precision: Precision) -> Learner:
+    """The model with what it learns by; not yet compiled or wrapped."""
+    return Learner(
+        model=model,
+        network=model,
+        optimizer=build_optimizer(model.parameters(), config.train.optim, world.device),
+        precision=precision,
+        loss=_make_loss(config, world.device),
+        teacher=_make_teacher(config, world.device),
+        use_spike=config.model.use_spike,
+        accumulation=config.train.gradient_accumulation_steps,
+        max_grad_norm=config.train.max_grad_norm,
+    )
+
+
+def _make_loss(config: Config, device: torch.device) -> TrainingLoss:
+    settings = config.loss.vgg_perceptual
+    perceptual = None
+    if settings.weight > 0 and settings.weights_path is not None:
+        perceptual = load_perceptual(settings.layers, Path(settings.weights_path)).to(device)
+    distillation = config.train.distillation
+    weight = distillation.weight if distillation.teacher_checkpoint else 0.0
+    return TrainingLoss(config.loss, perceptual=perceptual, teacher_weight=weight)
+
+
+def _make_teacher(config: Config, device: torch.device) -> Teacher | None:
+    path = config.train.distillation.teacher_checkpoint
+    return None if path is None else Teacher(Path(path), config, device)
+
+
+def make_network(config: Config, model: nn.Module, world: World) -> nn.Module:
+    """The model as the loop calls it: its stages compiled, wrapped where ranks exchange gradients.
+
+    Buffers never change, so ranks need not exchange them.
+    """
+    if config.train.compile_model:
+        compile_stages(model, [path for paths in stage_paths(config).values() for path in paths])
+    if world.size == 1:
+        return model
+    return DistributedDataParallel(
+        model,
+        device_ids=[world.device] if world.device.type == "cuda" else None,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+    )
+
+
+def make_guard(learner: Learner, world: World, reporting: Reporting) -> NumericsGuard:
+    """The judge of every step's figures."""
+    on_gpu = world.device.type == "cuda"
+    return NumericsGuard(
+        world,
+        reporting,
+        partial(_diagnose, learner),
+        fp16=learner.precision.is_fp16,
+        take=SideReader(world.device).take if on_gpu else read_now,
+        lag=1 if on_gpu else 0,
+    )
+
+
+def _diagnose(learner: Learner, batches: list[Batch]) -> str | None:
+    return first_bad_tensor(learner.model, batches, learner.loss_of)
+
+
+def make_validator(config: Config, learner: Learner, loaders: Loaders, world: World) -> Validator:
+    """Measures the learner's model on the validation split."""
+    restorer = ClipRestorer(learner.model, config.model.use_spike, least_side(config))
+    return Validator(
+        restorer, loaders.val, learner.precision, world, compiled=config.train.compile_model
+    )
+
+
+def make_schedule(config: Config, micro_batches_per_epoch: int) -> Schedule:
+    """How long to train, and what to do when.
+
+    Raises:
+        ConfigError: the epochs are too short for a single optimizer step.
+    """
+    train = config.train
+    total = train.total_steps or 0
+    if train.epochs is not None:
+        total = train.epochs * micro_batches_per_epoch // train.gradient_accumulation_steps
+    if total < 1:
+        raise ConfigError(
+            f"TRAIN.EPOCHS={train.epochs}: {micro_batches_per_epoch} batches in an epoch are less "
+            f"than TRAIN.GRADIENT_ACCUMULATION_STEPS={train.gradient_accumulation_steps}: there "
+            "would be no optimizer step"
+        )
+    return Schedule(
+        total_steps=total,
+        validate_every=config.log.val_every_steps,
+        save_every=config.log.checkpoint_every_steps,
+        rate=_rate(config, total),
+        compiled=train.compile_model,
+    )
+
+
+def _rate(config: Config, total: int) -> Callable[[int], float]:
+    def rate(done_steps: int) -> float:
+        return learning_rate(done_steps, total, config.train.optim, config.train.sched)
+
+    return rate

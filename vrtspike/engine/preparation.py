@@ -1,0 +1,136 @@
+"""From an opened run to a trainer that is ready to go."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vrtspike.config import Config
+from vrtspike.engine import assembly, random_state
+from vrtspike.engine.batch_stream import BatchStream
+from vrtspike.engine.checkpoint import Position
+from vrtspike.engine.distributed import World
+from vrtspike.engine.interrupts import StopRequest
+from vrtspike.engine.learner import Learner
+from vrtspike.engine.numerics import Reporting
+from vrtspike.engine.precision import choose_precision
+from vrtspike.engine.resume import Found, changed_keys
+from vrtspike.engine.saving import CheckpointSaver, continue_from, restore_random_state
+from vrtspike.engine.trainer import Crew, Schedule, Trainer
+from vrtspike.profiling.recorder import Recorder
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenRun:
+    """A run whose log and record are open.
+
+    `mapping` is the configuration with the YAML's own keys; `expect_steps` hears how many steps
+    the whole training has, once that is known; `found` is what to continue from.
+    """
+
+    config: Config
+    mapping: Mapping[str, Any]
+    world: World
+    run_id: str
+    checkpoint_dir: Path
+    recorder: Recorder
+    say: Callable[[str], None]
+    expect_steps: Callable[[int], None]
+    stop: StopRequest
+    found: Found | None
+
+
+def prepare(run: OpenRun) -> Trainer:
+    """Load the data set, build or continue the model, and put the trainer together.
+
+    Raises:
+        VRTSpikeError: data, model, checkpoint or configuration do not allow it.
+    """
+    config, world = run.config, run.world
+    with run.recorder.span("dataset_creation") as span:
+        loaders = assembly.make_loaders(config, world)
+        span.values.update(train_samples=len(loaders.train_set), val_samples=len(loaders.val_set))
+    for note in loaders.notes:
+        run.say(note)
+    source = assembly.LoaderSource(loaders)
+    schedule = assembly.make_schedule(config, len(source))
+    run.expect_steps(schedule.total_steps)
+    learner = _make_learner(run)
+    _say_plan(run, learner, schedule, len(source))
+    position = _position(run)
+    crew = Crew(
+        world=world,
+        stream=BatchStream(source, position.epoch, position.micro_batch),
+        recorder=run.recorder,
+        guard=assembly.make_guard(learner, world, Reporting(run.say, run.recorder.event)),
+        saver=_make_saver(run, learner),
+        say=run.say,
+        stop=run.stop,
+        validator=assembly.make_validator(config, learner, loaders, world),
+    )
+    trainer = Trainer(learner, crew, schedule, position)
+    _start_random_numbers(run)
+    return trainer
+
+
+def _make_learner(run: OpenRun) -> Learner:
+    """Weights are loaded before the model is compiled and wrapped; names stay the bare model's."""
+    config, world = run.config, run.world
+    if world.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as the original trainer had it
+    precision = choose_precision(config.train, world.device)
+    model = assembly.make_model(config, world.device)
+    learner = assembly.make_learner(config, model, world, precision)
+    if run.found is not None:
+        continue_from(run.found, learner, run.say)
+    run.recorder.observe(model, assembly.stage_paths(config))
+    return replace(learner, network=assembly.make_network(config, model, world))
+
+
+def _position(run: OpenRun) -> Position:
+    """Where to go on; a position is kept in clips, so it fits another batch size or rank count."""
+    clips = run.config.train.batch_size * run.world.size
+    if run.found is None:
+        return Position(clips=clips)
+    return run.found.checkpoint.position.with_clips(clips)
+
+
+def _make_saver(run: OpenRun, learner: Learner) -> CheckpointSaver:
+    return CheckpointSaver(
+        folder=run.checkpoint_dir,
+        run_id=run.run_id,
+        config=run.mapping,
+        world=run.world,
+        learner=learner,
+        say=run.say,
+        best_psnr_db=None if run.found is None else run.found.checkpoint.best_psnr_db,
+    )
+
+
+def _start_random_numbers(run: OpenRun) -> None:
+    """Last of all, so that nothing before the first step draws from them."""
+    random_state.seed_everything(run.config.seed, run.world.rank)
+    if run.found is not None:
+        restore_random_state(run.found, run.world, run.say)
+
+
+def _say_plan(run: OpenRun, learner: Learner, schedule: Schedule, per_epoch: int) -> None:
+    train, world = run.config.train, run.world
+    run.say(learner.precision.note)
+    if world.device.type == "cuda":
+        run.say("[train] float32 matrix products use TF32 where the GPU has it")
+    weights = sum(parameter.numel() for parameter in learner.model.parameters())
+    run.say(
+        f"[train] {weights / 1e6:.2f} M parameters on {world.size} x {world.device.type}; "
+        f"{schedule.total_steps} steps of {train.batch_size} clips x {world.size} ranks x "
+        f"{train.gradient_accumulation_steps} micro-batches; {per_epoch} micro-batches an epoch"
+    )
+    if train.sched.warmup_steps >= schedule.total_steps:
+        run.say(
+            f"[train] WARNING: TRAIN.SCHED.WARMUP_STEPS={train.sched.warmup_steps} is not below "
+            f"the {schedule.total_steps} steps of the run: the learning rate never reaches LR"
+        )
+    for change in [] if run.found is None else changed_keys(run.found, run.mapping):
+        run.say(f"[resume] changed since the checkpoint: {change}")

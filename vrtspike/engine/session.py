@@ -1,0 +1,230 @@
+"""One run from its configuration to its exit code: opens and closes what it writes."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from vrtspike.config import Config, config_to_mapping, load_config
+from vrtspike.engine.distributed import World, join_world
+from vrtspike.engine.interrupts import StopRequest
+from vrtspike.engine.preparation import OpenRun, prepare
+from vrtspike.engine.resume import Found, check_same_model, find_resume, read_found
+from vrtspike.errors import VRTSpikeError
+from vrtspike.profiling.environment import describe_device, versions
+from vrtspike.profiling.log_lines import end_line
+from vrtspike.profiling.memory import read_memory_figures
+from vrtspike.profiling.recorder import EndStatus, Recorder
+from vrtspike.profiling.records import RunRecord
+from vrtspike.profiling.run_folder import RunPaths, new_run_id, open_run, prune_runs, run_paths
+from vrtspike.profiling.run_log import RunLog
+from vrtspike.profiling.step_lines import StepLines
+from vrtspike.profiling.tensorboard_scalars import TensorboardScalars
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What the command line asked for; `resume` is `auto`, a path, or None."""
+
+    config_path: Path
+    overrides: tuple[str, ...] = ()
+    device: str = "auto"
+    profile: bool = False
+    profile_steps: int | None = None
+    resume: str | None = None
+    argv: tuple[str, ...] = ()
+
+
+def run_training(request: RunRequest) -> int:
+    """Train as asked.
+
+    Returns:
+        0 when the schedule was completed, 130 or 143 after a signal.
+
+    Raises:
+        VRTSpikeError: anything that the user can act on.
+    """
+    config = load_config(request.config_path, request.overrides)
+    world = join_world(request.device)
+    code = Session(request, config, world).run()
+    world.leave()
+    return code
+
+
+class Session:
+    """One rank of one run."""
+
+    def __init__(self, request: RunRequest, config: Config, world: World) -> None:
+        self._request = request
+        self._config = config
+        self._mapping = config_to_mapping(config)
+        self._world = world
+        self._stop = StopRequest()
+        self._began_s = time.monotonic()
+        self._log: RunLog | None = None
+        self._lines: StepLines | None = None
+        self._step = 0
+
+    def run(self) -> int:
+        """The whole run; returns the exit code."""
+        now = datetime.now().astimezone()
+        run_id = self._world.share(new_run_id(now))
+        notes: list[str] = []
+        found = self._find_resume(notes.append)
+        run, paths = self._describe(run_id, now, found)
+        self._open_log(run, paths)
+        for note in notes:
+            self._say(note)
+        with self._ending(), self._recorder(run, paths) as recorder:
+            trainer = prepare(self._open_run(run_id, paths, recorder, found))
+            with self._stop.listening(), _memory_explained(recorder):
+                completed = trainer.run()
+            self._step = trainer.step
+            recorder.finish("finished" if completed else "interrupted")
+        return 0 if completed else self._stop.exit_code
+
+    def _find_resume(self, say: Callable[[str], None]) -> Found | None:
+        """Rank 0 chooses the file, so that all ranks continue from the same one."""
+        folder = run_paths("train", self._config.log, Path()).checkpoint_dir.parent
+        chosen = None
+        if self._world.is_main:
+            chosen = find_resume(self._request.resume, self._config.train, folder, say)
+        path = self._world.share(None if chosen is None else chosen.path)
+        if path is None:
+            return None
+        found = chosen or read_found(path)
+        check_same_model(found, self._mapping)
+        return found
+
+    def _describe(
+        self, run_id: str, now: datetime, found: Found | None
+    ) -> tuple[RunRecord, RunPaths]:
+        train, world = self._config.train, self._world
+        return open_run(
+            run_id,
+            self._config.log,
+            now=now,
+            base=Path(),
+            config=self._mapping,
+            argv=self._request.argv,
+            world_size=world.size,
+            device=describe_device(world.device),
+            versions=versions(),
+            clock="device" if world.device.type == "cuda" else "host",
+            resumed_from=None if found is None else found.checkpoint.run_id,
+            first_step=1 if found is None else found.checkpoint.position.step + 1,
+            samples_per_step=train.batch_size * world.size * train.gradient_accumulation_steps,
+        )
+
+    def _open_log(self, run: RunRecord, paths: RunPaths) -> None:
+        """The text log of rank 0; the other ranks say nothing."""
+        if not self._world.is_main:
+            return
+        keep = self._config.log.keep_runs
+        if keep is not None:
+            prune_runs(paths.facts_dir.parent, keep, run.run_id)
+        self._log = RunLog(paths.log, sys.stdout)
+        self._log.begin(run, paths.facts_dir)
+        self._lines = StepLines(
+            self._log,
+            self._config.log,
+            total_steps=None,
+            first_step=run.first_step,
+            world_size=self._world.size,
+            read_memory=partial(read_memory_figures, self._world.device),
+        )
+
+    def _recorder(self, run: RunRecord, paths: RunPaths) -> Recorder:
+        listeners: list[StepLines | TensorboardScalars] = []
+        if self._lines is not None:
+            listeners.append(self._lines)
+            if self._config.log.tensorboard:
+                every, size = self._config.log.step_every_steps, self._world.size
+                scalars = TensorboardScalars(
+                    paths.facts_dir, every_steps=every, world_size=size, host=run.host or "host"
+                )
+                listeners.append(scalars)
+        return Recorder(
+            facts_dir=paths.facts_dir,
+            run=run,
+            settings=self._config.profiling,
+            device=self._world.device,
+            rank=self._world.rank,
+            local_rank=self._world.local_rank,
+            listeners=listeners,
+            profile=self._request.profile,
+            profile_steps=self._request.profile_steps,
+        )
+
+    def _open_run(
+        self, run_id: str, paths: RunPaths, recorder: Recorder, found: Found | None
+    ) -> OpenRun:
+        def expect_steps(total: int) -> None:
+            recorder.expect_steps(total)
+            if self._lines is not None:
+                self._lines.expect_steps(total)
+
+        return OpenRun(
+            config=self._config,
+            mapping=self._mapping,
+            world=self._world,
+            run_id=run_id,
+            checkpoint_dir=paths.checkpoint_dir,
+            recorder=recorder,
+            say=self._say,
+            expect_steps=expect_steps,
+            stop=self._stop,
+            found=found,
+        )
+
+    def _say(self, line: str) -> None:
+        if self._log is not None:
+            self._log.line(line)
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """The last line of the log, whatever ended the run."""
+        status: EndStatus = "failed"
+        try:
+            yield
+            status = "interrupted" if self._stop.requested else "finished"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        except VRTSpikeError as error:
+            self._say(f"[error] {error}")
+            raise
+        finally:
+            self._say(end_line(status, self._step, time.monotonic() - self._began_s))
+            if self._log is not None:
+                self._log.close()
+
+
+@contextmanager
+def _memory_explained(recorder: Recorder) -> Iterator[None]:
+    """Memory that ran out is a fault of the configuration: one line with the keys to change."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).splitlines()[0]
+        recorder.event("out_of_memory", where="device", reason=reason)
+        raise VRTSpikeError(
+            f"GPU memory ran out: {reason} Lower TRAIN.BATCH_SIZE or DATA.CROP_SIZE (for the "
+            "validation DATA.VAL_CROP_SIZE), or set TRAIN.AMP_ENABLED=true or "
+            "MODEL.VRT.USE_CHECKPOINT_ATTN=true and USE_CHECKPOINT_FFN=true"
+        ) from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        recorder.event("out_of_memory", where="host", reason=reason)
+        raise VRTSpikeError(
+            f"host memory ran out: {reason} Lower TRAIN.BATCH_SIZE, DATA.CROP_SIZE, "
+            "DATA.CACHE_SIZE_GB or DATALOADER.TOTAL_WORKERS"
+        ) from error
