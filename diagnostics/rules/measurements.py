@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+MAX_SETTING = 1_000_000
+"""Beyond it a setting is no number that advice can be built on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measurements:
@@ -27,9 +30,13 @@ class Measurements:
 
     num_steps: int = 0
     num_excluded_steps: int = 0
+    steps_left: int | None = None
+    """Steps that the run still had to do after the last one measured."""
     step_ms: float | None = None
     phase_ms: Mapping[str, float] = field(default_factory=dict)
     """Mean of each phase; by device clock where there is one."""
+    micro_batches: float | None = None
+    """Forward passes of a step; `phase_ms` and `stage_ms` sum over them."""
     phase_gap_share: float | None = None
     """|step - sum of phases| / step."""
     stage_ms: Mapping[str, float] = field(default_factory=dict)
@@ -70,9 +77,11 @@ class Measurements:
     """NVML utilisation, mean over time and GPUs; of the steps' time span."""
 
     num_nonfinite: int | None = None
-    """Steps whose loss or gradients were not finite; None when losses were not recorded."""
+    """Steps whose loss or gradients were not finite, float16 overflows apart."""
     first_nonfinite_step: int | None = None
     first_nonfinite_tensor: str | None = None
+    num_amp_overflows: int | None = None
+    """Updates left out because a scaled float16 gradient overflowed."""
     grad_norm_median: float | None = None
     grad_norm_max: float | None = None
     num_validations: int = 0
@@ -95,12 +104,47 @@ class Measurements:
             node = node[key]
         return node
 
+    def whole_setting(self, dotted_key: str) -> int | None:
+        """A setting that is a whole number of sensible size; None when it is anything else."""
+        value = self.setting(dotted_key)
+        if isinstance(value, bool) or not isinstance(value, int):
+            return None
+        return value if 0 <= value <= MAX_SETTING else None
+
+    def number_setting(self, dotted_key: str) -> float | None:
+        """A setting that is a number of sensible size; None when it is anything else."""
+        value = self.setting(dotted_key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return value if 0 <= value <= MAX_SETTING else None
+
     def phase_share(self, phase: str) -> float | None:
         """A phase's share of the step."""
         value = self.phase_ms.get(phase)
         if value is None or not self.step_ms:
             return None
         return value / self.step_ms
+
+    @property
+    def host_memory_share(self) -> float | None:
+        """Largest use of host memory, as a share of what there is."""
+        if self.host_memory_peak_bytes is None or not self.host_memory_limit_bytes:
+            return None
+        return self.host_memory_peak_bytes / self.host_memory_limit_bytes
+
+    @property
+    def host_memory_free_bytes(self) -> int | None:
+        """What was left of host memory when most of it was in use."""
+        if self.host_memory_peak_bytes is None or self.host_memory_limit_bytes is None:
+            return None
+        return max(0, self.host_memory_limit_bytes - self.host_memory_peak_bytes)
+
+    @property
+    def forward_ms_per_pass(self) -> float | None:
+        """Mean of one forward pass, for limits that speak of a single one."""
+        if self.forward_ms is None or not self.micro_batches:
+            return None
+        return self.forward_ms / self.micro_batches
 
     @property
     def forward_ms(self) -> float | None:

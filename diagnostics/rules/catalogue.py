@@ -1,0 +1,56 @@
+"""Every rule, once. A new rule is a file of its own, its cases, and one line here."""
+
+from diagnostics.rules.configuration.training_slow import TrainingSlow
+from diagnostics.rules.data_loading.cache_hit_rate_low import CacheHitRateLow
+from diagnostics.rules.data_loading.data_loading_exposed import DataLoadingExposed
+from diagnostics.rules.device_memory.device_memory_exhausted import DeviceMemoryExhausted
+from diagnostics.rules.device_memory.device_memory_near_limit import DeviceMemoryNearLimit
+from diagnostics.rules.device_use.gpu_busy_but_slow import GpuBusyButSlow
+from diagnostics.rules.device_use.gpu_utilisation_low import GpuUtilisationLow
+from diagnostics.rules.host_memory.host_memory_exhausted import HostMemoryExhausted
+from diagnostics.rules.host_memory.host_memory_growing import HostMemoryGrowing
+from diagnostics.rules.host_memory.host_memory_near_limit import HostMemoryNearLimit
+from diagnostics.rules.kernels.forward_slow import ForwardSlow
+from diagnostics.rules.kernels.mixed_precision_off import MixedPrecisionOff
+from diagnostics.rules.kernels.stage_dominates_forward import StageDominatesForward
+from diagnostics.rules.numerics.amp_overflows_often import AmpOverflowsOften
+from diagnostics.rules.numerics.gradient_norm_extreme import GradientNormExtreme
+from diagnostics.rules.numerics.loss_not_finite import LossNotFinite
+from diagnostics.rules.numerics.quality_dropped import QualityDropped
+from diagnostics.rules.rule import Rule
+from diagnostics.rules.trust.host_clock_on_gpu import HostClockOnGpu
+from diagnostics.rules.trust.phases_do_not_close import PhasesDoNotClose
+from diagnostics.rules.trust.too_few_steps import TooFewSteps
+
+CATALOGUE: tuple[Rule, ...] = (
+    TrainingSlow(),
+    DataLoadingExposed(),
+    CacheHitRateLow(),
+    DeviceMemoryNearLimit(),
+    DeviceMemoryExhausted(),
+    GpuUtilisationLow(),
+    GpuBusyButSlow(),
+    HostMemoryNearLimit(),
+    HostMemoryGrowing(),
+    HostMemoryExhausted(),
+    StageDominatesForward(),
+    MixedPrecisionOff(),
+    ForwardSlow(),
+    LossNotFinite(),
+    QualityDropped(),
+    AmpOverflowsOften(),
+    GradientNormExtreme(),
+    PhasesDoNotClose(),
+    TooFewSteps(),
+    HostClockOnGpu(),
+)
+"""In the order of their codes."""
+
+
+def find_rule(wanted: str) -> Rule | None:
+    """The rule of a code or a name, whatever the case; None if there is none."""
+    wanted = wanted.strip().lower()
+    for rule in CATALOGUE:
+        if wanted in (rule.code.lower(), rule.name):
+            return rule
+    return None

@@ -1,0 +1,1 @@
+"""Rules about the configuration as a whole (`CF`)."""

@@ -1,0 +1,50 @@
+"""What to do about a cache that misses: a larger one only where it is full and memory has room."""
+
+from diagnostics.rules.data_loading.loader_advice import GIB
+from diagnostics.rules.finding import Advice, ConfigChange
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import verify
+
+FULL_SHARE = 0.95
+"""A cache that holds less of its budget is not too small."""
+
+SIGN = "cache hit rate above 75 %"
+
+
+def cache_advice(measured: Measurements, most_of_memory: float) -> tuple[Advice, ...]:
+    """Advice for a low hit rate; no budget above `most_of_memory` of host memory is proposed."""
+    used, limit = measured.cache_used_bytes, measured.cache_limit_bytes
+    if used is not None and limit is not None and used < FULL_SHARE * limit:
+        return (
+            Advice(
+                text="The cache is not full, so a larger one would not help: the misses are first "
+                "reads. Judge again after two epochs.",
+                verify=verify(SIGN),
+            ),
+        )
+    larger = _larger(measured, most_of_memory) if used is not None else None
+    sooner = Advice(
+        text="Let the sampler return to the same clips sooner, for example sequence by sequence; "
+        "purely random order defeats any cache smaller than the data.",
+        verify=verify(SIGN),
+    )
+    return (larger, sooner) if larger else (sooner,)
+
+
+def _larger(measured: Measurements, most_of_memory: float) -> Advice | None:
+    current = measured.number_setting("DATA.CACHE_SIZE_GB")
+    total, free = measured.host_memory_limit_bytes, measured.host_memory_free_bytes
+    if current is None or total is None or free is None:
+        return None
+    room_bytes = min(current * GIB + free // 2, most_of_memory * total)
+    proposed = int(min(2 * current, room_bytes / GIB))
+    if proposed <= current:
+        return None
+    return Advice(
+        text=f"Raise the budget from {current:g} to {proposed} GiB; {free / GIB:.1f} GiB stayed "
+        "free at the peak.",
+        config_change=ConfigChange(
+            key="DATA.CACHE_SIZE_GB", current=current, proposed=float(proposed)
+        ),
+        verify=verify(f"{SIGN}, host memory below 90 %"),
+    )

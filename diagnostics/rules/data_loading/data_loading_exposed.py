@@ -1,0 +1,110 @@
+"""DL001: the step waits for the next batch."""
+
+from typing import ClassVar
+
+from diagnostics.rules.data_loading.loader_advice import loader_advice
+from diagnostics.rules.finding import Evidence, Severity
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import NO_STEPS, RECORD_FACTS
+from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+
+
+class DataLoadingExposed(Rule):
+    """The wait for data that nothing hides, as a share of the step."""
+
+    code = "DL001"
+    name = "data-loading-exposed"
+    explains = ("GP001", "CF001")
+    summary = (
+        "{share:.1%} of each step ({wait_ms:.1f} of {step_ms:.1f} ms) waits for the next batch."
+    )
+    docs = """
+## What it measures
+The time around the fetch of the next batch in which the device has nothing to do, as a share of
+the step. On a GPU that is device time between the end of the queued work and the arrival of the
+batch; on a CPU the whole wait counts.
+
+## Why it matters
+While the step waits, the device is idle. All of this time can be won back without touching the
+model: it is the first thing to repair.
+
+## What to try
+More loader processes if cores and memory allow it; voxels computed beforehand; the cache in
+memory; prefetching. The report proposes a value only where it knows the present one and the room
+there is.
+
+## False alarms
+A run of a few steps, or the first steps after a start, wait for the workers to come up. A text
+log gives the wait on the host; on a GPU part of it may be hidden behind queued work, which the
+facts folder shows.
+"""
+    at_note: ClassVar = Threshold(
+        0.05,
+        "share of the step",
+        "below it, other phases promise more",
+        "torch-tb-profiler (exposed data loading > 5 %), XProf (moderately input-bound >= 5 %)",
+    )
+    at_warn: ClassVar = Threshold(
+        0.10, "share of the step", "clearly above noise between runs", "TraceML (input-bound: 10 %)"
+    )
+    at_critical: ClassVar = Threshold(
+        0.20,
+        "share of the step",
+        "the loader sets the pace",
+        "TraceML (20 %), XProf (highly input-bound >= 20 %)",
+    )
+    goal_ms: ClassVar = Threshold(
+        10.0,
+        "ms",
+        "goal for the wait, shown beside it",
+        "the performance guide (data_time < 10 ms)",
+    )
+
+    def check(self, measured: Measurements) -> Outcome:
+        """Compare the exposed wait with the step."""
+        if not measured.step_ms:
+            return self.not_evaluated(NO_STEPS, RECORD_FACTS)
+        field = "data_wait_exposed_ms"
+        wait_ms = measured.data_wait_exposed_ms
+        if wait_ms is None:
+            field, wait_ms = "phase_ms", measured.phase_ms.get("data_wait")
+        if wait_ms is None:
+            return self.not_evaluated("the wait for data was not measured", RECORD_FACTS)
+        share = wait_ms / measured.step_ms
+        severity = graded(
+            share,
+            (self.at_note, Severity.NOTE),
+            (self.at_warn, Severity.WARN),
+            (self.at_critical, Severity.CRITICAL),
+        )
+        if severity is None:
+            return None
+        source = measured.source(field)
+        return self.finding(
+            severity,
+            {"share": share, "wait_ms": wait_ms, "step_ms": measured.step_ms},
+            (
+                Evidence(
+                    metric="exposed data wait / step",
+                    value=share,
+                    unit="share",
+                    limit=self.at_note.value,
+                    source=source,
+                ),
+                Evidence(
+                    metric="data wait",
+                    value=wait_ms,
+                    unit="ms",
+                    limit=self.goal_ms.value,
+                    source=source,
+                ),
+                Evidence(
+                    metric="loader processes",
+                    value=measured.num_workers,
+                    unit="count",
+                    source=measured.source("num_workers"),
+                ),
+            ),
+            loader_advice(measured, wait_ms, measured.step_ms),
+            cost_ms_per_step=wait_ms,
+        )

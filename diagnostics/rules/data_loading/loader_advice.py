@@ -1,0 +1,111 @@
+"""What to change so that batches arrive sooner; every value rests on the present one."""
+
+from diagnostics.rules.data_loading.worker_advice import SIGN, has_memory_to_spare, more_workers
+from diagnostics.rules.finding import Advice, ConfigChange, Gain
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import verify
+
+GIB = 1 << 30
+PREFETCH_FACTOR = 4
+"""The prefetch factor of the performance guide's plans."""
+
+
+def loader_advice(measured: Measurements, wait_ms: float, step_ms: float) -> tuple[Advice, ...]:
+    """The switches that make data arrive sooner, the most promising first."""
+    candidates = (
+        more_workers(measured, wait_ms, step_ms),
+        _precomputed_voxels(measured, wait_ms),
+        _ram_cache(measured, wait_ms),
+        _pinned(measured),
+        _persistent(measured),
+        _prefetch(measured),
+    )
+    advice = tuple(item for item in candidates if item is not None)
+    return advice or (_look_closer(measured),)
+
+
+def _precomputed_voxels(measured: Measurements, wait_ms: float) -> Advice | None:
+    if measured.setting("DATA.USE_PRECOMPUTED_VOXELS") is not False:
+        return None
+    return Advice(
+        text="Compute the voxels once, with `python -m vrtspike.data.prepare`, instead of in every "
+        "step.",
+        config_change=ConfigChange(key="DATA.USE_PRECOMPUTED_VOXELS", current=False, proposed=True),
+        predicted_gain=Gain(low_ms=0.0, mid_ms=None, high_ms=wait_ms),
+        verify=verify(SIGN),
+    )
+
+
+def _ram_cache(measured: Measurements, wait_ms: float) -> Advice | None:
+    budget_gib = measured.number_setting("DATA.CACHE_SIZE_GB")
+    free = measured.host_memory_free_bytes
+    if measured.setting("DATA.USE_RAM_CACHE") is not False or budget_gib is None or free is None:
+        return None
+    if not has_memory_to_spare(measured) or budget_gib * GIB > free // 2:
+        return None
+    return Advice(
+        text=f"Keep decoded frames in memory: the budget of {budget_gib:g} GiB (CACHE_SIZE_GB) "
+        f"fits into the {free / GIB:.1f} GiB that stayed free.",
+        config_change=ConfigChange(key="DATA.USE_RAM_CACHE", current=False, proposed=True),
+        predicted_gain=Gain(low_ms=0.0, mid_ms=None, high_ms=wait_ms),
+        verify=verify(SIGN),
+    )
+
+
+def _pinned(measured: Measurements) -> Advice | None:
+    if measured.device != "cuda" or measured.setting("DATALOADER.PIN_MEMORY") is not False:
+        return None
+    return Advice(
+        text="Pin the batches in memory, so that copies to the GPU overlap with its work.",
+        config_change=ConfigChange(key="DATALOADER.PIN_MEMORY", current=False, proposed=True),
+        verify=verify("h2d shorter"),
+    )
+
+
+def _persistent(measured: Measurements) -> Advice | None:
+    if not measured.num_workers:
+        return None
+    if measured.setting("DATALOADER.PERSISTENT_WORKERS") is not False:
+        return None
+    return Advice(
+        text="Keep the loader processes between epochs instead of starting them again.",
+        config_change=ConfigChange(
+            key="DATALOADER.PERSISTENT_WORKERS", current=False, proposed=True
+        ),
+        verify=verify("no long wait at the first step of an epoch"),
+    )
+
+
+def _prefetch(measured: Measurements) -> Advice | None:
+    current = measured.whole_setting("DATALOADER.TRAIN_PREFETCH_FACTOR")
+    if current is None or current >= PREFETCH_FACTOR or not measured.num_workers:
+        return None
+    if not has_memory_to_spare(measured):
+        return None
+    return Advice(
+        text=f"Let each loader process prepare {PREFETCH_FACTOR} batches ahead instead of "
+        f"{current}; this evens out slow batches, it does not make loading faster.",
+        config_change=ConfigChange(
+            key="DATALOADER.TRAIN_PREFETCH_FACTOR", current=current, proposed=PREFETCH_FACTOR
+        ),
+        verify=verify("p95 of data_wait closer to its median"),
+    )
+
+
+def _look_closer(measured: Measurements) -> Advice:
+    if not measured.config:
+        text = (
+            "The input does not hold the run's configuration, so no switch is proposed; give the "
+            "facts folder (profiles/<run_id>)."
+        )
+    elif None in (measured.num_workers, measured.cpus_allowed, measured.host_memory_share):
+        text = (
+            "Loader processes, cores or memory of the run are unknown, so no switch is proposed; "
+            "record resources."
+        )
+    else:
+        text = (
+            "The loader's switches are already set as this machine allows. Look at what a batch "
+            "costs: decoding, cropping, voxels, or a slow disk."
+        )
+    return Advice(text=text, verify=verify(SIGN))

@@ -1,0 +1,63 @@
+"""How many loader processes to use: only where the present number, cores and memory are known."""
+
+from diagnostics.rules.finding import Advice, ConfigChange, Gain
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import verify
+
+MAX_MEMORY_SHARE = 0.80
+"""Above this use of host memory nothing is proposed that needs more of it."""
+
+SIGN = "data_wait below 5 % of the step"
+
+
+def has_memory_to_spare(measured: Measurements) -> bool:
+    """Whether host memory is known to have room; unknown is no."""
+    share = measured.host_memory_share
+    return share is not None and share < MAX_MEMORY_SHARE
+
+
+def more_workers(measured: Measurements, wait_ms: float, step_ms: float) -> Advice | None:
+    """More loader processes, if the guide's rules allow more than there are."""
+    current, cores = measured.num_workers, measured.cpus_allowed
+    if current is None or cores is None or not has_memory_to_spare(measured):
+        return None
+    proposed = workers_to_propose(cores, measured.world_size or 1)
+    if proposed <= current:
+        return None
+    return Advice(
+        text=f"Use {proposed} loader processes instead of {current}: {cores} cores are allowed, "
+        "and memory has room.",
+        config_change=ConfigChange(
+            key="DATALOADER.TOTAL_WORKERS",
+            current=worker_setting(measured),
+            proposed=proposed,
+        ),
+        predicted_gain=gain_of_more_workers(wait_ms, step_ms, current, proposed),
+        verify=verify(SIGN),
+    )
+
+
+def workers_to_propose(cpus_allowed: int, world_size: int) -> int:
+    """Workers of a machine by the performance guide's cautious rules.
+
+    Up to 8 for one GPU and 4 for each of several, and at most half the cores.
+    """
+    by_gpu = 8 if world_size == 1 else 4 * world_size
+    return min(by_gpu, cpus_allowed // 2)
+
+
+def worker_setting(measured: Measurements) -> int | str | None:
+    """TOTAL_WORKERS as the configuration says it, such as "auto"; else the number that ran."""
+    setting = measured.setting("DATALOADER.TOTAL_WORKERS")
+    return "auto" if setting == "auto" else measured.num_workers
+
+
+def gain_of_more_workers(wait_ms: float, step_ms: float, current: int, proposed: int) -> Gain:
+    """What more workers save if the loading scales with them; nothing, if a disk is the limit.
+
+    A loader that the step waits for delivers a batch in `step_ms` with `current` workers, so in
+    `step_ms * current / proposed` with more. Without workers the batch is made in `wait_ms`.
+    """
+    busy_ms = step_ms - wait_ms
+    batch_ms = (step_ms * current if current else wait_ms) / proposed
+    return Gain(low_ms=0.0, mid_ms=wait_ms - max(0.0, batch_ms - busy_ms), high_ms=wait_ms)

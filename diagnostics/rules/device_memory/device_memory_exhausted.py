@@ -1,0 +1,69 @@
+"""GM002: an allocation on the GPU failed."""
+
+from typing import ClassVar
+
+from diagnostics.rules.device_memory.memory_advice import device_memory_advice
+from diagnostics.rules.finding import Evidence, Severity
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import NOT_ON_CPU, RECORD_FACTS
+from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+
+
+class DeviceMemoryExhausted(Rule):
+    """CUDA out of memory."""
+
+    code = "GM002"
+    name = "device-memory-exhausted"
+    explains = ("GM001",)
+    summary = "The GPU ran out of memory {count} time(s) in this run (CUDA out of memory)."
+    docs = """
+## What it measures
+Failed allocations on a GPU, as the run recorded them.
+
+## Why it matters
+The step, and usually the run, ended there. This is the memory of the GPU, not of the machine.
+
+## What to try
+Mixed precision, activation checkpointing, a smaller batch with more accumulation, a smaller crop.
+A smaller cache and fewer loader processes do nothing for it.
+
+## False alarms
+An out-of-memory that only the first full-size validation meets asks for a smaller VAL_CROP_SIZE,
+not for a smaller training batch.
+"""
+    at_critical: ClassVar = Threshold(
+        1, "events", "one is enough to end a run", "the performance guide (out of memory)"
+    )
+
+    def check(self, measured: Measurements) -> Outcome:
+        """Count the events."""
+        count = measured.num_device_oom
+        if measured.device == "cpu":
+            return self.not_evaluated(NOT_ON_CPU)
+        if count is None:
+            return self.not_evaluated("events of the run were not recorded", RECORD_FACTS)
+        severity = graded(count, (self.at_critical, Severity.CRITICAL))
+        if severity is None:
+            return None
+        return self.finding(
+            severity,
+            {"count": count},
+            (
+                Evidence(
+                    metric="GPU out-of-memory events",
+                    value=count,
+                    unit="count",
+                    limit=self.at_critical.value,
+                    source=measured.source("num_device_oom"),
+                ),
+                Evidence(
+                    metric="peak GPU memory",
+                    value=measured.device_memory_peak_bytes,
+                    unit="bytes",
+                    limit=measured.device_memory_total_bytes,
+                    source=measured.source("device_memory_peak_bytes"),
+                ),
+            ),
+            device_memory_advice(measured),
+            cost_bytes=measured.device_memory_peak_bytes,
+        )

@@ -1,0 +1,68 @@
+"""What frees GPU memory: precision, checkpointing, batch. The loader and its cache do not."""
+
+from diagnostics.rules.finding import Advice, ConfigChange
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import verify
+
+SIGN = "GPU memory below 90 %"
+
+
+def device_memory_advice(measured: Measurements) -> tuple[Advice, ...]:
+    """The switches that lower GPU memory, those that keep the result first."""
+    candidates = (
+        _amp(measured),
+        _checkpointing(measured, "USE_CHECKPOINT_ATTN", "attention"),
+        _checkpointing(measured, "USE_CHECKPOINT_FFN", "feed-forward layers"),
+        _smaller_batch(measured),
+    )
+    advice = tuple(item for item in candidates if item is not None)
+    return advice or (_look_closer(measured),)
+
+
+def _amp(measured: Measurements) -> Advice | None:
+    if measured.setting("TRAIN.AMP_ENABLED") is not False:
+        return None
+    return Advice(
+        text="Switch mixed precision on: activations take half the bytes where 16 bits suffice.",
+        config_change=ConfigChange(key="TRAIN.AMP_ENABLED", current=False, proposed=True),
+        verify=verify(f"{SIGN}, loss finite"),
+    )
+
+
+def _checkpointing(measured: Measurements, switch: str, what: str) -> Advice | None:
+    key = f"MODEL.VRT.{switch}"
+    if measured.setting(key) is not False:
+        return None
+    return Advice(
+        text=f"Recompute the activations of the {what} in the backward pass instead of keeping "
+        "them; the result stays the same, the step becomes slower.",
+        config_change=ConfigChange(key=key, current=False, proposed=True),
+        verify=verify(f"{SIGN}, and how much longer backward takes"),
+    )
+
+
+def _smaller_batch(measured: Measurements) -> Advice | None:
+    current = measured.whole_setting("TRAIN.BATCH_SIZE")
+    accumulation = measured.whole_setting("TRAIN.GRADIENT_ACCUMULATION_STEPS")
+    if current is None or current <= 1:
+        return None
+    text = f"Halve the batch of {current}"
+    if accumulation is not None:
+        text += f" and accumulate over {2 * accumulation} instead of {accumulation} passes"
+    return Advice(
+        text=f"{text}, so that an optimizer step sees about as many clips as now.",
+        config_change=ConfigChange(key="TRAIN.BATCH_SIZE", current=current, proposed=current // 2),
+        verify=verify(SIGN),
+    )
+
+
+def _look_closer(measured: Measurements) -> Advice:
+    if not measured.config:
+        text = "The input does not hold the run's configuration, so no switch is proposed."
+    else:
+        text = (
+            "Precision, checkpointing and batch are already as low as they go (accumulating saves "
+            "nothing at batch 1): what is left is a smaller crop (DATA.CROP_SIZE), a shorter clip "
+            "(DATA.CLIP_LEN) or a smaller network."
+        )
+    return Advice(text=text, verify=verify(SIGN))

@@ -1,0 +1,1 @@
+"""Rules about how busy the GPU is (`GP`)."""

@@ -1,0 +1,81 @@
+"""What frees host memory: cache, loader processes, prefetching. GPU memory is another matter."""
+
+from diagnostics.rules.data_loading.worker_advice import worker_setting
+from diagnostics.rules.finding import Advice, ConfigChange
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import verify
+
+GIB = 1 << 30
+TARGET_SHARE = 0.80
+"""Use of host memory that the proposals aim at."""
+
+SIGN = "host memory below 90 %"
+
+
+def host_memory_advice(measured: Measurements) -> tuple[Advice, ...]:
+    """The switches that take host memory, each with a smaller value than the present one."""
+    candidates = (_smaller_cache(measured), _fewer_workers(measured), _less_prefetch(measured))
+    advice = tuple(item for item in candidates if item is not None)
+    return advice or (_look_closer(measured),)
+
+
+def _smaller_cache(measured: Measurements) -> Advice | None:
+    current = measured.number_setting("DATA.CACHE_SIZE_GB")
+    peak, limit = measured.host_memory_peak_bytes, measured.host_memory_limit_bytes
+    if measured.setting("DATA.USE_RAM_CACHE") is not True or peak is None or limit is None:
+        return None
+    if current is None or current <= 1:
+        return None
+    excess_gib = max(0.0, peak - TARGET_SHARE * limit) / GIB
+    proposed = max(1, int(current - excess_gib))
+    if proposed >= current:
+        return None
+    return Advice(
+        text=f"Lower the cache from {current:g} to {proposed} GiB: that is what is missing.",
+        config_change=ConfigChange(
+            key="DATA.CACHE_SIZE_GB", current=current, proposed=float(proposed)
+        ),
+        verify=verify(SIGN),
+    )
+
+
+def _fewer_workers(measured: Measurements) -> Advice | None:
+    current = measured.num_workers
+    if current is None or current <= max(1, measured.world_size or 1):
+        return None
+    proposed = max(measured.world_size or 1, current // 2)
+    return Advice(
+        text=f"Use {proposed} loader processes instead of {current}: each holds its own batches in "
+        "the making.",
+        config_change=ConfigChange(
+            key="DATALOADER.TOTAL_WORKERS",
+            current=worker_setting(measured),
+            proposed=proposed,
+        ),
+        verify=verify(f"{SIGN}, data_wait not longer"),
+    )
+
+
+def _less_prefetch(measured: Measurements) -> Advice | None:
+    current = measured.whole_setting("DATALOADER.TRAIN_PREFETCH_FACTOR")
+    if current is None or current <= 2 or not measured.num_workers:
+        return None
+    return Advice(
+        text=f"Let each loader process prepare 2 batches ahead instead of {current}.",
+        config_change=ConfigChange(
+            key="DATALOADER.TRAIN_PREFETCH_FACTOR", current=current, proposed=2
+        ),
+        verify=verify(f"{SIGN}, data_wait not longer"),
+    )
+
+
+def _look_closer(measured: Measurements) -> Advice:
+    known = (
+        "The switches that take host memory are already low."
+        if measured.config
+        else ("The input does not hold the run's configuration, so no switch is proposed.")
+    )
+    return Advice(
+        text=f"{known} `python diagnose_memory.py` shows which process holds the memory.",
+        verify="python diagnose_memory.py",
+    )

@@ -1,0 +1,1 @@
+"""Rules about kernels, stages and precision (`KN`)."""

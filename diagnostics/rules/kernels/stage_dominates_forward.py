@@ -1,0 +1,109 @@
+"""KN001: one stage takes a large part of the forward."""
+
+from typing import ClassVar
+
+from diagnostics.rules.finding import Advice, Evidence, Severity
+from diagnostics.rules.kernels.compute_advice import (
+    fused_attention,
+    heaviest_stage,
+    largest_gain,
+)
+from diagnostics.rules.kernels.stage_advice import stage_switches
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import RECORD_FACTS, verify
+from diagnostics.rules.rule import Outcome, Rule, Threshold
+
+
+class StageDominatesForward(Rule):
+    """The heaviest stage, with the ceiling of what work on it can bring."""
+
+    code = "KN001"
+    name = "stage-dominates-forward"
+    summary = (
+        "{stage} takes {share:.1%} of the forward ({stage_ms:.1f} of {forward_ms:.1f} ms). Even if "
+        "its forward cost nothing, the step would be at most {speedup:.2f}x faster."
+    )
+    docs = """
+## What it measures
+The mean time of every stage of the forward as a share of the forward. The ceiling is Amdahl's:
+the step without the stage's forward time.
+
+## Why it matters
+Work on a stage pays in proportion to its share. The performance guide gives a stage above 15 % a
+very high priority, above 8 % a high one, above 5 % a medium one.
+
+## What to try
+The switches that touch this stage alone, if its part is worth it: fused attention first, because
+it changes no weights; then depth, window or chunks.
+
+## False alarms
+Some stage is always the largest: in a network of eight stages this is a pointer, not a fault.
+Therefore it is never more than a note. Stage times by the host's clock on a GPU say nothing; rule
+TR003 tells.
+"""
+    at_note: ClassVar = Threshold(
+        0.15,
+        "share of the forward",
+        "very high priority",
+        "the performance guide (stage priorities: > 15 % very high)",
+    )
+
+    def check(self, measured: Measurements) -> Outcome:
+        """Find the heaviest stage and compare its share."""
+        forward_ms, step_ms = measured.forward_ms, measured.step_ms
+        stage = heaviest_stage(measured)
+        if stage is None or not forward_ms or not step_ms:
+            return self.not_evaluated("stage times were not recorded", RECORD_FACTS)
+        if measured.device == "cuda" and measured.stage_clock != "device":
+            return self.not_evaluated(
+                "the stage times come from the host's clock, which says nothing about a GPU",
+                "record stage times with CUDA events",
+            )
+        stage_ms = measured.stage_ms[stage]
+        share = stage_ms / forward_ms
+        if share <= self.at_note.value:
+            return None
+        advice = self._advice(measured, stage)
+        return self.finding(
+            Severity.NOTE,
+            {
+                "stage": stage,
+                "share": share,
+                "stage_ms": stage_ms,
+                "forward_ms": forward_ms,
+                "speedup": step_ms / max(step_ms - stage_ms, 1e-9),
+            },
+            self._evidence(measured, forward_ms),
+            advice,
+            cost_ms_per_step=largest_gain(advice),
+        )
+
+    def _evidence(self, measured: Measurements, forward_ms: float) -> tuple[Evidence, ...]:
+        """Every stage above the limit, the heaviest first."""
+        shares = {
+            name: ms / forward_ms
+            for name, ms in measured.stage_ms.items()
+            if name != "forward.other" and ms / forward_ms > self.at_note.value
+        }
+        return tuple(
+            Evidence(
+                metric=f"{name} / forward",
+                value=shares[name],
+                unit="share",
+                limit=self.at_note.value,
+                source=measured.source("stage_ms"),
+            )
+            for name in sorted(shares, key=lambda name: (-shares[name], name))
+        )
+
+    def _advice(self, measured: Measurements, stage: str) -> tuple[Advice, ...]:
+        attention = [fused_attention(measured)] if stage.startswith("vrt.stage") else []
+        candidates = [*attention, *stage_switches(measured, stage)]
+        advice = tuple(item for item in candidates if item is not None)
+        return advice or (
+            Advice(
+                text=f"No switch is known to make {stage} cheaper here; `--profile` records its "
+                "kernels and operators.",
+                verify=verify(f"{stage} shorter"),
+            ),
+        )

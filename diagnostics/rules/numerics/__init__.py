@@ -1,0 +1,1 @@
+"""Rules about NaN, gradients and the quality of the result (`NU`)."""

@@ -1,0 +1,103 @@
+"""NU002: the restored video is worse than it was, or than the blurry input."""
+
+from typing import ClassVar
+
+from diagnostics.rules.finding import Advice, Evidence, Severity
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import verify
+from diagnostics.rules.rule import Outcome, Rule, Threshold
+
+MARGIN_BELOW_INPUT_DB = 0.1
+FALL_DB = 0.5
+
+
+class QualityDropped(Rule):
+    """Validation PSNR below the input's, or clearly below its own best."""
+
+    code = "NU002"
+    name = "quality-dropped"
+    summary = "The last validation reached {last:.2f} dB PSNR: {what}."
+    docs = """
+## What it measures
+The PSNR of the last validation against the best one of the run and against the blurry input.
+
+## Why it matters
+A faster plan that restores less is no gain. An output below its own input does harm.
+
+## What to try
+Return to the last good checkpoint with a lower learning rate; train longer; go back to the
+conservative plan (configs/deblur/vrt_spike_opt.yaml); let a larger teacher help
+(TRAIN.DISTILLATION). While quality is down, the report proposes no smaller network.
+
+## False alarms
+Small validation sets scatter by some tenths of a dB. At the start of a training the output may
+dip below its input; the rule waits for the second validation.
+"""
+    below_input: ClassVar = Threshold(
+        MARGIN_BELOW_INPUT_DB, "dB below the input", "beyond rounding and scatter", "own choice"
+    )
+    fall: ClassVar = Threshold(
+        FALL_DB,
+        "dB below the best",
+        "more than the conservative plan may cost (0.3 dB)",
+        "the performance guide (plans: < 0.3 dB, 0.5-1.0 dB)",
+    )
+
+    def check(self, measured: Measurements) -> Outcome:
+        """Compare the last validation with the input and with the best."""
+        last = measured.psnr_last_db
+        if last is None or measured.num_validations < 2:
+            return self.not_evaluated(
+                f"{measured.num_validations} validation(s) with a PSNR; two are needed",
+                "train until the second validation (LOG.VAL_EVERY_STEPS)",
+            )
+        what = self._what(measured, last)
+        if not what:
+            return None
+        source = measured.source("psnr_last_db")
+        return self.finding(
+            Severity.WARN,
+            {"last": last, "what": what},
+            (
+                Evidence(metric="last PSNR", value=last, unit="db", source=source),
+                Evidence(metric="best PSNR", value=measured.psnr_best_db, unit="db", source=source),
+                Evidence(
+                    metric="PSNR of the blurry input",
+                    value=measured.psnr_input_db,
+                    unit="db",
+                    source=source,
+                ),
+            ),
+            (
+                Advice(
+                    text="Go back to the best checkpoint and train on with a lower learning rate; "
+                    "if the network was made smaller, return to the conservative plan, train "
+                    "longer, or distil from the larger network.",
+                    verify=verify("validation PSNR above the input and close to its best"),
+                ),
+            ),
+        )
+
+    def _what(self, measured: Measurements, last: float) -> str:
+        parts = []
+        if _is_below_input(measured):
+            parts.append(f"below its blurry input ({measured.psnr_input_db:.2f} dB)")
+        if _has_fallen(measured):
+            parts.append(f"below the best of the run ({measured.psnr_best_db:.2f} dB)")
+        return " and ".join(parts)
+
+
+def quality_dropped(measured: Measurements) -> bool:
+    """Whether the rule fires; advice that costs quality asks this first."""
+    enough = measured.num_validations >= 2
+    return enough and (_is_below_input(measured) or _has_fallen(measured))
+
+
+def _is_below_input(measured: Measurements) -> bool:
+    last, own = measured.psnr_last_db, measured.psnr_input_db
+    return last is not None and own is not None and own - last >= MARGIN_BELOW_INPUT_DB
+
+
+def _has_fallen(measured: Measurements) -> bool:
+    last, best = measured.psnr_last_db, measured.psnr_best_db
+    return last is not None and best is not None and best - last >= FALL_DB

@@ -1,0 +1,17 @@
+"""Sentences that several rules share: why a rule could not look, and how to check an advice."""
+
+NOT_ON_CPU = "this run was on the CPU; the rule is about GPU runs"
+NO_STEPS = "no step was measured"
+RECORD_FACTS = "give the facts folder of the run (profiles/<run_id>) beside the text log"
+RECORD_MORE_STEPS = "train for at least 20 steps beyond the first"
+RECORD_NVML = "train with a working NVIDIA driver library (NVML), then give the facts folder"
+
+
+def device_unknown(subject: str) -> str:
+    """Why a rule of GPU runs says nothing when the run does not tell its device."""
+    return f"{subject} is judged for GPU runs only, and the input does not say where this run ran"
+
+
+def verify(sign: str) -> str:
+    """The command that shows whether an advice helped, and the sign to look for."""
+    return f"after the next run, `python analyze_performance.py`: {sign}"

@@ -1,0 +1,1 @@
+"""Rules about how far the measurement itself can be trusted (`TR`)."""

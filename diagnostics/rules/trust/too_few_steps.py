@@ -1,0 +1,66 @@
+"""TR002: too few steps for a verdict."""
+
+from typing import ClassVar
+
+from diagnostics.rules.finding import Advice, Evidence, Severity
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import verify
+from diagnostics.rules.rule import Outcome, Rule, Threshold
+
+LEAST_STEPS = 2
+"""Fewer ordinary steps than this are no measurement at all."""
+
+
+class TooFewSteps(Rule):
+    """Ordinary steps, those without a tag."""
+
+    code = "TR002"
+    name = "too-few-steps"
+    summary = "Only {steps} ordinary step(s) were measured ({excluded} left out)."
+    docs = """
+## What it measures
+The number of steps that statistics rest on. First steps, steps after a validation or a
+checkpoint, and steps under the profiler are left out.
+
+## Why it matters
+Means of a few steps move with every hiccup of the machine, and a p95 of five steps is their
+maximum.
+
+## What to try
+Train longer, or validate and save less often.
+
+## False alarms
+For a first look a few steps are enough: the order of phases and stages rarely changes.
+"""
+    at_note: ClassVar = Threshold(
+        20, "steps", "fewer give no firm verdict", "TraceML (>= 20 steps for critical findings)"
+    )
+    at_critical: ClassVar = Threshold(
+        LEAST_STEPS, "steps", "fewer have no spread at all", "TraceML (>= 2 steps for warnings)"
+    )
+
+    def check(self, measured: Measurements) -> Outcome:
+        """Count the steps."""
+        steps = measured.num_steps
+        if steps >= self.at_note.value:
+            return None
+        severity = Severity.CRITICAL if steps < self.at_critical.value else Severity.NOTE
+        return self.finding(
+            severity,
+            {"steps": steps, "excluded": measured.num_excluded_steps},
+            (
+                Evidence(
+                    metric="ordinary steps",
+                    value=steps,
+                    unit="count",
+                    limit=self.at_note.value,
+                    source=measured.source("num_steps"),
+                ),
+            ),
+            (
+                Advice(
+                    text=f"Train for at least {self.at_note.value:.0f} ordinary steps.",
+                    verify=verify("no too-few-steps"),
+                ),
+            ),
+        )

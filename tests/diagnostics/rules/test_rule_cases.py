@@ -1,0 +1,88 @@
+"""Runs tests/rule_cases/*.yml: each rule below, at and above its limits, healthy, and without data.
+
+A case gives fields of `Measurements` and expects a severity, `pass` or `not_evaluated`. `changes`
+are the configuration changes it must advise, all of them; `says` and `reason` are parts of the
+summary and of the reason; `cost_ms` and `explains` are exact.
+"""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diagnostics.rules.catalogue import CATALOGUE, find_rule
+from diagnostics.rules.finding import Finding, NotEvaluated
+from diagnostics.rules.measurements import Measurements
+
+FOLDER = Path(__file__).resolve().parents[2] / "rule_cases"
+KEYS = {"given", "expect", "says", "reason", "changes", "advises", "cost_ms", "cost_bytes", "gain"}
+
+
+def read_cases():
+    for path in sorted(FOLDER.glob("*.yml")):
+        page = yaml.safe_load(path.read_text("utf-8"))
+        for name, case in page["cases"].items():
+            given = {**page.get("base", {}), **case.get("given", {})}
+            yield pytest.param(page["rule"], given, case, id=f"{page['rule']}-{name}")
+
+
+def outcome_word(outcome):
+    if outcome is None:
+        return "pass"
+    return outcome.severity.label if isinstance(outcome, Finding) else "not_evaluated"
+
+
+@pytest.mark.parametrize(("code", "given", "case"), list(read_cases()))
+def test_case(code, given, case):
+    assert set(case) <= KEYS
+    outcome = find_rule(code).check(Measurements(**given))
+    assert outcome_word(outcome) == case["expect"]
+    if isinstance(outcome, NotEvaluated):
+        assert case.get("reason", "") in outcome.reason
+    if isinstance(outcome, Finding):
+        check_finding(outcome, case)
+
+
+def check_finding(finding, case):
+    assert case.get("says", "") in finding.summary
+    assert finding.evidence
+    assert finding.advice
+    text = " ".join(advice.text for advice in finding.advice)
+    assert case.get("advises", "") in text
+    changes = {
+        item.config_change.key: item.config_change.proposed
+        for item in finding.advice
+        if item.config_change
+    }
+    if "changes" in case:
+        assert {key: as_list(value) for key, value in changes.items()} == case["changes"]
+    if "cost_ms" in case:
+        assert finding.cost_ms_per_step == pytest.approx(case["cost_ms"])
+    if "cost_bytes" in case:
+        assert finding.cost_bytes == case["cost_bytes"]
+    if "gain" in case:
+        gain = finding.advice[0].predicted_gain
+        assert [gain.low_ms, gain.mid_ms, gain.high_ms] == pytest.approx(case["gain"])
+
+
+def as_list(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.code)
+def test_every_rule_has_cases_on_both_sides(rule):
+    page = yaml.safe_load((FOLDER / f"{rule.code}.yml").read_text("utf-8"))
+    assert page["rule"] == rule.code
+    expected = {case["expect"] for case in page["cases"].values()}
+    assert expected & {"note", "warn", "critical"}
+    assert "pass" in expected
+    assert "healthy" in page["cases"]
+    assert page["cases"]["healthy"]["expect"] == "pass"
+    assert "missing" in page["cases"] or rule.code == "TR002"
+    graded = sum(name.startswith(("at_", "above_")) for name in page["cases"])
+    assert graded >= 1
+    assert any(name.startswith("below_") for name in page["cases"])
+
+
+def test_no_case_is_without_a_rule():
+    assert {path.stem for path in FOLDER.glob("*.yml")} == {rule.code for rule in CATALOGUE}
