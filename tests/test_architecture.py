@@ -5,6 +5,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -228,6 +229,14 @@ def test_settings_and_forecast_load_without_torch() -> None:
     loaded = loaded_by("import " + ", ".join(TORCH_FREE))
     assert "vrtspike" in loaded
     assert loaded.isdisjoint({"torch", "diagnostics"})
+
+
+def test_the_other_checks_cover_what_is_named_here() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
+    assert set(TOOLS) <= set(tools["mypy"]["files"])
+    contracts = tools["importlinter"]["contracts"]
+    torch_free = next(c for c in contracts if "vrtspike.config" in c.get("source_modules", ()))
+    assert set(TORCH_FREE) <= set(torch_free["source_modules"])
 
 
 @pytest.mark.parametrize("tool", TOOLS)
