@@ -80,6 +80,7 @@ STEPS = Table(
             lr="Learning rate.",
             grad_norm="Norm of the gradient before clipping.",
         ),
+        Column("nonfinite", "text", "-", "Comma-separated: loss, grad_norm that were NaN.", True),
         *_sizes(
             process_rss_bytes="Resident memory of the rank's process at the end of the step.",
             device_allocated_bytes="Held by tensors on the device at the end of the step.",
@@ -176,6 +177,7 @@ GPUS = Table(
         *_numbers("C", temperature_c="Temperature."),
         *_numbers("MHz", sm_clock_mhz="Clock of the cores.", memory_clock_mhz="Memory clock."),
         *_numbers("-", throttle_reasons="NVML's bit mask of clock limits."),
+        Column("error", "text", "-", "Why the GPU could no longer be read, if so.", True),
     ),
 )
 

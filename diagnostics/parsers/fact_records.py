@@ -51,6 +51,7 @@ class StepRecord(_Line, tag="step", kw_only=True):
     loss: Real | None = None
     lr: Real | None = None
     grad_norm: Real | None = None
+    nonfinite: dict[Name, Name] = msgspec.field(default_factory=dict)
     memory: MemoryRecord | None = None
 
 
@@ -126,6 +127,7 @@ class GpuRecord(Struct):
     sm_clock_mhz: Real | None = None
     memory_clock_mhz: Real | None = None
     throttle_reasons: Count | None = None
+    error: Name | None = None
 
 
 class ResourceRecord(_Line, tag="resources", kw_only=True):
@@ -160,6 +162,7 @@ class RunRecord(Struct):
     total_steps: Count | None = None
     samples_per_step: Count | None = None
     profiled_steps: tuple[Count, Count] | None = None
+    lost_lines: Count = 0
     redacted: bool = False
 
 

@@ -89,6 +89,7 @@ class FactRows:
                 record.loss,
                 record.lr,
                 record.grad_norm,
+                ",".join(record.nonfinite) or None,
                 *msgspec.structs.astuple(record.memory or _NO_MEMORY),
             )
         )
@@ -112,6 +113,8 @@ class FactRows:
 
     def add_event(self, record: EventRecord, rank: int, source: str) -> None:
         """An event; statistics of the cache are also a row of `cache_stats`."""
+        if record.name == "gpus_absent" and isinstance(record.values.get("reason"), str):
+            self.gpus_absent_reason = str(record.values["reason"])[:_MAX_TEXT]
         self.buffers["events"].add(
             (rank, record.name, record.step, record.at_unix_s, _clipped(record.values), source)
         )
@@ -133,7 +136,7 @@ class FactRows:
         for gpu in record.gpus or ():
             self._add_struct("gpus", declared.GPUS, head, gpu)
         if record.gpus is None and record.gpus_absent_reason:
-            self.gpus_absent_reason = record.gpus_absent_reason[:500]
+            self.gpus_absent_reason = record.gpus_absent_reason[:_MAX_TEXT]
 
     def _add_struct(self, name: str, table: Table, head: dict[str, Any], record: Any) -> None:
         values = head | msgspec.structs.asdict(record)

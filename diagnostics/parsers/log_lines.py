@@ -15,7 +15,7 @@ MAX_MS = 1e12
 """A longer time (32 years) is damage."""
 
 _STEP = re.compile(r"(?<![\w@.])step (\d{1,15})(?:/(\d{1,15}))? \| (.*)")
-_STAGES = re.compile(r"(?<![\w.])stages (\d{1,15})/\d{1,15} \| clock=(device|host) \| (.*)")
+_STAGES = re.compile(r"(?<![\w.])stages (\d{1,15})(?:/\d{1,15})? \| clock=(device|host) \| (.*)")
 _AFTER_STEP = re.compile(r"\] step (\d{1,15})(?: ?[|:] ?| )(.*)", re.IGNORECASE)
 _PROGRESS = re.compile(r"\] (\d{1,15})/(\d{1,15}) .*elapsed=([\d:]+)(?: \| eta=([\d:]+))?")
 _END = re.compile(r"\[end\] (\w+)(?: \| steps=(\d{1,15}))?(?: \| elapsed=([\d:]+))?")

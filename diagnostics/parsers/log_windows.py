@@ -64,9 +64,11 @@ def _lengths(steps: Integers) -> Integers:
 
 
 def tags_after(spans: pd.DataFrame) -> dict[int, str]:
-    """The steps that a span outside the steps tags: the one after it. By step, the tag."""
+    """The steps that a validation or checkpoint tags: the one after it. By step, the tag."""
+    tagging = spans[spans["name"].isin(("validation", "checkpoint"))]
     return {
-        int(step) + 1: str(name) for step, name in zip(spans["step"], spans["name"], strict=True)
+        int(step) + 1: str(name)
+        for step, name in zip(tagging["step"], tagging["name"], strict=True)
     }
 
 

@@ -71,9 +71,9 @@ class RowBuffer:
         if self.stride == 1:
             return part
         if self._unit() == "step":
-            kept: pd.DataFrame = part[part["step"].fillna(0) % self.stride == 0]
-            return kept
+            return part.loc[part["step"].fillna(0).astype("int64").mod(self.stride).eq(0)]
         # Knuth's multiplicative hash, so that no sampling interval can be in step with the stride.
         times_ms = (part["at_unix_s"] * 1000).astype("int64").astype("uint64")
         hashed = (times_ms * 2654435761 % 2**32).to_numpy() >> 8
-        return part[hashed % self.stride == 0]
+        is_kept = pd.Series(hashed % self.stride == 0, index=part.index)
+        return part.loc[is_kept]
