@@ -1,8 +1,10 @@
 """The bottleneck ranking: which stage of the forward and which phase of the step weighs most."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from diagnostics.analyses.step_breakdown import StepBreakdown
 from diagnostics.run import Clock
 
 Priority = Literal["very high", "high", "medium", "low"]
@@ -41,3 +43,38 @@ def priority_of(share: float) -> Priority:
         if share > limit:
             return priority
     return "low"
+
+
+def compute_ranking(breakdown: StepBreakdown) -> Ranking:
+    """The ranking by the clock to judge by; parts without a share are left out."""
+    stages = (
+        (each.name, each.clock, each.mean_ms, each.share_of_forward)
+        for each in breakdown.stages
+        if each.clock == breakdown.clock
+    )
+    phases = (
+        (each.name, each.clock, each.mean_ms, each.share_of_step)
+        for each in breakdown.phases
+        if each.clock == breakdown.clock
+    )
+    return Ranking(stages=_ranked(stages), phases=_ranked(phases))
+
+
+def _ranked(
+    parts: Iterable[tuple[str, Clock, float, float | None]],
+) -> tuple[RankedPart, ...]:
+    known = [
+        (share, name, clock, mean_ms) for name, clock, mean_ms, share in parts if share is not None
+    ]
+    known.sort(key=lambda part: (-part[0], part[1]))
+    return tuple(
+        RankedPart(
+            place=place,
+            name=name,
+            clock=clock,
+            mean_ms=mean_ms,
+            share=share,
+            priority=priority_of(share),
+        )
+        for place, (share, name, clock, mean_ms) in enumerate(known, start=1)
+    )

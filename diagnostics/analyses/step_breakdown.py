@@ -4,70 +4,44 @@ Statistics use ordinary steps only. When every step carries a tag, all are used 
 so. A step counts as tagged when it is so on any rank, because the other ranks waited for that one.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from diagnostics.run import Clock
+import pandas as pd
 
-CLOSURE_LIMIT = 0.01
-"""Parts may miss their whole by this share before a report must say so."""
+from diagnostics.analyses.distribution import Distribution
+from diagnostics.analyses.selection import count_selected, count_steps, select_ordinary
+from diagnostics.analyses.step_parts import (
+    CLOSURE_LIMIT,
+    FORWARD_OTHER,
+    STEP,
+    Closure,
+    PhaseTime,
+    StageTime,
+    phase_closures,
+    phase_times,
+    stage_closures,
+    stage_times,
+    step_times,
+)
+from diagnostics.run import TEXT_LOG_ONLY, Clock, Run
 
-FORWARD_OTHER = "forward.other"
-STEP = "step"
+__all__ = [
+    "CLOSURE_LIMIT",
+    "COMPUTE_PHASES",
+    "FORWARD_OTHER",
+    "Closure",
+    "DataAgainstCompute",
+    "Distribution",
+    "PhaseTime",
+    "RankTime",
+    "StageTime",
+    "StepBreakdown",
+    "compute_step_breakdown",
+]
+
 COMPUTE_PHASES = ("forward", "loss", "backward", "optimizer")
 """The phases in which the model works; `data_wait` and `h2d` are data, `other` is neither."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distribution:
-    """How a time is spread over steps, in ms; weighted by the steps a row stands for.
-
-    `count` is the number of steps. Quantiles interpolate linearly; for windows of a text log they
-    are quantiles of window means.
-    """
-
-    count: int
-    mean_ms: float
-    median_ms: float
-    p95_ms: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhaseTime(Distribution):
-    """One phase by one clock. `share_of_step` is None when the step's time is unknown."""
-
-    name: str
-    clock: Clock
-    share_of_step: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageTime(Distribution):
-    """One stage of `phase` (forward, backward or recompute) by one clock.
-
-    `share_of_forward` is the share of the forward phase, None for stages of another phase.
-    """
-
-    name: str
-    phase: str
-    clock: Clock
-    share_of_forward: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Closure:
-    """Do the parts sum to their whole? `other_share` is the remainder part's share of the whole.
-
-    `name` is "phases of the step" or "stages of the forward".
-    """
-
-    name: str
-    clock: Clock
-    whole_ms: float
-    parts_ms: float
-    difference_share: float
-    holds: bool
-    other_share: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,3 +118,122 @@ class StepBreakdown:
             if each.name == name and each.phase == phase and each.clock == self.clock
         )
         return next(found, None)
+
+
+def compute_step_breakdown(run: Run) -> StepBreakdown:
+    """The breakdown of the run's steps, from its tables `steps`, `phases` and `stages`."""
+    steps = count_selected(run.tables.steps)
+    phase_rows = select_ordinary(run.tables.phases)
+    stage_rows = select_ordinary(run.tables.stages)
+    clock = _clock_to_judge_by(run)
+    wholes = step_times(phase_rows.rows)
+    phases = phase_times(phase_rows.rows, wholes, run.info.phases)
+    stages = stage_times(stage_rows.rows, phase_rows.rows, run.info.stages)
+    breakdown = StepBreakdown(
+        clock=clock,
+        count=steps.count,
+        excluded=steps.excluded,
+        excluded_by_tag=steps.by_tag,
+        is_tagged_included=phase_rows.is_tagged_included or stage_rows.is_tagged_included,
+        is_window_means=run.evidence == TEXT_LOG_ONLY,
+        step=wholes.get("host") or wholes.get("device"),
+        phases=tuple(sorted(phases, key=lambda each: each.clock != clock)),
+        stages=tuple(sorted(stages, key=lambda each: each.clock != clock)),
+        ranks=_rank_times(phase_rows.rows),
+        data_against_compute=_data_against_compute(phases, wholes, clock),
+        closures=(
+            *phase_closures(phases, wholes),
+            *stage_closures(stages, stage_rows.rows, phase_rows.rows),
+        ),
+    )
+    return replace(breakdown, reasons=tuple(_reasons(run, breakdown, wholes)))
+
+
+def _clock_to_judge_by(run: Run) -> Clock | None:
+    """The device's where it was recorded, also when meta.json is lost."""
+    recorded = set(run.tables.phases["clock"].unique())
+    if "device" in recorded:
+        return "device"
+    return "host" if recorded else run.info.clock
+
+
+def _rank_times(phase_rows: pd.DataFrame) -> tuple[RankTime, ...]:
+    rows = phase_rows[phase_rows["clock"] == "host"]
+    ranks = sorted(int(rank) for rank in rows["rank"].unique())
+    return tuple(_rank_time(rank, rows[rows["rank"] == rank]) for rank in ranks)
+
+
+def _rank_time(rank: int, rows: pd.DataFrame) -> RankTime:
+    step, wait = _mean_ms(rows, STEP), _mean_ms(rows, "data_wait")
+    return RankTime(
+        rank=rank,
+        count=count_steps(rows[rows["name"] == STEP]),
+        step_mean_ms=step,
+        data_wait_mean_ms=wait,
+        data_wait_share=_share(wait, step),
+    )
+
+
+def _mean_ms(rows: pd.DataFrame, name: str) -> float | None:
+    part = rows[rows["name"] == name]
+    if not len(part):
+        return None
+    return float((part["ms"] * part["num_steps"]).sum() / part["num_steps"].sum())
+
+
+def _data_against_compute(
+    phases: tuple[PhaseTime, ...], wholes: Mapping[Clock, Distribution], clock: Clock | None
+) -> DataAgainstCompute | None:
+    """None without the time of a step; that of the other clock serves where one has none."""
+    whole = wholes.get(clock or "host") or wholes.get("host")
+    if whole is None or clock is None or whole.mean_ms <= 0:
+        return None
+    means = {(each.name, each.clock): each.mean_ms for each in phases}
+    host_whole = wholes.get("host") or whole
+    parts = [means[name, clock] for name in COMPUTE_PHASES if (name, clock) in means]
+    compute = sum(parts) if parts else None
+    wait, exposed = means.get(("data_wait", "host")), means.get(("data_wait", clock))
+    copy, other = means.get(("h2d", clock)), means.get(("other", clock))
+    return DataAgainstCompute(
+        clock=clock,
+        step_ms=whole.mean_ms,
+        data_wait_ms=wait,
+        data_wait_share=_share(wait, host_whole.mean_ms),
+        data_wait_exposed_ms=exposed,
+        data_wait_exposed_share=_share(exposed, whole.mean_ms),
+        h2d_ms=copy,
+        h2d_share=_share(copy, whole.mean_ms),
+        compute_ms=compute,
+        compute_share=_share(compute, whole.mean_ms),
+        other_ms=other,
+        other_share=_share(other, whole.mean_ms),
+    )
+
+
+def _share(part: float | None, whole: float | None) -> float | None:
+    return None if part is None or not whole else part / whole
+
+
+def _reasons(
+    run: Run, breakdown: StepBreakdown, wholes: Mapping[Clock, Distribution]
+) -> Iterator[str]:
+    if breakdown.is_tagged_included:
+        yield (
+            "every step carries a tag, so all of them were used: the times contain "
+            "warming up or interruptions"
+        )
+    if not len(run.tables.steps):
+        yield "no step was recorded"
+    elif not breakdown.phases:
+        yield "no stage line was written: where the time of a step goes is unknown"
+    if breakdown.is_window_means and breakdown.step is not None:
+        yield (
+            "from the text log alone: each value is a mean over several steps, so median and p95 "
+            "are those of the means, and tags other than first, validation and checkpoint are "
+            "unknown"
+        )
+    if breakdown.phases and breakdown.clock not in wholes:
+        yield (
+            f"the step's time by the {breakdown.clock} clock is unknown: shares of the step are "
+            "of the sum of its phases"
+        )

@@ -1,0 +1,55 @@
+"""Which steps statistics may use: the ordinary ones, or all when every one carries a tag."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Selection:
+    """The rows to use. `is_tagged_included`: every row was tagged, so all are used."""
+
+    rows: pd.DataFrame
+    is_tagged_included: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCount:
+    """Steps used and left out; `by_tag` counts steps by tag, a step with two tags in both."""
+
+    count: int
+    excluded: int
+    by_tag: Mapping[str, int] = field(default_factory=dict)
+
+
+def select_ordinary(rows: pd.DataFrame) -> Selection:
+    """The rows of steps that no rank tagged: the other ranks waited for the tagged one."""
+    is_ordinary = ~rows["is_tagged"]
+    if rows["rank"].nunique() > 1:
+        is_ordinary = ~rows["step"].isin(rows.loc[rows["is_tagged"], "step"].unique())
+    if len(rows) and not is_ordinary.any():
+        return Selection(rows=rows, is_tagged_included=True)
+    return Selection(rows=rows.loc[is_ordinary], is_tagged_included=False)
+
+
+def count_steps(rows: pd.DataFrame) -> int:
+    """How many steps the rows describe: those of the rank with the most."""
+    return int(rows.groupby("rank")["num_steps"].sum().max()) if len(rows) else 0
+
+
+def count_selected(steps: pd.DataFrame) -> StepCount:
+    """Used and left-out steps of the table `steps`."""
+    selection = select_ordinary(steps)
+    count = count_steps(selection.rows)
+    if selection.is_tagged_included:
+        return StepCount(count=count, excluded=0, by_tag=_by_tag(steps))
+    left_out = steps.loc[steps["num_tagged"] > 0].drop_duplicates("step")
+    return StepCount(count=count, excluded=int(left_out["num_tagged"].sum()), by_tag=_by_tag(steps))
+
+
+def _by_tag(steps: pd.DataFrame) -> dict[str, int]:
+    tagged = steps.loc[steps["num_tagged"] > 0, ["step", "tags"]]
+    single = tagged.assign(tag=tagged["tags"].astype("object").str.split(",")).explode("tag")
+    counts = single.drop_duplicates(["step", "tag"])["tag"].value_counts()
+    return {str(tag): int(count) for tag, count in counts.items() if tag}
