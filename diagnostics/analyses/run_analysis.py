@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from diagnostics.analyses.cache_use import CacheUse
-from diagnostics.analyses.memory_course import MemoryCourse
-from diagnostics.analyses.quality import Quality
-from diagnostics.analyses.ranking import Ranking
-from diagnostics.analyses.resources import Resources
-from diagnostics.analyses.step_breakdown import StepBreakdown
-from diagnostics.analyses.throughput import Throughput
+from diagnostics.analyses.cache_use import CacheUse, compute_cache_use
+from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_courses
+from diagnostics.analyses.quality import Quality, compute_quality
+from diagnostics.analyses.ranking import Ranking, compute_ranking
+from diagnostics.analyses.resources import Resources, compute_resources
+from diagnostics.analyses.step_breakdown import StepBreakdown, compute_step_breakdown
+from diagnostics.analyses.throughput import Throughput, compute_throughput
+from diagnostics.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +23,17 @@ class RunAnalysis:
     resources: Resources
     quality: Quality
     cache: CacheUse | None
+
+
+def analyse_run(run: Run) -> RunAnalysis:
+    """Every analysis of the run; opens no file."""
+    breakdown = compute_step_breakdown(run)
+    return RunAnalysis(
+        breakdown=breakdown,
+        ranking=compute_ranking(breakdown),
+        throughput=compute_throughput(run),
+        memory=compute_memory_courses(run),
+        resources=compute_resources(run),
+        quality=compute_quality(run),
+        cache=compute_cache_use(run),
+    )
