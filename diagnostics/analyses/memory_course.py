@@ -163,8 +163,8 @@ def _course(
     step_at: _StepAt,
     limit_bytes: float | None = None,
 ) -> Iterator[MemoryCourse]:
-    times = by_time.index.to_numpy(dtype="float64")
-    values = by_time.to_numpy(dtype="float64")
+    times = np.asarray(by_time.index, dtype="float64")
+    values = np.asarray(by_time, dtype="float64")
     yield from _course_of(name, owner, source, step_at(times), times, values, limit_bytes)
 
 
