@@ -1,0 +1,92 @@
+"""From the configuration to a network ready to train."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vrtspike.errors import ModelError
+from vrtspike.model.optical_flow import SpyNet
+from vrtspike.model.settings import ModelConfig
+from vrtspike.model.vrt import VRT
+from vrtspike.model.vrt_spike import VRTSpike
+
+_WRAPPERS = ("params_ema", "params", "state_dict", "model")
+_FLOW_PREFIXES = ("vrt.spynet.", "spynet.", "")
+
+
+def build_model(model: ModelConfig, *, clip_len: int, crop_size: int, bins: int) -> nn.Module:
+    """Builds VRTSpike, or the bare VRT when `use_spike` is off.
+
+    A new network returns its input: the last convolution is zero. In the very first step only
+    that convolution gets a gradient other than zero; from the second step on all do.
+
+    Args:
+        model: network settings.
+        clip_len: frames per clip; the depth of the attention window when that is one number.
+        crop_size: side of the training crop in pixels.
+        bins: spike bins per frame.
+
+    Raises:
+        ModelError: settings that do not fit each other or the crop, or a flow file that does not
+            load.
+    """
+    vrt = VRT(attention=model.attention, **vrt_arguments(model, clip_len, crop_size))
+    vrt.settings.check_clip((1, clip_len, 3, crop_size, crop_size))
+    nn.init.zeros_(vrt.conv_last.weight)
+    if vrt.conv_last.bias is not None:
+        nn.init.zeros_(vrt.conv_last.bias)
+    if model.pretrained_flow is not None:
+        load_flow(vrt.spynet, Path(model.pretrained_flow))
+    return VRTSpike(vrt, model, bins) if model.use_spike else vrt
+
+
+def vrt_arguments(model: ModelConfig, clip_len: int, crop_size: int) -> dict[str, Any]:
+    """Arguments of VRT: the four channel counts, the last one repeated for all later entries."""
+    count = len(model.vrt_depths)
+    window = model.window_size
+    channels = model.channels_per_scale
+    return {
+        "img_size": (clip_len, crop_size, crop_size),
+        "window_size": (clip_len, window, window) if isinstance(window, int) else window,
+        "depths": model.vrt_depths,
+        "indep_reconsts": [i for i in (11, 12) if i < count],
+        "embed_dims": (*channels, *(channels[-1],) * (count - len(channels))),
+        "num_heads": (model.num_heads,) * count,
+        "drop_path_rate": model.drop_path_rate,
+        "deformable_groups": model.deform_groups,
+        "use_checkpoint_attn": model.vrt.use_checkpoint_attn,
+        "use_checkpoint_ffn": model.vrt.use_checkpoint_ffn,
+    }
+
+
+def load_flow(spynet: SpyNet, path: Path) -> None:
+    """Loads flow weights from a SpyNet or a VRT checkpoint (tensors only, no pickled code).
+
+    Raises:
+        ModelError: the file is missing, broken or holds other weights.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"pretrained_flow {path}: cannot be read as weights ({reason})") from error
+    try:
+        spynet.load_state_dict(_flow_state(content, path, spynet.state_dict()))
+    except RuntimeError as error:
+        raise ModelError(f"pretrained_flow {path}: {' '.join(str(error).split())}") from error
+
+
+def _flow_state(content: Any, path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The SpyNet entries of a checkpoint; the image statistics may be missing."""
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if isinstance(content, dict):
+        for prefix in _FLOW_PREFIXES:
+            state = {k: content[prefix + k] for k in wanted if prefix + k in content}
+            if any(key.startswith("basic_module.") for key in state):
+                return {"mean": wanted["mean"], "std": wanted["std"], **state}
+    raise ModelError(f"pretrained_flow {path}: holds no SpyNet weights (basic_module.*)")
