@@ -96,6 +96,36 @@ def test_sharp_is_the_real_frame_and_sharper_than_blur(sample):
     assert edges[0] > edges[1]
 
 
+def test_the_camera_watches_a_shot_without_a_pause(sample):
+    """Its spikes hold all light of the shot but one threshold, however many pictures it makes."""
+    for clip in sample.glob("*/carphone_07_*"):
+        held = np.zeros((36, 44))
+        for dat in (clip / "spike").iterdir():
+            stream = read_dat(dat, 36, 44)
+            blur = read_gray(clip / "blur" / f"{dat.stem}.png")
+            light = cv2.resize(blur, (44, 36), interpolation=cv2.INTER_AREA)
+            held += stream.ticks * (tfp(stream) - light)
+        rounding = 3 * 56 / 255
+        assert np.abs(held).max() < 2.0 + rounding
+
+
+def test_blur_is_the_mean_of_eight_subframes_a_frame(sample):
+    clip = sample_clips.CLIPS["carphone"]
+    shot = clip.shots[0]
+    frames = list(sample_clips.read_frames(sample_clips.locate(clip), shot, 0.5))[:8]
+    flow = SubframeInterpolator(*frames[0].shape[:2])
+    pairs = itertools.pairwise(frames)
+    subframes = [picture for pair in pairs for picture in flow.between(*pair, 8)]
+    assert len(subframes) == 56
+    folder = next(sample.glob("train/*"))
+    blur = cv2.imread(str(folder / "blur" / "000003.png"))[:, :, ::-1]
+    assert np.abs(np.mean(subframes, axis=0) - blur).max() <= 1.0
+    linear = 255 * np.mean((np.array(subframes) / 255.0) ** 2.2, axis=0) ** (1 / 2.2)
+    gamma = cv2.imread(str(folder / "blur_gamma" / "000003.png"))[:, :, ::-1]
+    assert np.abs(linear - gamma).max() <= 1.0
+    assert np.abs(np.mean(frames[:7], axis=0) - blur).max() > 2.0  # frames alone are not it
+
+
 def test_shots_of_the_two_splits_do_not_overlap_and_respect_the_cuts():
     for clip in sample_clips.CLIPS.values():
         used = [frame for shot in clip.shots for frame in range(shot.first, shot.stop)]
