@@ -4,6 +4,7 @@ Recording must never stop the training: a write that the system refuses (disk fu
 folder, file size limit) is reported once and counted.
 """
 
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -71,6 +72,12 @@ def replace_file(path: Path, text: str) -> bool:
         temporary.replace(path)
     except OSError as error:
         _log.warning("cannot write %s: %s. Training goes on.", path, error)
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         return False
     return True
+
+
+def discard(path: Path) -> None:
+    """Deletes a file if it is there and the system lets us."""
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -18,6 +18,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from vrtspike.profiling.clock import Clock
+from vrtspike.profiling.jsonl_writer import discard
 from vrtspike.profiling.ranges import TraceRanges
 from vrtspike.profiling.settings import ProfilingConfig
 
@@ -194,6 +195,7 @@ class TraceSession:
             tracer.export_chrome_trace(str(plain))
         except (OSError, RuntimeError) as error:
             self.problem = f"no trace: {error}"
+            discard(plain)
             return
         self._compressor = Compressor(plain, final)
 
@@ -225,8 +227,8 @@ class Compressor:
             temporary.replace(self._final)
         except OSError as error:
             self._problem = f"no trace: {error}"
-            temporary.unlink(missing_ok=True)
-        self._plain.unlink(missing_ok=True)
+            discard(temporary)
+        discard(self._plain)
 
 
 def _lower_priority() -> None:
