@@ -91,7 +91,8 @@ class StageHooks:
 
     def _enter(self, name: str, module: nn.Module, args: Any) -> None:
         # Inside a compiled region the hook is traced once, not run: the stage stays uncounted.
-        if not self.counting or torch.compiler.is_compiling():
+        # Asked first, so that the compiled code does not depend on `counting`.
+        if torch.compiler.is_compiling() or not self.counting:
             return
         running = self._running
         if running and running[-1].name == name:
@@ -102,8 +103,10 @@ class StageHooks:
         running.append(_Frame(name, module, self._timer.mark(), span))
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         running = self._running
-        if not running or torch.compiler.is_compiling():
+        if not running:
             return
         if running[-1].module is module:
             self._close(running.pop())

@@ -2,7 +2,7 @@
 
     python -m vrtspike.profiling.resource_sampler --out FILE --main-pid PID ...
 
-Starts without PyTorch, so that it is small. Ends when its standard input closes or its parent is
+Starts without PyTorch, so that it is small. Ends when its standard input says so or its parent is
 gone, so that no sampler outlives a killed trainer.
 """
 
@@ -36,7 +36,7 @@ def ticks(clock: Clock, interval_s: float, parent_pid: int, stdin: int) -> Itera
         clock: The clock of the grid.
         interval_s: Seconds between two ticks.
         parent_pid: The process whose end ends the ticks.
-        stdin: A descriptor whose end of file ends the ticks.
+        stdin: A descriptor that ends the ticks when something, or its end, can be read.
     """
     interval_ns = round(interval_s * 1e9)
     start_ns = clock.perf_ns()
@@ -45,7 +45,7 @@ def ticks(clock: Clock, interval_s: float, parent_pid: int, stdin: int) -> Itera
         now_ns = clock.perf_ns()
         due_ns = next_tick_ns(start_ns, interval_ns, now_ns)
         closed, _, _ = select.select([stdin], [], [], (due_ns - now_ns) / 1e9)
-        if closed and not os.read(stdin, 4096):
+        if closed:
             return
         yield (clock.perf_ns() - start_ns) / 1e9
 

@@ -1,5 +1,6 @@
 """Starts and ends the resource sampler; needs no PyTorch."""
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -29,7 +30,11 @@ class SamplerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=_environment()
+                command,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                env=_environment(),
             )
         except OSError as error:
             _log.warning("no machine load is recorded: %s", error)
@@ -49,6 +54,9 @@ class SamplerProcess:
             return None
         died = self._process.poll()
         assert self._process.stdin is not None
+        # Loader workers that are still there hold the pipe open too: closing it ends nothing.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(b"q")
         self._process.stdin.close()
         try:
             self._process.wait(_STOP_TIMEOUT_S)

@@ -123,6 +123,10 @@ def test_stages_inside_a_compiled_region_stay_silent_instead_of_wrong(hooks, clo
     hooks.attach(model, {"a": ["0"]})
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     compiled(torch.zeros(1, 2))
-    compiled(torch.zeros(1, 2))
+    with torch.compiler.set_stance("fail_on_recompile"):
+        hooks.counting = False
+        compiled(torch.zeros(1, 2))
+        hooks.counting = True
+        compiled(torch.zeros(1, 2))
     assert hooks.take()[1] == {"a": 0}
     assert hooks.silent == ("a",)

@@ -55,6 +55,23 @@ def test_it_samples_this_process_until_it_is_stopped(tmp_path):
     assert sampler.pid is None
 
 
+def test_it_ends_at_once_beside_workers_that_hold_its_pipe(tmp_path, monkeypatch):
+    path = tmp_path / "resources.host.jsonl"
+    sampler = SamplerProcess(path, 0.05)
+    wait_for(lambda: lines(path) >= 1)
+    worker = os.fork()
+    if worker == 0:
+        signal.pause()
+    process = psutil.Process(sampler.pid)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda self: pytest.fail("had to be killed"))
+    try:
+        assert sampler.stop() is None
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+    assert not process.is_running()
+
+
 def test_a_sampler_that_died_is_told(tmp_path):
     path = tmp_path / "resources.host.jsonl"
     sampler = SamplerProcess(path, 0.05)
