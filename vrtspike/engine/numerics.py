@@ -139,6 +139,16 @@ class NumericsGuard:
         self.overflows = 0
         self.stop_agreed = False
 
+    def backward_is_safe(self, loss: Tensor) -> bool:
+        """Whether to run the backward of a micro-batch; the same answer on all ranks.
+
+        On the CPU, PyTorch's bilinear `grid_sample` with border padding crashes the process in the
+        backward of a coordinate that is NaN, before anybody could name it. A GPU does not.
+        """
+        if self._lag:
+            return True
+        return not self._world.sum((~torch.isfinite(loss.detach())).float())
+
     def add(self, step: int, figures: StepFigures, batches: Sequence[Batch]) -> None:
         """Hand a step over."""
         self._pending.append(_Pending(step, self._take(figures.vector), batches))

@@ -188,7 +188,8 @@ class Trainer:
 
     def _backward(self, loss: LossValue) -> None:
         with self._recorder.phase("backward"):
-            self._learner.backward(loss.total)
+            if self._crew.guard.backward_is_safe(loss.total):
+                self._learner.backward(loss.total)
 
     def _optimize(self, sums: _StepSums) -> tuple[StepFigures, Tensor]:
         with self._recorder.phase("optimizer"):

@@ -1,0 +1,174 @@
+"""The command `python -m vrtspike.train`, whole: files, lines, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vrtspike.engine.checkpoint import read_checkpoint
+from vrtspike.engine.trainer import Trainer
+from vrtspike.train import main
+
+
+def run(*arguments: str) -> int:
+    return main(["--config", "config.yaml", "--device", "cpu", *arguments])
+
+
+def newest(pattern: str) -> Path:
+    return max(Path().glob(pattern))
+
+
+def losses(facts: Path) -> dict[int, float]:
+    lines = (facts / "steps.rank0.jsonl").read_text().splitlines()
+    return {record["step"]: record["loss"] for record in map(json.loads, lines)}
+
+
+def test_a_run_leaves_log_facts_and_checkpoints(project, capsys):
+    assert run("TRAIN.TOTAL_STEPS=2", "LOG.VAL_EVERY_STEPS=1", "LOG.PROGRESS_EVERY_STEPS=1") == 0
+    log = newest("outputs/logs/*.log").read_text()
+    said = capsys.readouterr().out
+    facts = newest("profiles/train_*")
+    assert log.startswith(f"[run] id={facts.name} schema=1 facts=../../profiles/{facts.name} ")
+    for mark in (
+        "[After dataset creation] Memory",
+        "step 2/2 | loss=",
+        "[val] step 1 | PSNR_RGB=",
+        "[checkpoint] step 2 | outputs/checkpoints",
+        "[end] finished | steps=2",
+    ):
+        assert mark in log
+        assert mark in said
+    meta = json.loads((facts / "meta.json").read_text())
+    assert (meta["status"], meta["total_steps"], meta["samples_per_step"]) == ("finished", 2, 1)
+    assert meta["config"]["DATA"]["K"] == 2
+    assert sorted(losses(facts)) == [1, 2]
+    saved = read_checkpoint(facts / meta["checkpoint_dir"] / "last.pt")
+    assert (saved.position.step, saved.run_id) == (2, facts.name)
+    assert not any(name.startswith(("module.", "_orig_mod.")) for name in saved.model)
+
+
+def test_stages_and_phases_of_the_facts_add_up(project):
+    assert run() == 0
+    facts = newest("profiles/train_*")
+    spans = map(json.loads, (facts / "spans.rank0.jsonl").read_text().splitlines())
+    stages = [record for record in spans if record["kind"] == "stages"]
+    steps = list(map(json.loads, (facts / "steps.rank0.jsonl").read_text().splitlines()))
+    assert len(stages) == len(steps) == 3
+    for step, record in zip(steps, stages, strict=True):
+        assert sum(record["ms"].values()) == pytest.approx(step["host_ms"]["forward"])
+        assert {"flow", "spike_encoder", "vrt.stage8", "fusion2"} <= set(record["ms"])
+        assert "fusion1" not in record["ms"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "accumulation"), [(0, 1), pytest.param(2, 4, marks=pytest.mark.slow)]
+)
+def test_stopping_and_resuming_equals_never_stopping(project, monkeypatch, workers, accumulation):
+    settings = (
+        f"DATALOADER.TOTAL_WORKERS={workers}",
+        f"TRAIN.GRADIENT_ACCUMULATION_STEPS={accumulation}",
+        "TRAIN.TOTAL_STEPS=8",
+        "LOG.VAL_EVERY_STEPS=3",
+    )
+    assert run(*settings, "LOG.SAVE_DIR=whole", "LOG.PROFILES_DIR=whole") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_asked_to_stop", lambda self: self.step >= 5)
+        run(*settings)
+    assert run(*settings, "--resume", "auto") == 0
+    first, second = sorted(Path("profiles").glob("train_*"), key=lambda p: min(losses(p)))
+    pieces = losses(first) | losses(second)
+    assert sorted(losses(second)) == [6, 7, 8]
+    assert pieces == losses(newest("whole/train_*"))
+    assert json.loads((second / "meta.json").read_text())["resumed_from"] == first.name
+    resumed = read_checkpoint(Path("outputs/checkpoints", second.name, "last.pt"))
+    straight = read_checkpoint(newest("whole/checkpoints/*/last.pt"))
+    assert resumed.best_psnr_db == straight.best_psnr_db
+    for name, weight in straight.model.items():
+        assert torch.equal(resumed.model[name], weight), name
+
+
+def test_a_resumed_run_goes_on_with_another_batch_size_at_the_same_clip(project):
+    assert run("TRAIN.TOTAL_STEPS=2") == 0
+    assert run("TRAIN.TOTAL_STEPS=3", "TRAIN.BATCH_SIZE=2", "--resume", "auto") == 0
+    saved = read_checkpoint(newest("outputs/checkpoints/*/last.pt"))
+    assert (saved.position.step, saved.position.micro_batch, saved.position.clips) == (3, 2, 2)
+
+
+def test_resuming_another_model_names_the_key(project, capsys):
+    assert run("TRAIN.TOTAL_STEPS=1") == 0
+    capsys.readouterr()
+    assert run("--resume", "auto", "MODEL.NUM_HEADS=4") == 2
+    message = capsys.readouterr().err
+    assert "MODEL.NUM_HEADS is 2 there, 4 in the configuration" in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["DATA.ROOT=nowhere"], "nowhere"),
+        (["TRAIN.BACH_SIZE=2"], "TRAIN.BACH_SIZE"),
+        (["--resume", "missing.pt"], "missing.pt: no such file"),
+        (["DATA.CLIP_LEN=5"], "DATA.CLIP_LEN"),
+        (["TRAIN.EPOCHS=1", "TRAIN.GRADIENT_ACCUMULATION_STEPS=7"], "no optimizer step"),
+        (["TRAIN.DISTILLATION.TEACHER_CHECKPOINT=teacher.pt"], "teacher.pt: no such file"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(project, capsys, arguments, words):
+    assert run(*arguments) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert words in message
+    assert message.count("\n") == 1
+
+
+def test_cuda_without_a_gpu_is_one_line(project, capsys):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert main(["--config", "config.yaml", "--device", "cuda"]) == 2
+    assert "PyTorch sees no GPU" in capsys.readouterr().err
+
+
+def test_nan_is_named_with_step_and_tensor_and_nothing_is_saved_after_it(project, capsys):
+    arguments = ("TRAIN.OPTIM.LR=1e30", "TRAIN.MAX_GRAD_NORM=1e30", "LOG.CHECKPOINT_EVERY_STEPS=1")
+    assert run(*arguments, "TRAIN.TOTAL_STEPS=9") == 2
+    message = capsys.readouterr().err
+    assert "first bad tensor: " in message
+    assert "output" in message
+    log = newest("outputs/logs/*.log").read_text()
+    assert "[numerics] step " in log
+    assert "[end] failed" in log
+    saved = read_checkpoint(newest("outputs/checkpoints/*/last.pt"))
+    assert all(torch.isfinite(weight).all() for weight in saved.model.values())
+    assert json.loads((newest("profiles/train_*") / "meta.json").read_text())["status"] == "failed"
+
+
+def test_distillation_adds_its_term_and_learns_from_the_checkpoints_own_model(project):
+    assert run("TRAIN.TOTAL_STEPS=1") == 0
+    teacher = newest("outputs/checkpoints/*/last.pt")
+    assert (
+        run(
+            f"TRAIN.DISTILLATION.TEACHER_CHECKPOINT={teacher}",
+            "MODEL.VRT_DEPTHS=[1,1,1,1,1,1,1,2]",
+            "TRAIN.TOTAL_STEPS=1",
+            "LOG.PROFILES_DIR=second",
+        )
+        == 0
+    )
+    (line,) = (newest("second/train_*") / "steps.rank0.jsonl").read_text().splitlines()
+    record = json.loads(line)
+    charb, distill = record["loss_terms"]["charb"], record["loss_terms"]["distill"]
+    assert record["loss"] == pytest.approx(0.5 * charb + 0.5 * distill, rel=1e-5)
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys\nfrom vrtspike.train import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")
+    assert "--profile-steps N" in done.stdout
