@@ -1,0 +1,99 @@
+"""From a run to its report: analyses, rules, trust and verdict put together. Pure."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from diagnostics.analyses.ranking import priority_of
+from diagnostics.analyses.run_analysis import RunAnalysis, analyse_run
+from diagnostics.analyses.step_breakdown import FORWARD_OTHER, StageTime
+from diagnostics.report.model import Report, StageRow, ThresholdDigest, Window
+from diagnostics.report.trust import grade_trust
+from diagnostics.report.verdict import form_verdict
+from diagnostics.rules.catalogue import CATALOGUE
+from diagnostics.rules.evaluate import evaluate
+from diagnostics.rules.measure import device_of, measure
+from diagnostics.rules.rule import Rule
+from diagnostics.run import Run
+
+THRESHOLDS_VERSION = 1
+
+
+def build_report(run: Run, rules: Iterable[Rule] = CATALOGUE) -> Report:
+    """Diagnose one run; opens no file."""
+    rules = tuple(rules)
+    analysis = analyse_run(run)
+    breakdown = analysis.breakdown
+    device = device_of(run)
+    evaluation = evaluate(rules, measure(run, analysis))
+    trust = grade_trust(run, breakdown, device)
+    stages = tuple(_stage_row(stage) for stage in breakdown.stages)
+    return Report(
+        inputs=run.inputs,
+        evidence=run.evidence,
+        info=run.info,
+        device=device,
+        trust=trust,
+        verdict=form_verdict(evaluation.causes, trust, analysis),
+        analysis=analysis,
+        phases=tuple(each for each in breakdown.phases if each.clock == breakdown.clock),
+        host_phases=tuple(each for each in breakdown.phases if each.clock != breakdown.clock),
+        stages=stages,
+        slowest=_slowest(stages),
+        window=_window(analysis),
+        findings=evaluation.findings,
+        causes=evaluation.causes,
+        not_evaluated=evaluation.not_evaluated,
+        passed=evaluation.passed,
+        thresholds=digest_thresholds(rules),
+        notes=_notes(run, analysis),
+    )
+
+
+def digest_thresholds(rules: Iterable[Rule]) -> ThresholdDigest:
+    """A hash over every limit of every rule: equal hashes judge alike."""
+    limits = {
+        f"{rule.code}.{name}": [limit.value, limit.unit]
+        for rule in rules
+        for name, limit in rule.thresholds().items()
+    }
+    text = json.dumps(limits, sort_keys=True, separators=(",", ":"))
+    return ThresholdDigest(
+        version=THRESHOLDS_VERSION, sha256=hashlib.sha256(text.encode()).hexdigest()
+    )
+
+
+def _stage_row(stage: StageTime) -> StageRow:
+    share = stage.share_of_forward
+    ranked = share is not None and stage.name != FORWARD_OTHER
+    return StageRow(time=stage, priority=priority_of(share) if ranked and share else None)
+
+
+def _slowest(stages: Iterable[StageRow]) -> tuple[StageRow, ...]:
+    """The stages of the forward, heaviest first, the unnamed rest last."""
+    forward = [row for row in stages if row.time.phase == "forward"]
+    return tuple(
+        sorted(forward, key=lambda row: (row.time.name == FORWARD_OTHER, -row.time.mean_ms))
+    )
+
+
+def _window(analysis: RunAnalysis) -> Window | None:
+    data, count = analysis.breakdown.data_against_compute, analysis.breakdown.count
+    if data is None:
+        return None
+    return Window(
+        window_ms=data.step_ms * count,
+        clock=data.clock,
+        data_wait_share=data.data_wait_share,
+        data_wait_exposed_share=data.data_wait_exposed_share,
+    )
+
+
+def _notes(run: Run, analysis: RunAnalysis) -> tuple[str, ...]:
+    reasons = (
+        *run.notes,
+        *analysis.breakdown.reasons,
+        *analysis.throughput.reasons,
+        *analysis.resources.reasons,
+    )
+    return tuple(dict.fromkeys(reasons))

@@ -1,0 +1,81 @@
+"""A console for reports: fixed width, no markup, so that text from files is only ever text."""
+
+import shutil
+from typing import IO
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from diagnostics.printable import printable
+
+PIPE_COLUMNS = 80
+MAX_COLUMNS = 120
+"""A terminal wider than this is not filled: long lines read badly."""
+
+SEVERITY_STYLES = {"critical": "bold red", "warn": "yellow", "note": "cyan"}
+
+
+def make_console(stream: IO[str], width: int | None = None, color: bool | None = None) -> Console:
+    """A console that writes to `stream`.
+
+    Args:
+        stream: where to.
+        width: columns; by default the terminal's, 80 when the stream is none.
+        color: whether to use colours; by default on a terminal that has them.
+    """
+    is_terminal = stream.isatty()
+    if width is None:
+        width = (
+            min(MAX_COLUMNS, shutil.get_terminal_size().columns) if is_terminal else PIPE_COLUMNS
+        )
+    plain = color is False or (color is None and not is_terminal)
+    return Console(
+        file=stream,
+        width=width,
+        no_color=plain,
+        color_system=None if plain else "auto",
+        force_terminal=None if color is None else color,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+
+
+def heading(title: str) -> Text:
+    """The title of a section."""
+    return Text(f"\n{title}", style="bold")
+
+
+def line(text: str, style: str = "") -> Text:
+    """Text from a report on wrapped lines; what could disturb a terminal is escaped."""
+    return Text(printable(text, limit=2000), style=style, overflow="fold")
+
+
+def indented(text: str, columns: int = 2, style: str = "") -> Padding:
+    """The same, moved to the right as a block."""
+    return Padding(line(text, style), (0, 0, 0, columns))
+
+
+def table(*columns: str) -> Table:
+    """A table without lines: the first column is text, the others are numbers.
+
+    A column whose name ends with a space is text, too.
+    """
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for index, name in enumerate(columns):
+        is_text = index == 0 or name.endswith(" ")
+        made.add_column(
+            name.strip(),
+            justify="left" if is_text else "right",
+            no_wrap=not is_text,
+            overflow="fold",
+        )
+    return made
+
+
+def add_row(made: Table, *cells: str, style: str = "") -> None:
+    """A row of plain text."""
+    made.add_row(*(line(cell) for cell in cells), style=style)

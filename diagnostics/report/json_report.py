@@ -1,0 +1,165 @@
+"""The report as one JSON object: times in ms, sizes in bytes, unknown is null.
+
+The keys are fixed: more may come, none is renamed. Keys of what this version does not do are there
+and empty.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from diagnostics.report.model import Report, StageRow
+from diagnostics.rules.finding import Advice, Finding
+
+SCHEMA_VERSION = 1
+
+
+def to_json(report: Report) -> str:
+    """The report as text, ending with a newline; never NaN or Infinity."""
+    return json.dumps(_finite(to_mapping(report)), allow_nan=False, indent=1) + "\n"
+
+
+def to_mapping(report: Report) -> dict[str, Any]:
+    """The report as plain data."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "inputs": [
+            {**asdict(each), "path": str(each.path), "notes": list(each.notes)}
+            for each in report.inputs
+        ],
+        "evidence": report.evidence,
+        "trust": {"grade": report.trust.grade, "reasons": list(report.trust.reasons)},
+        "run": _run(report),
+        "verdict": asdict(report.verdict),
+        "step": _step(report),
+        "phases": [asdict(phase) for phase in report.phases],
+        "host_phases": [asdict(phase) for phase in report.host_phases],
+        "stages": [_stage(row) for row in report.stages],
+        "closures": [asdict(closure) for closure in report.analysis.breakdown.closures],
+        "breakdown": _breakdown(report),
+        "partition": [],
+        "idle_causes": [],
+        "ranks": [
+            {**asdict(each), "lateness_ms": None} for each in report.analysis.breakdown.ranks
+        ],
+        "resources": _resources(report),
+        "memory": [asdict(course) for course in report.analysis.memory],
+        "quality": asdict(report.analysis.quality),
+        "cache": asdict(report.analysis.cache) if report.analysis.cache else None,
+        "findings": [_finding(finding) for finding in report.findings],
+        "not_evaluated": [asdict(item) for item in report.not_evaluated],
+        "passed": list(report.passed),
+        "checklist": [],
+        "comparison": {},
+        "forecast": {},
+        "recorder_cost": dict(report.recorder_cost),
+        "thresholds": asdict(report.thresholds),
+        "notes": list(report.notes),
+    }
+
+
+def _run(report: Report) -> dict[str, Any]:
+    info = report.info
+    return {
+        "id": info.run_id,
+        "world_size": info.world_size,
+        "device": report.device,
+        "config": dict(info.config),
+        "device_name": info.device.get("name"),
+        "clock": report.analysis.breakdown.clock,
+        "host": info.host,
+        "status": info.status,
+        "started_at": info.started_at,
+        "ended_at": info.ended_at,
+        "total_steps": info.total_steps,
+        "first_step": info.first_step,
+        "resumed_from": info.resumed_from,
+        "versions": dict(info.versions),
+    }
+
+
+def _step(report: Report) -> dict[str, Any]:
+    breakdown, rate = report.analysis.breakdown, report.analysis.throughput
+    step = breakdown.step
+    return {
+        "count": breakdown.count,
+        "excluded": breakdown.excluded,
+        "excluded_by_tag": dict(breakdown.excluded_by_tag),
+        "mean_ms": step.mean_ms if step else None,
+        "median_ms": step.median_ms if step else None,
+        "p95_ms": step.p95_ms if step else None,
+        "samples_per_s": rate.samples_per_s,
+        "samples_per_step": rate.samples_per_step,
+        "wall_samples_per_s": rate.wall_samples_per_s,
+        "data_against_compute": (
+            asdict(breakdown.data_against_compute) if breakdown.data_against_compute else None
+        ),
+    }
+
+
+def _stage(row: StageRow) -> dict[str, Any]:
+    return {**asdict(row.time), "priority": row.priority}
+
+
+def _breakdown(report: Report) -> dict[str, Any]:
+    """Shares of the window; those that only a trace can give are null."""
+    window = report.window
+    return {
+        "window_ms": window.window_ms if window else None,
+        "clock": window.clock if window else None,
+        "compute_share": None,
+        "comm_share": None,
+        "comm_exposed_share": None,
+        "copy_exposed_share": None,
+        "idle_share": None,
+        "gpu_busy_share": None,
+        "data_wait_share": window.data_wait_share if window else None,
+        "data_wait_exposed_share": window.data_wait_exposed_share if window else None,
+    }
+
+
+def _resources(report: Report) -> dict[str, Any]:
+    found = report.analysis.resources
+    return {
+        "host": asdict(found.hosts[0]) if found.hosts else {},
+        "hosts": [asdict(host) for host in found.hosts],
+        "gpus": [asdict(gpu) for gpu in found.gpus],
+        "processes": [asdict(process) for process in found.processes],
+        "gpus_absent_reason": found.gpus_absent_reason,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        **asdict(finding),
+        "severity": finding.severity.label,
+        "values": dict(finding.values),
+        "evidence": [asdict(evidence) for evidence in finding.evidence],
+        "advice": [_advice(advice) for advice in finding.advice],
+        "explains": list(finding.explains),
+    }
+
+
+def _advice(advice: Advice) -> dict[str, Any]:
+    gain = advice.predicted_gain
+    return {
+        "text": advice.text,
+        "config_change": asdict(advice.config_change) if advice.config_change else None,
+        "predicted_gain_ms": (
+            {"low": gain.low_ms, "mid": gain.mid_ms, "high": gain.high_ms} if gain else None
+        ),
+        "verify": advice.verify,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The same value with null for every number that JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

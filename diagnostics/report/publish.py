@@ -1,0 +1,71 @@
+"""From paths to printed and written reports: what `analyze_performance.py` does."""
+
+import argparse
+import sys
+import time
+
+from diagnostics.command_line import (
+    STDOUT,
+    ExitCode,
+    OneLineParser,
+    choose_exit_code,
+    print_error,
+    write_json,
+)
+from diagnostics.load import load_run
+from diagnostics.printable import printable
+from diagnostics.report.build import build_report
+from diagnostics.report.json_report import to_json
+from diagnostics.report.model import Report
+from diagnostics.report.tensorboard_report import facts_folder_of, write_tensorboard
+from diagnostics.report.terminal import render_terminal
+from diagnostics.rules.catalogue import CATALOGUE, find_rule
+from diagnostics.rules.write_docs import page
+
+
+def diagnose(options: argparse.Namespace, program: str) -> ExitCode:
+    """Read the run, build its report, show and write it as asked.
+
+    Raises:
+        DiagnosticsError: nothing could be read, or a file could not be written.
+    """
+    report = build_report(load_run(options.paths, options.profiles_dir))
+    _say_failures(report, program)
+    if options.json != STDOUT:
+        color = False if options.no_color else None
+        render_terminal(report, sys.stdout, options.width, color)
+    if options.json:
+        write_json(options.json, to_json(report))
+    if options.tensorboard:
+        written = write_tensorboard(report, facts_folder_of(report), time.time())
+        if options.json != STDOUT:
+            print(f"\nReport for TensorBoard: {printable(str(written), limit=1000)}")
+    return choose_exit_code(
+        [finding.severity.label for finding in report.findings],
+        options.fail_on,
+        all_read=all(each.status != "failed" for each in report.inputs),
+        judged=report.verdict.judged,
+    )
+
+
+def _say_failures(report: Report, program: str) -> None:
+    """One line for each input that could not be read; the rest is reported all the same."""
+    for each in report.inputs:
+        if each.status == "failed":
+            print_error(program, "; ".join(each.notes))
+
+
+def list_rules() -> ExitCode:
+    """Print code and name of every rule."""
+    for rule in CATALOGUE:
+        print(f"{rule.code}  {rule.name}")
+    return ExitCode.OK
+
+
+def explain_rule(wanted: str, parser: OneLineParser) -> ExitCode:
+    """Print the page of a rule; an unknown one is a bad argument."""
+    rule = find_rule(wanted)
+    if rule is None:
+        parser.error(f"no rule {printable(wanted, 60)!r}; --list-rules names all of them")
+    print(page(rule), end="")
+    return ExitCode.OK

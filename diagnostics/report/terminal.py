@@ -1,0 +1,193 @@
+"""The report for a terminal, or for a file without any escape sequence."""
+
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from rich.console import RenderableType
+from rich.padding import Padding
+
+from diagnostics.report import units
+from diagnostics.report.console import (
+    SEVERITY_STYLES,
+    add_row,
+    heading,
+    indented,
+    line,
+    make_console,
+)
+from diagnostics.report.console import table as make_table
+from diagnostics.report.model import Report
+from diagnostics.report.terminal_findings import findings_section, not_evaluated_section
+from diagnostics.report.terminal_machine import memory_section, resources_section
+from diagnostics.run import Input
+
+GRADES = {"A": "sound", "B": "usable", "C": "rough", "D": "no verdict"}
+MAX_NOTES = 8
+
+
+def render_terminal(
+    report: Report, stream: IO[str], width: int | None = None, color: bool | None = None
+) -> None:
+    """Print the report; see `make_console` for width and colour."""
+    console = make_console(stream, width, color)
+    for part in _parts(report):
+        console.print(part)
+
+
+def _parts(report: Report) -> Iterator[RenderableType]:
+    yield from _title(report)
+    yield from _verdict(report)
+    yield from _phases(report)
+    yield from _stages(report)
+    yield from _data_against_compute(report)
+    yield from _throughput(report)
+    yield from memory_section(report)
+    yield from resources_section(report)
+    yield from findings_section(report)
+    yield from not_evaluated_section(report)
+    yield from _notes(report)
+    yield from _recorder_cost(report)
+
+
+def _title(report: Report) -> Iterator[RenderableType]:
+    info, breakdown = report.info, report.analysis.breakdown
+    name = info.device.get("name")
+    device = " ".join(str(word) for word in (report.device, f"({name})" if name else "") if word)
+    ranks = f"{info.world_size} rank(s)" if info.world_size else "ranks unknown"
+    clock = f"{breakdown.clock or 'unknown'} clock"
+    facts = (device or "device unknown", ranks, clock, info.status or "end unknown")
+    yield line(f"Performance of run {info.run_id or '(without a name)'}", "bold")
+    yield line(" | ".join(facts))
+    yield line(f"{_steps_used(report)} | trust {report.trust.grade} ({GRADES[report.trust.grade]})")
+    for reason in report.trust.reasons:
+        yield indented(f"- {reason}")
+    for each in report.inputs:
+        yield line(_input(each), "" if each.status == "read" else "yellow")
+
+
+def _steps_used(report: Report) -> str:
+    breakdown = report.analysis.breakdown
+    by_tag = ", ".join(f"{tag} {count}" for tag, count in breakdown.excluded_by_tag.items())
+    if breakdown.is_tagged_included:
+        return f"{breakdown.count} step(s) used, all of them tagged ({by_tag})"
+    tagged = f" ({by_tag})" if by_tag and breakdown.excluded else ""
+    return f"{breakdown.count} step(s) used, {breakdown.excluded} left out{tagged}"
+
+
+def _input(each: Input) -> str:
+    return f"{each.status}: {each.path} ({each.kind})"
+
+
+def _verdict(report: Report) -> Iterator[RenderableType]:
+    severities = {finding.rule: finding.severity.label for finding in report.findings}
+    style = SEVERITY_STYLES.get(severities.get(report.verdict.rule or "", ""), "bold")
+    yield heading("Verdict")
+    yield indented(report.verdict.text, style=style)
+
+
+def _phases(report: Report) -> Iterator[RenderableType]:
+    if not report.phases:
+        return
+    rows = make_table("phase", "mean ms", "median", "p95", "share of step", "steps")
+    for phase in report.phases:
+        add_row(
+            rows,
+            phase.name,
+            *_times(phase.mean_ms, phase.median_ms, phase.p95_ms),
+            units.share(phase.share_of_step),
+            str(phase.count),
+        )
+    step = report.analysis.breakdown.step
+    if step is not None:
+        times = _times(step.mean_ms, step.median_ms, step.p95_ms)
+        add_row(rows, "step", *times, "", str(step.count), style="bold")
+    yield heading(f"Phases of the step ({report.phases[0].clock} clock)")
+    yield _moved(rows)
+    yield from _closure(report, "phases of the step")
+
+
+def _times(*values: float | None) -> tuple[str, ...]:
+    return tuple(units.ms(value) for value in values)
+
+
+def _moved(part: RenderableType) -> Padding:
+    return Padding(part, (0, 0, 0, 2))
+
+
+def _closure(report: Report, name: str) -> Iterator[RenderableType]:
+    for closure in report.analysis.breakdown.closures:
+        if closure.name == name and closure.clock == report.analysis.breakdown.clock:
+            yield indented(
+                f"The {name} sum to {units.ms(closure.parts_ms)} of "
+                f"{units.ms(closure.whole_ms)} ms ({closure.difference_share:.2%} apart).",
+                style="dim" if closure.holds else "yellow",
+            )
+
+
+def _stages(report: Report) -> Iterator[RenderableType]:
+    if not report.slowest:
+        return
+    rows = make_table("stage", "mean ms", "median", "p95", "share of forward", "priority ")
+    for row in report.slowest:
+        stage = row.time
+        add_row(
+            rows,
+            stage.name,
+            *_times(stage.mean_ms, stage.median_ms, stage.p95_ms),
+            units.share(stage.share_of_forward),
+            row.priority or "",
+        )
+    yield heading(f"Slowest stages of the forward ({report.slowest[0].time.clock} clock)")
+    yield _moved(rows)
+    yield from _closure(report, "stages of the forward")
+
+
+def _data_against_compute(report: Report) -> Iterator[RenderableType]:
+    data = report.analysis.breakdown.data_against_compute
+    if data is None:
+        return
+    rows = make_table("", "mean ms", "share of step")
+    for name, value, share in (
+        ("wait for data", data.data_wait_ms, data.data_wait_share),
+        ("  of it exposed", data.data_wait_exposed_ms, data.data_wait_exposed_share),
+        ("copy to device", data.h2d_ms, data.h2d_share),
+        ("compute", data.compute_ms, data.compute_share),
+        ("other", data.other_ms, data.other_share),
+    ):
+        add_row(rows, name, units.ms(value), units.share(share))
+    yield heading("Data against compute")
+    yield _moved(rows)
+
+
+def _throughput(report: Report) -> Iterator[RenderableType]:
+    rate = report.analysis.throughput
+    if rate.samples_per_s is None and rate.wall_samples_per_s is None:
+        return
+    yield heading("Throughput")
+    yield indented(
+        f"{units.number(rate.samples_per_s)} samples/s in ordinary steps, "
+        f"{units.number(rate.wall_samples_per_s)} by the wall clock "
+        f"({units.number(rate.samples_per_step)} samples a step)."
+    )
+
+
+def _notes(report: Report) -> Iterator[RenderableType]:
+    if not report.notes:
+        return
+    yield heading("Notes")
+    yield from _limited(report.notes)
+
+
+def _limited(notes: Sequence[str]) -> Iterator[RenderableType]:
+    for note in notes[:MAX_NOTES]:
+        yield indented(f"- {note}")
+    if len(notes) > MAX_NOTES:
+        yield indented(f"- and {len(notes) - MAX_NOTES} more (--json has all of them)")
+
+
+def _recorder_cost(report: Report) -> Iterator[RenderableType]:
+    if not report.recorder_cost:
+        return
+    yield heading("Cost of recording")
+    for name, value in report.recorder_cost.items():
+        yield indented(f"{name}: {'unknown' if value is None else value}")

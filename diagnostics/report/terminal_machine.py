@@ -1,0 +1,61 @@
+"""Memory and the machine, for a terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.padding import Padding
+
+from diagnostics.report import units
+from diagnostics.report.console import add_row, heading, indented
+from diagnostics.report.console import table as make_table
+from diagnostics.report.model import Report
+
+
+def memory_section(report: Report) -> Iterator[RenderableType]:
+    """Every memory that was followed: first, last, peak, limit and growth."""
+    if not report.analysis.memory:
+        return
+    rows = make_table("memory", "of ", "first", "last", "peak", "limit", "per 100 steps")
+    for course in report.analysis.memory:
+        add_row(
+            rows,
+            course.name,
+            course.owner,
+            units.size(course.first_bytes),
+            units.size(course.last_bytes),
+            units.size(course.peak_bytes),
+            units.size(course.limit_bytes),
+            units.size(course.late_slope_bytes_per_100_steps),
+        )
+    yield heading("Memory (growth over the second half)")
+    yield Padding(rows, (0, 0, 0, 2))
+
+
+def resources_section(report: Report) -> Iterator[RenderableType]:
+    """What the machine did beside the training."""
+    found = report.analysis.resources
+    if not (found.hosts or found.gpus or found.gpus_absent_reason):
+        return
+    yield heading("Machine")
+    for host in found.hosts:
+        cpu = units.number(host.cpu_percent.mean, 0)
+        cores = units.number(host.cpus_allowed, 0)
+        yield indented(
+            f"{host.host}: CPU {cpu} % on average, {cores} core(s) allowed, disk "
+            f"{units.size(host.disk_read_bytes_per_s)}/s read, "
+            f"{units.size(host.disk_write_bytes_per_s)}/s written"
+        )
+    for gpu in found.gpus:
+        yield indented(
+            f"{gpu.host} GPU {gpu.index} {gpu.name or ''}: busy "
+            f"{units.number(gpu.util_percent.mean, 0)} % on average, "
+            f"{units.size(gpu.memory_used_bytes.peak)} of {units.size(gpu.memory_total_bytes)} at "
+            "the peak"
+        )
+    for process in found.processes:
+        yield indented(
+            f"{process.host}: {process.max_count} {process.role} process(es), "
+            f"{units.size(process.rss_bytes.peak)} resident at the peak"
+        )
+    if found.gpus_absent_reason:
+        yield indented(f"no GPU sampled: {found.gpus_absent_reason}")

@@ -1,0 +1,70 @@
+"""How far a measurement can be trusted: the worst of several plain questions."""
+
+from collections.abc import Iterator
+
+from diagnostics.analyses.step_breakdown import StepBreakdown
+from diagnostics.report.model import Device, Grade, Trust
+from diagnostics.rules.trust.phases_do_not_close import PhasesDoNotClose
+from diagnostics.rules.trust.too_few_steps import TooFewSteps
+from diagnostics.run import TEXT_LOG_ONLY, Run
+
+Doubt = tuple[Grade, str]
+
+FEW_STEPS = 5
+"""Below it a p95 is the maximum: the grade is C."""
+
+
+def grade_trust(run: Run, breakdown: StepBreakdown, device: Device | None) -> Trust:
+    """The grade with its reasons: A is facts, the right clock, enough steps, parts that close."""
+    doubts = [
+        *_by_evidence(run),
+        *_by_steps(breakdown),
+        *_by_closure(breakdown),
+        *_by_clock(breakdown, device),
+    ]
+    return Trust(
+        grade=max((grade for grade, _ in doubts), default="A"),
+        reasons=tuple(reason for _, reason in doubts),
+    )
+
+
+def _by_evidence(run: Run) -> Iterator[Doubt]:
+    if run.evidence == TEXT_LOG_ONLY:
+        yield "B", "only a text log was read: means over windows of steps, of one rank"
+    partial = [each.path.name for each in run.inputs if each.status == "partial"]
+    if partial:
+        yield "B", f"parts of {', '.join(partial)} could not be read"
+    failed = [each.path.name for each in run.inputs if each.status == "failed"]
+    if failed:
+        yield "B", f"{', '.join(failed)} could not be read"
+
+
+def _by_steps(breakdown: StepBreakdown) -> Iterator[Doubt]:
+    count = breakdown.count
+    if count < TooFewSteps.at_critical.value:
+        yield "D", f"{count} step(s) are no measurement"
+        return
+    if breakdown.is_tagged_included:
+        yield "C", "every step carries a tag (first, profiled, ...), so none is an ordinary one"
+    if count < FEW_STEPS:
+        yield "C", f"only {count} steps"
+    elif count < TooFewSteps.at_note.value:
+        yield "B", f"only {count} steps"
+
+
+def _by_closure(breakdown: StepBreakdown) -> Iterator[Doubt]:
+    for closure in breakdown.closures:
+        gap = closure.difference_share
+        if closure.clock == breakdown.clock and gap >= PhasesDoNotClose.at_warn.value:
+            grade: Grade = "D" if gap >= PhasesDoNotClose.at_critical.value else "C"
+            yield grade, f"the {closure.name} miss their whole by {gap:.1%}"
+
+
+def _by_clock(breakdown: StepBreakdown, device: Device | None) -> Iterator[Doubt]:
+    if device is None:
+        yield "B", "the input does not say what the run trained on"
+    clocks = {each.clock for each in breakdown.phases}
+    clocks |= {each.clock for each in breakdown.stages}
+    on_host = clocks == {"host"}
+    if device == "cuda" and on_host:
+        yield "D", "the times of this GPU run come from the host's clock"

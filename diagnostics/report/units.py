@@ -1,0 +1,52 @@
+"""How numbers are written for people: the only place where units are converted."""
+
+from diagnostics.rules.finding import Value
+
+UNKNOWN = "-"
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds with as many digits as a table can use."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def share(value: float | None) -> str:
+    """A share of 0..1 in per cent."""
+    return UNKNOWN if value is None else f"{value:.1%}"
+
+
+def size(value: float | None) -> str:
+    """Bytes in the largest binary unit that leaves a number above one."""
+    if value is None:
+        return UNKNOWN
+    scaled, units = float(value), list(_BINARY)
+    while abs(scaled) >= 1024 and len(units) > 1:
+        scaled /= 1024
+        units.pop(0)
+    return f"{scaled:.0f} B" if units[0] == "B" else f"{scaled:.2f} {units[0]}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A plain number."""
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
+def with_unit(value: Value, unit: str) -> str:
+    """A value of an evidence, by its unit."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, str):
+        return value
+    if unit == "share":
+        return share(value)
+    if unit == "bytes":
+        return size(value)
+    if unit == "bytes/step":
+        return f"{size(value)} per step"
+    spelled = {"percent": f"{value:.0f} %", "ms": f"{ms(value)} ms", "db": f"{value:.2f} dB"}
+    if unit in spelled:
+        return spelled[unit]
+    return f"{value:g} {unit}".strip() if unit != "count" else f"{value:g}"

@@ -1,0 +1,322 @@
+"""From a run and its analyses to the flat record that rules look at. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+
+from diagnostics.analyses.memory_course import MemoryCourse
+from diagnostics.analyses.resources import GpuSummary, HostSummary, Resources
+from diagnostics.analyses.run_analysis import RunAnalysis
+from diagnostics.rules.measurements import Measurements
+from diagnostics.run import FACTS, Run
+
+Fields = dict[str, Any]
+
+OOM_EVENTS = ("oom", "out_of_memory")
+STEPS_FILE, SPANS_FILE, RESOURCES_FILE = (
+    "steps.rank*.jsonl",
+    "spans.rank*.jsonl",
+    "resources.*.jsonl",
+)
+
+
+def measure(run: Run, analysis: RunAnalysis) -> Measurements:
+    """Everything that rules need, where the run holds it."""
+    device = device_of(run)
+    return Measurements(
+        device=device,
+        clock=analysis.breakdown.clock,
+        world_size=run.info.world_size,
+        compute_capability=_number(run.info.device.get("compute_capability")),
+        config=run.info.config,
+        status=run.info.status,
+        **_steps(run, analysis),
+        **_loading(run, analysis),
+        **_host_memory(run, analysis),
+        **_device_memory(run, analysis, device),
+        **_numerics(run),
+        **_quality(analysis),
+        sources=_sources(run),
+    )
+
+
+def device_of(run: Run) -> Literal["cuda", "cpu"] | None:
+    """Where the run trained: as it says, else as its clock and its GPU memory tell."""
+    kind = run.info.device.get("type")
+    if kind == "cuda" or kind == "cpu":
+        return "cuda" if kind == "cuda" else "cpu"
+    shows_gpu_memory = bool(run.tables.log_steps["gpu_memory_bytes"].notna().any())
+    if run.info.clock == "device" or len(run.tables.gpus) or shows_gpu_memory:
+        return "cuda"
+    if run.info.log_family == "vrt-spike" and run.info.clock == "host":
+        return "cpu"  # our recorder takes the host's clock only where there is no GPU
+    return None
+
+
+def _steps(run: Run, analysis: RunAnalysis) -> Fields:
+    breakdown = analysis.breakdown
+    data = breakdown.data_against_compute
+    step_ms = data.step_ms if data else breakdown.step.mean_ms if breakdown.step else None
+    forward = [stage for stage in breakdown.stages if stage.phase == "forward"]
+    judged = [stage for stage in forward if stage.clock == breakdown.clock] or forward
+    gaps = {
+        closure.name: closure.difference_share
+        for closure in breakdown.closures
+        if closure.clock == breakdown.clock
+    }
+    return {
+        "num_steps": 0 if breakdown.is_tagged_included else breakdown.count,
+        "num_excluded_steps": _excluded(analysis),
+        "steps_left": _steps_left(run),
+        "step_ms": step_ms,
+        "phase_ms": {p.name: p.mean_ms for p in breakdown.phases if p.clock == breakdown.clock},
+        "phase_gap_share": gaps.get("phases of the step"),
+        "stage_ms": {stage.name: stage.mean_ms for stage in judged},
+        "stage_clock": judged[0].clock if judged else None,
+        "stage_gap_share": gaps.get("stages of the forward"),
+        "micro_batches": _micro_batches(run),
+        "data_wait_exposed_ms": data.data_wait_exposed_ms if data else None,
+        "samples_per_s": analysis.throughput.samples_per_s,
+    }
+
+
+def _excluded(analysis: RunAnalysis) -> int:
+    """Tagged steps; all of them where there are no others, which the analyses then use."""
+    breakdown = analysis.breakdown
+    return breakdown.count if breakdown.is_tagged_included else breakdown.excluded
+
+
+def _steps_left(run: Run) -> int | None:
+    steps = run.tables.steps["step"]
+    if run.info.total_steps is None or not len(steps):
+        return None
+    return max(0, int(run.info.total_steps) - int(steps.max()))
+
+
+def _micro_batches(run: Run) -> float | None:
+    counted = run.tables.steps["micro_batches"].dropna()
+    if len(counted):
+        return float(counted.median())
+    configured = Measurements(config=run.info.config)
+    return configured.whole_setting("TRAIN.GRADIENT_ACCUMULATION_STEPS")
+
+
+def _loading(run: Run, analysis: RunAnalysis) -> Fields:
+    hosts, cache = analysis.resources.hosts, analysis.cache
+    cores = [host.cpus_allowed for host in hosts if host.cpus_allowed]
+    cpu = [host.cpu_percent.mean for host in hosts if host.cpu_percent.mean is not None]
+    fields: Fields = {
+        "num_workers": _num_workers(run, analysis.resources),
+        "cpus_allowed": int(min(cores)) if cores else None,
+        "host_cpu_percent": max(cpu, default=None),
+    }
+    if cache is not None and cache.hits is not None and cache.misses is not None:
+        fields |= {
+            "cache_hit_rate": cache.hit_share,
+            "cache_num_reads": int(cache.hits + cache.misses),
+            "cache_used_bytes": _whole(cache.used_bytes),
+            "cache_limit_bytes": _whole(cache.limit_bytes),
+        }
+    return fields
+
+
+def _num_workers(run: Run, resources: Resources) -> int | None:
+    """As configured; "auto" as sampled, though validation's workers may be among them."""
+    configured = Measurements(config=run.info.config).whole_setting("DATALOADER.TOTAL_WORKERS")
+    if configured is not None:
+        return configured
+    if not resources.processes:
+        return None
+    return max((each.max_count for each in resources.processes if each.role == "worker"), default=0)
+
+
+def _host_memory(run: Run, analysis: RunAnalysis) -> Fields:
+    fields: Fields = {}
+    fullest = max(map(_host_use, analysis.resources.hosts), key=_share, default=None)
+    system = _course(analysis.memory, "system used")
+    if fullest is None and system is not None and system.limit_bytes:
+        fullest = (system.peak_bytes, system.limit_bytes)
+    if fullest is not None:
+        fields["host_memory_peak_bytes"] = _whole(fullest[0])
+        fields["host_memory_limit_bytes"] = _whole(fullest[1])
+    fields |= _growth(analysis.memory, fullest)
+    return fields
+
+
+def _host_use(host: HostSummary) -> tuple[float | None, float | None]:
+    """Peak and limit of a machine, or of its container where that is the tighter one."""
+    if host.cgroup_limit_bytes is not None and host.cgroup_used_max_bytes is not None:
+        return host.cgroup_used_max_bytes, host.cgroup_limit_bytes
+    if host.ram_total_bytes is None or host.ram_available_min_bytes is None:
+        return None, None
+    return host.ram_total_bytes - host.ram_available_min_bytes, host.ram_total_bytes
+
+
+def _share(use: tuple[float | None, float | None]) -> float:
+    peak, limit = use
+    return peak / limit if peak is not None and limit else -1.0
+
+
+def _growth(
+    courses: Sequence[MemoryCourse], use: tuple[float | None, float | None] | None
+) -> Fields:
+    """The slope over the second half of the run, where it is surely above zero."""
+    course = (
+        _course(courses, "process tree PSS")
+        or _course(courses, "process tree RSS")
+        or _course(courses, "rank process RSS")
+    )
+    if course is None or course.late_slope_bytes_per_100_steps is None:
+        return {}
+    steps = [point.step for point in course.points if point.step is not None]
+    low = course.late_slope_low_bytes_per_100_steps
+    grows = low is not None and low > 0
+    slope = course.late_slope_bytes_per_100_steps / 100 if grows else 0.0
+    fields: Fields = {
+        "host_memory_growth_bytes_per_step": slope,
+        "host_memory_course_steps": int(max(steps) - min(steps)) if steps else None,
+    }
+    if slope > 0 and use is not None and use[0] is not None and use[1] is not None:
+        fields["host_memory_steps_to_limit"] = max(0.0, use[1] - use[0]) / slope
+    return fields
+
+
+def _course(courses: Sequence[MemoryCourse], name: str) -> MemoryCourse | None:
+    """The course of that name with the largest peak: the worst rank or machine."""
+    named = [course for course in courses if course.name == name]
+    return max(named, key=lambda course: course.peak_bytes, default=None)
+
+
+def _device_memory(run: Run, analysis: RunAnalysis, device: str | None) -> Fields:
+    fields: Fields = {"num_host_oom": None, "num_device_oom": None}
+    fields["num_host_oom"], fields["num_device_oom"] = _out_of_memory(run)
+    if device != "cuda":
+        return fields
+    gpus = _used_gpus(analysis.resources.gpus, run.info.world_size or 1)
+    uses = [(gpu.memory_used_bytes.peak, gpu.memory_total_bytes) for gpu in gpus]
+    reserved = _course(analysis.memory, "device reserved")
+    total = _number(run.info.device.get("memory_total_bytes"))
+    if reserved is not None:
+        uses.append((reserved.peak_bytes, reserved.limit_bytes or total))
+    fullest = max(uses, key=_share, default=(None, None))
+    util = [gpu.util_percent.mean for gpu in gpus if gpu.util_percent.mean is not None]
+    retries = run.tables.steps["device_alloc_retries"].dropna()
+    return fields | {
+        "device_memory_peak_bytes": _whole(fullest[0]),
+        "device_memory_total_bytes": _whole(fullest[1]),
+        "device_alloc_retries": int(retries.max()) if len(retries) else None,
+        "gpu_util_percent": sum(util) / len(util) if util else None,
+    }
+
+
+def _used_gpus(gpus: Sequence[GpuSummary], world_size: int) -> list[GpuSummary]:
+    """As many GPUs as the run has ranks, the busiest: the others are not this run's."""
+    return sorted(gpus, key=lambda gpu: -(gpu.util_percent.mean or 0.0))[:world_size]
+
+
+def _out_of_memory(run: Run) -> tuple[int | None, int | None]:
+    """Events on the host and on a device. No event is no proof in a text log alone."""
+    events = run.tables.events
+    held = events[events["name"].isin(OOM_EVENTS)]
+    on_device = sum(_is_device(values) for values in held["values"])
+    counts = len(held) - on_device, on_device
+    if run.evidence == FACTS:
+        return counts
+    return counts[0] or None, counts[1] or None
+
+
+def _is_device(values: dict[str, Any]) -> bool:
+    text = " ".join(str(value) for value in values.values()).lower()
+    return "cuda" in text or "gpu" in text or "device" in text
+
+
+def _numerics(run: Run) -> Fields:
+    """Facts name float16 overflows apart from NaN; of a log, the line's text tells."""
+    events, steps = run.tables.events, run.tables.steps
+    lines = _noted(events, "numerics")
+    overflowed, stopped = _noted(events, "amp_overflow"), _noted(events, "not_finite")
+    of_float16 = {step for step, noted in lines if "float16" in str(noted.get("text"))}
+    overflows = of_float16 | {noted.get("overflowed_step", step) for step, noted in overflowed}
+    bad = {step for step, _ in lines}
+    bad |= {noted.get("bad_step", step) for step, noted in stopped}
+    bad |= set(steps.loc[steps["nonfinite"].notna(), "step"])
+    bad = {step for step in bad - overflows if isinstance(step, int | float)}
+    tensors = [str(noted["tensor"])[:120] for _, noted in stopped if noted.get("tensor")]
+    recorded = bool(steps["loss"].notna().any()) or len(events) > 0 or bool(bad)
+    return {
+        "num_nonfinite": len(bad) if recorded else None,
+        "num_amp_overflows": len(overflows) if recorded else None,
+        "first_nonfinite_step": int(min(bad)) if bad else None,
+        "first_nonfinite_tensor": tensors[0] if tensors else None,
+        **_gradients(run),
+    }
+
+
+def _noted(events: pd.DataFrame, name: str) -> list[tuple[float, Mapping[str, Any]]]:
+    """Step and values of each event of that name whose step is known."""
+    held = events[(events["name"] == name) & events["step"].notna()]
+    return list(zip(held["step"], held["values"], strict=True))
+
+
+def _gradients(run: Run) -> Fields:
+    norms = run.tables.steps["grad_norm"].dropna()
+    if not len(norms):
+        return {}
+    return {"grad_norm_median": float(norms.median()), "grad_norm_max": float(norms.max())}
+
+
+def _quality(analysis: RunAnalysis) -> Fields:
+    points = [point for point in analysis.quality.points if point.psnr_rgb_db is not None]
+    if not points:
+        return {}
+    return {
+        "num_validations": len(points),
+        "psnr_last_db": points[-1].psnr_rgb_db,
+        "psnr_best_db": max(point.psnr_rgb_db or 0.0 for point in points),
+        "psnr_input_db": points[-1].input_psnr_rgb_db,
+    }
+
+
+def _sources(run: Run) -> dict[str, str]:
+    """Where each field was read: the files of the facts, or the text log."""
+    log = next((each.path.name for each in run.inputs if each.kind == "text log"), "text log")
+    has_facts = run.evidence == FACTS
+    steps, spans = (STEPS_FILE, SPANS_FILE) if has_facts else (log, log)
+    resources = RESOURCES_FILE if len(run.tables.host) else log
+    by_file = (
+        (
+            steps,
+            "num_steps step_ms phase_ms data_wait_exposed_ms samples_per_s grad_norm_median "
+            "device_alloc_retries",
+        ),
+        (
+            spans,
+            "stage_ms cache_hit_rate num_nonfinite num_amp_overflows psnr_last_db num_host_oom "
+            "num_device_oom",
+        ),
+        (
+            resources,
+            "host_memory_peak_bytes host_memory_growth_bytes_per_step device_memory_peak_bytes "
+            "gpu_util_percent cpus_allowed",
+        ),
+    )
+    found = {name: file for file, names in by_file for name in names.split()}
+    has_setting = Measurements(config=run.info.config).whole_setting("DATALOADER.TOTAL_WORKERS")
+    found["num_workers"] = "meta.json" if has_setting is not None else resources
+    return found
+
+
+def _number(value: Any) -> float | None:
+    """A number, also one that is written as text, such as a compute capability."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if abs(number) < 1e18 else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None or pd.isna(value) else int(value)
