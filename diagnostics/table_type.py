@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from diagnostics.errors import DiagnosticsError
 
 Dtype = Literal["int", "float", "bool", "category", "text", "mapping"]
 
-Values = Sequence[Any] | np.ndarray[Any, np.dtype[Any]]
+# In quotes: only the type checker knows a categorical with a parameter.
+Values: TypeAlias = "Sequence[Any] | np.ndarray[Any, np.dtype[Any]] | pd.Categorical[Any]"
 
 _PANDAS_DTYPE = {
     "int": "int64",
@@ -45,10 +48,15 @@ class Column:
         """
         try:
             if self.dtype == "float":
-                return pd.Series(np.array(values, dtype="float64"))
-            return pd.Series(list(values), dtype=_PANDAS_DTYPE[self.dtype])
+                return pd.Series(np.asarray(values, dtype="float64"))
+            held = list(values) if isinstance(values, tuple) else values
+            return pd.Series(held, dtype=_PANDAS_DTYPE[self.dtype])
         except (ValueError, TypeError, OverflowError) as error:
             raise DiagnosticsError(f"column {self.name}: {error}") from None
+
+    def missing(self, length: int) -> Values:
+        """The column of this length without a value."""
+        return np.full(length, np.nan) if self.dtype == "float" else [None] * length
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class Table:
     sentence: str
     columns: tuple[Column, ...]
 
-    @property
+    @cached_property
     def column_names(self) -> tuple[str, ...]:
         """The names of the columns in their declared order."""
         return tuple(column.name for column in self.columns)
@@ -100,19 +108,21 @@ class Table:
         unknown = set(columns) - set(self.column_names)
         if unknown:
             raise DiagnosticsError(f"table {self.name} has no column {sorted(unknown)}")
-        missing = [None] * max((len(values) for values in columns.values()), default=0)
-        return self._from_values([columns.get(name, missing) for name in self.column_names])
+        length = max((len(values) for values in columns.values()), default=0)
+        missing = (each for each in self.columns if each.name not in columns)
+        filled = columns | {each.name: each.missing(length) for each in missing}
+        return self._from_values([filled[name] for name in self.column_names])
 
     def concat(self, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
         """One validated table of several, in their order."""
         filled = [frame for frame in frames if len(frame)]
         if not filled:
             return self.empty()
-        joined = pd.concat(filled, ignore_index=True)
-        for column in self.columns:  # categories that differ between parts decay to text
-            if column.dtype == "category":
-                joined[column.name] = joined[column.name].astype("category")
-        return self.validate(joined)
+        categories = [column.name for column in self.columns if column.dtype == "category"]
+        for name in categories:  # of equal categories only, or they would decay to text
+            together = union_categoricals([frame[name] for frame in filled]).categories
+            filled = [frame.assign(**{name: _recoded(frame[name], together)}) for frame in filled]
+        return self.validate(pd.concat(filled, ignore_index=True))
 
     def validate(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The same frame, checked: columns, their dtypes, nothing missing where it must not be.
@@ -142,6 +152,10 @@ class Table:
             for column, column_values in zip(self.columns, values, strict=True)
         }
         return self.validate(pd.DataFrame(columns))
+
+
+def _recoded(values: "pd.Series[Any]", categories: "pd.Index[Any]") -> "pd.Series[Any]":
+    return values.cat.set_categories(categories)
 
 
 def render_markdown(tables: Sequence[Table]) -> str:

@@ -15,7 +15,7 @@ from diagnostics.parsers.fact_records import (
     StepRecord,
     Values,
 )
-from diagnostics.parsers.row_buffer import RowBuffer
+from diagnostics.parsers.row_buffer import MAX_ROWS, RowBuffer
 from diagnostics.run import RunTables
 from diagnostics.table_type import Table
 
@@ -42,7 +42,7 @@ class FactRows:
 
     def __init__(self) -> None:
         self.buffers = {
-            table.name: RowBuffer(table, _MAX_ROWS.get(table.name, 4_000_000))
+            table.name: RowBuffer(table, _MAX_ROWS.get(table.name, MAX_ROWS))
             for table in (
                 declared.PHASES,
                 declared.STAGES,

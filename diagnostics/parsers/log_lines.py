@@ -15,9 +15,9 @@ MAX_MS = 1e12
 """A longer time (32 years) is damage."""
 
 _STEP = re.compile(r"(?<![\w@.])step (\d{1,15})(?:/(\d{1,15}))? \| (.*)")
-_STAGES = re.compile(r"(?<![\w.])stages (\d{1,15})(?:/\d{1,15})? \| clock=(device|host) \| (.*)")
+_FIELD = re.compile(r"(?<!\S)(?:(\w{1,40}+)=(\S{1,40})|([\d.]{1,20}+) samples/s)(?!\S)")
 _AFTER_STEP = re.compile(r"\] step (\d{1,15})(?: ?[|:] ?| )(.*)", re.IGNORECASE)
-_PROGRESS = re.compile(r"\] (\d{1,15})/(\d{1,15}) .*elapsed=([\d:]+)(?: \| eta=([\d:]+))?")
+_PROGRESS = re.compile(r"\] (\d{1,15})/(\d{1,15}) .{0,60}elapsed=([\d:]+)(?: \| eta=([\d:]+))?")
 _END = re.compile(r"\[end\] (\w+)(?: \| steps=(\d{1,15}))?(?: \| elapsed=([\d:]+))?")
 _RUN = re.compile(r"\[run\] id=(\S{1,200})(.*)")
 _MEMORY = re.compile(
@@ -31,7 +31,7 @@ _SIZE = {"MB": 1024.0**2, "GB": 1024.0**3}
 _HITS = re.compile(r"(\d{1,15}) hits / (\d{1,15}) misses")
 _HITS_OF = re.compile(r"hits=(\d{1,15})/(\d{1,15})")
 _ITEMS = re.compile(r"(\d{1,15}) items")
-_USED_OF = re.compile(r"([\d.]+)(?:GB)? ?/ ?([\d.]+) ?(MB|GB)")
+_USED_OF = re.compile(r"(?<![\d.])([\d.]{1,20})(?:GB)? ?/ ?([\d.]{1,20}) ?(MB|GB)")
 
 _FIELD_COLUMNS = {
     "loss": "loss",
@@ -66,44 +66,17 @@ def parse_step(text: str) -> Record | None:
     if head is None:
         return None
     record: Record = {}
-    for group in head[3].split(" | "):
-        if group.endswith(" samples/s"):
-            record["samples_per_s"] = number(group[:-10])
-        else:
-            for token in group.split():
-                _add_field(record, token)
+    for key, value, samples_per_s in _FIELD.findall(head[3]):
+        column = _FIELD_COLUMNS.get(key)
+        if column is not None:
+            record[column] = number(value.removesuffix("ms"))
+        elif samples_per_s:
+            record["samples_per_s"] = number(samples_per_s)
+        elif key.endswith("_mem"):
+            record["gpu_memory_bytes"] = _size(value[:-2], value[-2:])
     if not record:
         return None
     return record | {"step": int(head[1]), "total_steps": number(head[2] or "")}
-
-
-def _add_field(record: Record, token: str) -> None:
-    key, _, value = token.partition("=")
-    column = _FIELD_COLUMNS.get(key)
-    if column is not None:
-        record[column] = number(value.removesuffix("ms"))
-    elif key.startswith("GPU") and key.endswith("_mem"):
-        record["gpu_memory_bytes"] = _size(value[:-2], value[-2:])
-
-
-def parse_stages(text: str) -> tuple[int, str, list[tuple[str, float]], list[tuple[str, float]]]:
-    """Step, clock, phases and stages with their ms of a stage line; step -1 where it is none."""
-    head = _STAGES.search(text)
-    if head is None:
-        return -1, "", [], []
-    phases, _, stages = head[3].partition(" | ")
-    return int(head[1]), head[2], _times(phases), _times(stages)
-
-
-def _times(text: str) -> list[tuple[str, float]]:
-    found = []
-    for token in text.split():
-        name, _, value = token.partition("=")
-        if value.endswith("ms") and 0 < len(name) <= 200:
-            ms = number(value[:-2])
-            if ms is not None and 0 <= ms <= MAX_MS:
-                found.append((name, ms))
-    return found
 
 
 def parse_memory(text: str) -> Record | None:

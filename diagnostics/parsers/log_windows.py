@@ -5,7 +5,7 @@ was tagged. A text log states no tags; the ones that follow from its own lines a
 step, and the step after a validation or a checkpoint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 _LONGEST_LONE_WINDOW = 50  # the widest default distance of step lines, the original's
 
 
-def build_windows(ends: "pd.Series[int]", tagged: Mapping[int, str]) -> pd.DataFrame:
+def build_windows(ends: Sequence[int], tagged: dict[int, str]) -> pd.DataFrame:
     """One row for each distinct end, by which it is indexed.
 
     Columns: `num_steps` (steps in the mean), `num_tagged` (left out), `is_tagged` (every step of
@@ -31,7 +31,7 @@ def build_windows(ends: "pd.Series[int]", tagged: Mapping[int, str]) -> pd.DataF
         ends: The steps of the lines, in any order.
         tagged: Steps known to be tagged, with the tag. The first step is found here.
     """
-    steps = np.sort(ends.unique()).astype("int64")
+    steps = np.unique(np.array(ends, dtype="int64"))
     lengths = _lengths(steps)
     tags = dict(tagged)
     if len(steps):
@@ -47,7 +47,9 @@ def build_windows(ends: "pd.Series[int]", tagged: Mapping[int, str]) -> pd.DataF
             "is_tagged": is_tagged,
             "tags": [
                 ",".join(dict.fromkeys(tags[int(step)] for step in marked[low : low + count]))
-                for low, count in zip(first_marked, num_tagged, strict=True)
+                if count
+                else ""
+                for low, count in zip(first_marked.tolist(), num_tagged.tolist(), strict=True)
             ],
         },
         index=pd.Index(steps, name="step"),
@@ -73,22 +75,28 @@ def tags_after(spans: pd.DataFrame) -> dict[int, str]:
 
 
 def last_of(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """The last row of each key, sorted by it (rank and step first), whatever the order of lines."""
+    """The last row of each key, sorted by rank and step, whatever the order of the lines."""
     kept = rows.drop_duplicates(key, keep="last")
-    return kept.sort_values(key[:2], kind="stable", ignore_index=True)
+    return sorted_by_step(kept)
 
 
-def with_windows(rows: pd.DataFrame, tagged: Mapping[int, str]) -> pd.DataFrame:
+def sorted_by_step(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows by step, those of one step in their order."""
+    if rows["step"].is_monotonic_increasing:
+        return rows.reset_index(drop=True)
+    return rows.sort_values("step", kind="stable", ignore_index=True)
+
+
+def with_windows(rows: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
     """The rows of one family of lines with their `num_steps` and `is_tagged` filled in."""
-    windows = build_windows(rows["step"], tagged).loc[rows["step"]]
+    found = windows.index.get_indexer(pd.Index(rows["step"]))
     return rows.assign(
-        num_steps=windows["num_steps"].to_numpy(), is_tagged=windows["is_tagged"].to_numpy()
+        num_steps=windows["num_steps"].to_numpy()[found],
+        is_tagged=windows["is_tagged"].to_numpy()[found],
     )
 
 
-def step_line_phases(
-    log_steps: pd.DataFrame, tagged: Mapping[int, str], stage_clock: Clock
-) -> pd.DataFrame:
+def step_line_phases(log_steps: pd.DataFrame, stage_clock: Clock) -> pd.DataFrame:
     """What step lines tell about phases: the whole step and the wait for data, both host time.
 
     The wait is left to the stage lines when they are host time too; without a stated step time it
@@ -97,17 +105,9 @@ def step_line_phases(
     whole = log_steps[log_steps["step_time_ms"].between(0, MAX_MS)]
     parts = [_phase_rows(whole, "step", "step_time_ms")]
     if stage_clock == "device":
-        parts.append(
-            _phase_rows(
-                whole[whole["data_time_ms"].between(0, MAX_MS)], "data_wait", "data_time_ms"
-            )
-        )
-    windows = build_windows(log_steps["step"], tagged)
-    rows = declared.PHASES.concat(parts)
-    found = windows.loc[rows["step"]]
-    return rows.assign(
-        num_steps=found["num_steps"].to_numpy(), is_tagged=found["is_tagged"].to_numpy()
-    )
+        has_wait = whole["data_time_ms"].between(0, MAX_MS)
+        parts.append(_phase_rows(whole[has_wait], "data_wait", "data_time_ms"))
+    return declared.PHASES.concat(parts)
 
 
 def _phase_rows(log_steps: pd.DataFrame, name: str, column: str) -> pd.DataFrame:
@@ -115,25 +115,25 @@ def _phase_rows(log_steps: pd.DataFrame, name: str, column: str) -> pd.DataFrame
     return declared.PHASES.from_columns(
         rank=log_steps["rank"].to_numpy(),
         step=log_steps["step"].to_numpy(),
-        name=[name] * length,
-        clock=["host"] * length,
+        name=pd.Categorical([name]).repeat(length),
+        clock=pd.Categorical(["host"]).repeat(length),
         ms=log_steps[column].to_numpy(),
-        num_steps=[1] * length,
-        is_tagged=[False] * length,
+        num_steps=np.ones(length, dtype="int64"),
+        is_tagged=np.zeros(length, dtype=bool),
     )
 
 
-def steps_of(log_steps: pd.DataFrame, tagged: Mapping[int, str], clock: Clock) -> pd.DataFrame:
+def steps_of(log_steps: pd.DataFrame, windows: pd.DataFrame, clock: Clock) -> pd.DataFrame:
     """The table `steps` as far as step lines fill it."""
-    windows = build_windows(log_steps["step"], tagged)
+    found = windows.loc[log_steps["step"]]
     return declared.STEPS.from_columns(
         rank=log_steps["rank"].to_numpy(),
         step=log_steps["step"].to_numpy(),
-        num_steps=windows["num_steps"].to_numpy(),
-        is_tagged=windows["is_tagged"].to_numpy(),
-        tags=windows["tags"].to_numpy(),
-        num_tagged=windows["num_tagged"].to_numpy(),
-        clock=[clock] * len(log_steps),
+        num_steps=found["num_steps"].to_numpy(),
+        is_tagged=found["is_tagged"].to_numpy(),
+        tags=found["tags"].to_numpy(),
+        num_tagged=found["num_tagged"].to_numpy(),
+        clock=pd.Categorical([clock]).repeat(len(log_steps)),
         loss=log_steps["loss"].to_numpy(),
         lr=log_steps["lr"].to_numpy(),
     )

@@ -7,6 +7,7 @@ import pandas as pd
 
 from diagnostics.table_type import Table
 
+MAX_ROWS = 2_000_000
 _PART_ROWS = 50_000
 _MAX_STRIDE = 1 << 20
 
@@ -19,7 +20,7 @@ class RowBuffer:
     help (one step, endless rows), later rows are refused.
     """
 
-    def __init__(self, table: Table, max_rows: int = 4_000_000) -> None:
+    def __init__(self, table: Table, max_rows: int = MAX_ROWS) -> None:
         self.table = table
         self.max_rows = max_rows
         self.stride = 1
@@ -33,6 +34,11 @@ class RowBuffer:
         self._rows.append(row)
         if len(self._rows) >= _PART_ROWS:
             self._close_part()
+
+    def add_frame(self, rows: pd.DataFrame) -> None:
+        """Adds the rows of a validated table."""
+        self._close_part()
+        self._keep(rows)
 
     def frame(self) -> pd.DataFrame:
         """The validated table of all rows kept."""
@@ -55,8 +61,12 @@ class RowBuffer:
         return "step" if "step" in self.table.column_names else "sample"
 
     def _close_part(self) -> None:
-        part = self._thinned(self.table.from_rows(self._rows))
-        self._rows = []
+        if self._rows:
+            rows, self._rows = self._rows, []
+            self._keep(self.table.from_rows(rows))
+
+    def _keep(self, rows: pd.DataFrame) -> None:
+        part = self._thinned(rows)
         if self.stride >= _MAX_STRIDE and self._num_in_parts >= self.max_rows:
             self._num_refused += len(part)
             return

@@ -5,6 +5,7 @@ lines of other programs in between do no harm. A line is recognised by a marker 
 """
 
 import re
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from diagnostics.errors import DiagnosticsError
 from diagnostics.parsers import log_lines
 from diagnostics.parsers.line_reader import LineReader
 from diagnostics.parsers.log_windows import (
+    build_windows,
     last_of,
     step_line_phases,
     steps_of,
@@ -24,9 +26,11 @@ from diagnostics.parsers.log_windows import (
     with_windows,
 )
 from diagnostics.parsers.row_buffer import RowBuffer
+from diagnostics.parsers.stage_lines import StageLines
 from diagnostics.run import Clock, LogFamily, RunStatus, RunTables
 
 MAX_LINE_BYTES = 64 * 1024
+_MAX_TEXT = 8192  # of a line that one format can fill; bounds what the patterns have to search
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
 _STATUSES: dict[str, RunStatus] = {
     "finished": "finished",
@@ -84,8 +88,8 @@ class _LogParser:
         self.path = path
         self.reader = LineReader(path, MAX_LINE_BYTES)
         self.log_steps = RowBuffer(declared.LOG_STEPS)
-        self.phases = RowBuffer(declared.PHASES)
-        self.stages = RowBuffer(declared.STAGES)
+        self.step_ends: array[int] = array("q")
+        self.stage_lines = StageLines()
         self.events = RowBuffer(declared.EVENTS, max_rows=100_000)
         self.spans = RowBuffer(declared.SPANS, max_rows=100_000)
         self.progress = RowBuffer(declared.PROGRESS, max_rows=1_000_000)
@@ -93,7 +97,6 @@ class _LogParser:
         self.validations = RowBuffer(declared.VALIDATIONS, max_rows=1_000_000)
         self.cache_stats = RowBuffer(declared.CACHE_STATS, max_rows=1_000_000)
         self.run_fields: dict[str, str] = {}
-        self.clock: Clock | None = None
         self.status: RunStatus | None = None
         self.step: int | None = None
         self.cache: dict[str, Any] | None = None
@@ -110,7 +113,7 @@ class _LogParser:
             for marker, handle in handlers:
                 if marker in line:
                     start = max(0, line.find(marker) - 40)
-                    if handle(line[start:].decode("utf-8", "replace")):
+                    if handle(line[start : start + _MAX_TEXT].decode("utf-8", "replace")):
                         self.num_recognised += 1
                         break
         self._check_something_was_read()
@@ -119,7 +122,7 @@ class _LogParser:
     def _handlers(self) -> tuple[tuple[bytes, Callable[[str], bool]], ...]:
         """Markers in the order of trial: frequent ones first, special ones before general ones."""
         return (
-            (b"stages ", self._on_stages),
+            (b"stages ", self.stage_lines.add),
             (b"[progress] ", self._on_progress),
             (b"[val] step ", self._on_validation),
             (b"[checkpoint] step ", self._on_checkpoint),
@@ -140,22 +143,12 @@ class _LogParser:
             (b"[end] ", self._on_end),
         )
 
-    def _on_stages(self, text: str) -> bool:
-        step, clock, phases, stages = log_lines.parse_stages(text)
-        if step < 0 or not phases:
-            return False
-        self.clock = "device" if clock == "device" else "host"
-        for name, ms in phases:
-            self.phases.add((0, step, name, clock, ms, 1, False))
-        for name, ms in stages:
-            self.stages.add((0, step, name, "forward", clock, ms, None, 1, False))
-        return True
-
     def _on_step(self, text: str) -> bool:
         record = log_lines.parse_step(text)
         if record is None:
             return self._on_original_checkpoint(text)
         self.step = record["step"]
+        self.step_ends.append(record["step"])
         self.has_step_time |= "step_time_ms" in record
         self._add(self.log_steps, {"rank": 0} | record)
         return True
@@ -260,10 +253,10 @@ class _LogParser:
             )
 
     def _result(self) -> TextLog:
-        buffers = (self.log_steps, self.phases, self.stages, self.events, self.spans)
+        buffers = (self.log_steps, self.stage_lines, self.events, self.spans)
         limits = [note for buffer in buffers for note in buffer.notes()]
         all_log_steps = self.log_steps.frame()
-        log_steps = last_of(all_log_steps, ["rank", "step"])
+        log_steps = last_of(all_log_steps, ["step"])
         repeated = _repetition_notes(len(all_log_steps) - len(log_steps))
         notes = (*self.reader.notes(), *limits, *repeated)
         total = log_steps["total_steps"].max()
@@ -289,20 +282,20 @@ class _LogParser:
         stated = self.run_fields.get("clock")
         if stated == "device":
             return "device"
-        return "host" if stated == "host" else self.clock
+        return "host" if stated == "host" else self.stage_lines.clock
 
     def _tables(self, log_steps: pd.DataFrame) -> RunTables:
         spans = self.spans.frame()
         tagged = tags_after(spans)
         clock = self._stated_clock() or "host"
-        phases = last_of(self.phases.frame(), ["rank", "step", "name", "clock"])
-        stages = last_of(self.stages.frame(), ["rank", "step", "name", "clock"])
+        step_windows = build_windows(self.step_ends, tagged)
+        stage_windows = build_windows(self.stage_lines.ends, tagged)
+        phases, stages = self.stage_lines.frames()
+        whole_steps = with_windows(step_line_phases(log_steps, clock), step_windows)
         return RunTables(
-            phases=declared.PHASES.concat(
-                [step_line_phases(log_steps, tagged, clock), with_windows(phases, tagged)]
-            ),
-            stages=declared.STAGES.validate(with_windows(stages, tagged)),
-            steps=steps_of(log_steps, tagged, clock),
+            phases=declared.PHASES.concat([whole_steps, with_windows(phases, stage_windows)]),
+            stages=declared.STAGES.validate(with_windows(stages, stage_windows)),
+            steps=steps_of(log_steps, step_windows, clock),
             spans=spans,
             events=self.events.frame(),
             log_steps=log_steps,
