@@ -4,6 +4,8 @@ Sampling coordinates and sampling stay in float32 whatever autocast says: in bfl
 position beyond 256 has no fractional part left.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -15,6 +17,8 @@ from vrtspike.errors import ModelError
 # quicker; on a device the limit only bounds memory.
 _COLUMN_BYTES_CPU = 8 * 2**20
 _COLUMN_BYTES_DEVICE = 2**30
+# From this size of one frame's columns on, they are not kept for the backward pass.
+_RECOMPUTE_BYTES = 8 * 2**20
 TAPS = 9
 
 
@@ -102,6 +106,22 @@ def _sampled_product(
     return torch.bmm(kernel, columns.view(n, c * TAPS, h * w))
 
 
+def _recomputed_product(
+    source: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, groups: int
+) -> Tensor:
+    """As `_sampled_product`, keeping its inputs only (it draws no random numbers)."""
+    out: Tensor = checkpoint(
+        partial(_sampled_product, groups=groups),
+        source,
+        offset,
+        mask,
+        weight,
+        use_reentrant=False,
+        preserve_rng_state=False,
+    )
+    return out
+
+
 def deform_conv2d(
     source: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> Tensor:
@@ -135,12 +155,12 @@ def deform_conv2d(
         weight = _block_diagonal(weight, c)
     frame_bytes = TAPS * c * h * w * 4
     limit = _COLUMN_BYTES_CPU if source.device.type == "cpu" else _COLUMN_BYTES_DEVICE
-    recompute = torch.is_grad_enabled() and frame_bytes > _COLUMN_BYTES_CPU
+    recompute = torch.is_grad_enabled() and frame_bytes > _RECOMPUTE_BYTES
     frames = max(1, limit // frame_bytes)
     parts = []
     for x, o, m in zip(source.split(frames), offset.split(frames), mask.split(frames), strict=True):
         if recompute:
-            product = checkpoint(_sampled_product, x, o, m, weight, groups, use_reentrant=False)
+            product = _recomputed_product(x, o, m, weight, groups)
         else:
             product = _sampled_product(x, o, m, weight, groups)
         parts.append(product)

@@ -5,7 +5,7 @@ names follow the released VRT checkpoints so that these load.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -255,15 +255,16 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, H, W, C) -> the same shape."""
-        grad = torch.is_grad_enabled()
-        if self.spec.checkpoint_attn and grad:
-            x = x + checkpoint(self._attention_half, x, use_reentrant=False)
-        else:
-            x = x + self._attention_half(x)
-        if self.spec.checkpoint_ffn and grad:
-            out: Tensor = x + checkpoint(self._mlp_half, x, use_reentrant=False)
-            return out
-        return x + self._mlp_half(x)
+        x = x + self._run(self._attention_half, x, self.spec.checkpoint_attn)
+        return x + self._run(self._mlp_half, x, self.spec.checkpoint_ffn)
+
+    def _run(self, half: Callable[[Tensor], Tensor], x: Tensor, recompute: bool) -> Tensor:
+        if not (recompute and torch.is_grad_enabled()):
+            return half(x)
+        # Only dropping paths draws random numbers, whose state costs a copy to keep.
+        draws = self.training and self.drop_path.rate > 0.0
+        out: Tensor = checkpoint(half, x, use_reentrant=False, preserve_rng_state=draws)
+        return out
 
     def _attention_half(self, x: Tensor) -> Tensor:
         plan = window_plan(x.shape, self.spec.window, self.shifted, x.device)

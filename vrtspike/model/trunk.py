@@ -108,16 +108,20 @@ class Stage(nn.Module):
 class Reconstruction(nn.Sequential):
     """Stage 8: change of channels, then groups of self attention at full resolution."""
 
-    def __init__(self, in_dim: int, groups: Sequence[ReconstructionGroup], dim: int) -> None:
-        entry = nn.Sequential(nn.Identity(), nn.LayerNorm(in_dim), nn.Linear(in_dim, dim))
-        super().__init__(entry, *groups)
-
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         """(B, D, H, W, C') -> (B, D, H, W, C); `skip` is added to the input first."""
         out: Tensor = super().forward(  # type: ignore[no-untyped-call]
             x if skip is None else x + skip
         )
         return out
+
+
+def make_reconstruction(
+    in_dim: int, dim: int, groups: Sequence[ReconstructionGroup]
+) -> Reconstruction:
+    """Stage 8 from its groups, behind a layer norm and the linear layer that changes channels."""
+    entry = nn.Sequential(nn.Identity(), nn.LayerNorm(in_dim), nn.Linear(in_dim, dim))
+    return Reconstruction(entry, *groups)
 
 
 class FrameConv(nn.Conv3d):

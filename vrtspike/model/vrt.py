@@ -10,7 +10,7 @@ from vrtspike.model.alignment import flow_warp
 from vrtspike.model.attention import BlockSpec, ReconstructionGroup
 from vrtspike.model.optical_flow import FLOW_SCALES, SpyNet
 from vrtspike.model.settings import NUM_TRUNK_STAGES, Attention
-from vrtspike.model.trunk import FrameConv, Reconstruction, Reshape, Stage, StageSpec
+from vrtspike.model.trunk import FrameConv, Reshape, Stage, StageSpec, make_reconstruction
 from vrtspike.model.vrt_settings import VRTSettings
 
 Refine = Callable[[int, Tensor], Tensor]
@@ -58,7 +58,7 @@ class VRT(nn.Module):
         for number, spec in enumerate(_stage_specs(self.settings, attention), start=1):
             self.add_module(f"stage{number}", Stage(spec))
         groups = list(_reconstruction_groups(self.settings, attention))
-        self.stage8 = Reconstruction(dims[6], groups, dims[-1])
+        self.stage8 = make_reconstruction(dims[6], dims[-1], groups)
         self.norm = nn.LayerNorm(dims[-1])
         self.conv_after_body = nn.Linear(dims[-1], dims[0])
         self.conv_last = FrameConv(dims[0], self.settings.out_chans)
