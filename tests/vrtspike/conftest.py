@@ -1,5 +1,6 @@
 """A tiny project: real-format clips and the smallest whole VRT-Spike that trains on them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,12 @@ def tiny_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_clip(root / name, frames=4, seed=number)
     write_spike_config(root, {"spike_h": SIDE // 2, "spike_w": SIDE // 2, "theta": 2.0})
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> Callable[[str], dict]:
+    """The tiny configuration as plain data, for a data set at the given path."""
+    return tiny_config
 
 
 @pytest.fixture

@@ -82,12 +82,13 @@ class FilmRestorer:
         plan = spans(count, cutting.frames, cutting.shared_frames)
         source = iter(pictures)
         held: dict[int, _Frame] = {}
-        size = (0, 0)
+        taken, size = 0, (0, 0)
         for place, span in enumerate(plan):
-            for index in range(max(held, default=-1) + 1, span.stop):
+            for index in range(taken, span.stop):
                 picture = next(source)
                 size = picture.shape[0], picture.shape[1]
                 held[index] = self._take(index, picture)
+            taken = span.stop
             self._restore_clip([held[n] for n in range(span.start, span.stop)], span, count)
             following = plan[place + 1].start if place + 1 < len(plan) else count
             for index in range(span.start, following):
