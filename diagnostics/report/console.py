@@ -1,9 +1,11 @@
 """A console for reports: fixed width, no markup, so that text from files is only ever text."""
 
+import re
 import shutil
+from collections.abc import Iterable
 from typing import IO
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +16,7 @@ PIPE_COLUMNS = 80
 MAX_COLUMNS = 120
 """A terminal wider than this is not filled: long lines read badly."""
 
+_TRAILING_BLANKS = re.compile(r" +\n")
 SEVERITY_STYLES = {"critical": "bold red", "warn": "yellow", "note": "cyan"}
 
 
@@ -44,6 +47,14 @@ def make_console(stream: IO[str], width: int | None = None, color: bool | None =
     )
 
 
+def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
+    """Print the parts without the blanks that fill lines up to the width."""
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part)
+    console.file.write(_TRAILING_BLANKS.sub("\n", capture.get()))
+
+
 def heading(title: str) -> Text:
     """The title of a section."""
     return Text(f"\n{title}", style="bold")
@@ -62,17 +73,13 @@ def indented(text: str, columns: int = 2, style: str = "") -> Padding:
 def table(*columns: str) -> Table:
     """A table without lines: the first column is text, the others are numbers.
 
-    A column whose name ends with a space is text, too.
+    A column whose name ends with a space is text that may wrap.
     """
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for index, name in enumerate(columns):
-        is_text = index == 0 or name.endswith(" ")
-        made.add_column(
-            name.strip(),
-            justify="left" if is_text else "right",
-            no_wrap=not is_text,
-            overflow="fold",
-        )
+        wraps = name.endswith(" ")
+        justify: JustifyMethod = "left" if wraps or index == 0 else "right"
+        made.add_column(name.strip(), justify=justify, no_wrap=not wraps, overflow="fold")
     return made
 
 

@@ -1,5 +1,6 @@
 """The report for a terminal, or for a file without any escape sequence."""
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import IO
 
@@ -14,11 +15,16 @@ from diagnostics.report.console import (
     indented,
     line,
     make_console,
+    print_parts,
 )
 from diagnostics.report.console import table as make_table
 from diagnostics.report.model import Report
 from diagnostics.report.terminal_findings import findings_section, not_evaluated_section
-from diagnostics.report.terminal_machine import memory_section, resources_section
+from diagnostics.report.terminal_machine import (
+    memory_section,
+    quality_section,
+    resources_section,
+)
 from diagnostics.run import Input
 
 GRADES = {"A": "sound", "B": "usable", "C": "rough", "D": "no verdict"}
@@ -29,9 +35,7 @@ def render_terminal(
     report: Report, stream: IO[str], width: int | None = None, color: bool | None = None
 ) -> None:
     """Print the report; see `make_console` for width and colour."""
-    console = make_console(stream, width, color)
-    for part in _parts(report):
-        console.print(part)
+    print_parts(make_console(stream, width, color), _parts(report))
 
 
 def _parts(report: Report) -> Iterator[RenderableType]:
@@ -41,6 +45,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield from _stages(report)
     yield from _data_against_compute(report)
     yield from _throughput(report)
+    yield from quality_section(report)
     yield from memory_section(report)
     yield from resources_section(report)
     yield from findings_section(report)
@@ -75,7 +80,8 @@ def _steps_used(report: Report) -> str:
 
 
 def _input(each: Input) -> str:
-    return f"{each.status}: {each.path} ({each.kind})"
+    path = os.path.normpath(each.path)  # of a log found beside its facts: without the ".."
+    return f"{each.status} {each.kind}: {path}"
 
 
 def _verdict(report: Report) -> Iterator[RenderableType]:

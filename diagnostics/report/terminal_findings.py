@@ -60,7 +60,8 @@ def _gain(gain: Gain | None) -> str:
     if gain is None:
         return ""
     likely = "" if gain.mid_ms is None else f", likely {units.ms(gain.mid_ms)}"
-    return f" Saves {units.ms(gain.low_ms)} to {units.ms(gain.high_ms)} ms of each step{likely}."
+    low = f"{gain.low_ms:g}"
+    return f" Predicted to save {low} to {units.ms(gain.high_ms)} ms of each step{likely}."
 
 
 def _change(change: ConfigChange) -> str:

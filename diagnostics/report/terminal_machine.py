@@ -1,10 +1,11 @@
-"""Memory and the machine, for a terminal."""
+"""Memory, quality and the machine, for a terminal."""
 
 from collections.abc import Iterator
 
 from rich.console import RenderableType
 from rich.padding import Padding
 
+from diagnostics.analyses.resources import HostSummary
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
@@ -15,7 +16,7 @@ def memory_section(report: Report) -> Iterator[RenderableType]:
     """Every memory that was followed: first, last, peak, limit and growth."""
     if not report.analysis.memory:
         return
-    rows = make_table("memory", "of ", "first", "last", "peak", "limit", "per 100 steps")
+    rows = make_table("memory", "of ", "first", "last", "peak", "limit", "/100 steps")
     for course in report.analysis.memory:
         add_row(
             rows,
@@ -31,6 +32,26 @@ def memory_section(report: Report) -> Iterator[RenderableType]:
     yield Padding(rows, (0, 0, 0, 2))
 
 
+def quality_section(report: Report) -> Iterator[RenderableType]:
+    """How sharp the result is, and where the loss went."""
+    found = report.analysis.quality
+    if found.last is None and found.first_loss is None:
+        return
+    yield heading("Quality")
+    if found.last is not None:
+        yield indented(
+            f"{len(found.points)} validation(s); the last, after step {found.last.step}: "
+            f"{units.number(found.last.psnr_rgb_db)} dB PSNR, blurry input "
+            f"{units.number(found.last.input_psnr_rgb_db)} dB, SSIM "
+            f"{units.number(found.last.ssim_y, 4)}"
+        )
+    if found.first_loss is not None:
+        yield indented(
+            f"loss {units.number(found.first_loss, 4)} in the first tenth of the steps, "
+            f"{units.number(found.last_loss, 4)} in the last"
+        )
+
+
 def resources_section(report: Report) -> Iterator[RenderableType]:
     """What the machine did beside the training."""
     found = report.analysis.resources
@@ -40,11 +61,7 @@ def resources_section(report: Report) -> Iterator[RenderableType]:
     for host in found.hosts:
         cpu = units.number(host.cpu_percent.mean, 0)
         cores = units.number(host.cpus_allowed, 0)
-        yield indented(
-            f"{host.host}: CPU {cpu} % on average, {cores} core(s) allowed, disk "
-            f"{units.size(host.disk_read_bytes_per_s)}/s read, "
-            f"{units.size(host.disk_write_bytes_per_s)}/s written"
-        )
+        yield indented(f"{host.host}: CPU {cpu} % on average, {cores} core(s) allowed{_disk(host)}")
     for gpu in found.gpus:
         yield indented(
             f"{gpu.host} GPU {gpu.index} {gpu.name or ''}: busy "
@@ -59,3 +76,10 @@ def resources_section(report: Report) -> Iterator[RenderableType]:
         )
     if found.gpus_absent_reason:
         yield indented(f"no GPU sampled: {found.gpus_absent_reason}")
+
+
+def _disk(host: HostSummary) -> str:
+    read, written = host.disk_read_bytes_per_s, host.disk_write_bytes_per_s
+    if read is None or written is None:
+        return ""
+    return f", disk {units.size(read)}/s read, {units.size(written)}/s written"

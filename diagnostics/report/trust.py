@@ -53,6 +53,9 @@ def _by_steps(breakdown: StepBreakdown) -> Iterator[Doubt]:
 
 
 def _by_closure(breakdown: StepBreakdown) -> Iterator[Doubt]:
+    """A text log prints step and phases on different lines, over different steps: no closure."""
+    if breakdown.is_window_means:
+        return
     for closure in breakdown.closures:
         gap = closure.difference_share
         if closure.clock == breakdown.clock and gap >= PhasesDoNotClose.at_warn.value:

@@ -26,7 +26,8 @@ def size(value: float | None) -> str:
     while abs(scaled) >= 1024 and len(units) > 1:
         scaled /= 1024
         units.pop(0)
-    return f"{scaled:.0f} B" if units[0] == "B" else f"{scaled:.2f} {units[0]}"
+    digits = 0 if units[0] == "B" or abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
+    return f"{scaled:.{digits}f} {units[0]}"
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -60,10 +60,11 @@ def _steps(run: Run, analysis: RunAnalysis) -> Fields:
     step_ms = data.step_ms if data else breakdown.step.mean_ms if breakdown.step else None
     forward = [stage for stage in breakdown.stages if stage.phase == "forward"]
     judged = [stage for stage in forward if stage.clock == breakdown.clock] or forward
+    # A text log prints step and phases on different lines, over different steps: no closure.
     gaps = {
         closure.name: closure.difference_share
         for closure in breakdown.closures
-        if closure.clock == breakdown.clock
+        if closure.clock == breakdown.clock and not breakdown.is_window_means
     }
     return {
         "num_steps": 0 if breakdown.is_tagged_included else breakdown.count,
@@ -216,17 +217,20 @@ def _used_gpus(gpus: Sequence[GpuSummary], world_size: int) -> list[GpuSummary]:
 
 
 def _out_of_memory(run: Run) -> tuple[int | None, int | None]:
-    """Events on the host and on a device. No event is no proof in a text log alone."""
+    """Events on the host and on a device. No event is proof only of a run that ended by itself."""
     events = run.tables.events
     held = events[events["name"].isin(OOM_EVENTS)]
     on_device = sum(_is_device(values) for values in held["values"])
     counts = len(held) - on_device, on_device
-    if run.evidence == FACTS:
+    if run.evidence == FACTS and run.info.status in ("finished", "interrupted"):
         return counts
     return counts[0] or None, counts[1] or None
 
 
 def _is_device(values: dict[str, Any]) -> bool:
+    """The trainer says where; of a line of a log, its words tell."""
+    if "where" in values:
+        return bool(values["where"] == "device")
     text = " ".join(str(value) for value in values.values()).lower()
     return "cuda" in text or "gpu" in text or "device" in text
 

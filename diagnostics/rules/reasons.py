@@ -1,6 +1,7 @@
 """Sentences that several rules share: why a rule could not look, and how to check an advice."""
 
 NOT_ON_CPU = "this run was on the CPU; the rule is about GPU runs"
+NO_WORD_OF_THE_END = "the run left neither such an event nor an end of its own"
 NO_STEPS = "no step was measured"
 RECORD_FACTS = "give the facts folder of the run (profiles/<run_id>) beside the text log"
 RECORD_MORE_STEPS = "train for at least 20 steps beyond the first"

@@ -5,7 +5,7 @@ from typing import ClassVar
 from diagnostics.rules.device_memory.memory_advice import device_memory_advice
 from diagnostics.rules.finding import Evidence, Severity
 from diagnostics.rules.measurements import Measurements
-from diagnostics.rules.reasons import NOT_ON_CPU, RECORD_FACTS
+from diagnostics.rules.reasons import NO_WORD_OF_THE_END, NOT_ON_CPU, RECORD_FACTS
 from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
 
 
@@ -41,7 +41,7 @@ not for a smaller training batch.
         if measured.device == "cpu":
             return self.not_evaluated(NOT_ON_CPU)
         if count is None:
-            return self.not_evaluated("events of the run were not recorded", RECORD_FACTS)
+            return self.not_evaluated(NO_WORD_OF_THE_END, RECORD_FACTS)
         severity = graded(count, (self.at_critical, Severity.CRITICAL))
         if severity is None:
             return None

@@ -13,7 +13,7 @@ def device_memory_advice(measured: Measurements) -> tuple[Advice, ...]:
         _amp(measured),
         _checkpointing(measured, "USE_CHECKPOINT_ATTN", "attention"),
         _checkpointing(measured, "USE_CHECKPOINT_FFN", "feed-forward layers"),
-        _smaller_batch(measured),
+        smaller_batch(measured, SIGN),
     )
     advice = tuple(item for item in candidates if item is not None)
     return advice or (_look_closer(measured),)
@@ -41,7 +41,8 @@ def _checkpointing(measured: Measurements, switch: str, what: str) -> Advice | N
     )
 
 
-def _smaller_batch(measured: Measurements) -> Advice | None:
+def smaller_batch(measured: Measurements, sign: str) -> Advice | None:
+    """Half the batch with twice the accumulation, where the batch is known to be above 1."""
     current = measured.whole_setting("TRAIN.BATCH_SIZE")
     accumulation = measured.whole_setting("TRAIN.GRADIENT_ACCUMULATION_STEPS")
     if current is None or current <= 1:
@@ -52,7 +53,7 @@ def _smaller_batch(measured: Measurements) -> Advice | None:
     return Advice(
         text=f"{text}, so that an optimizer step sees about as many clips as now.",
         config_change=ConfigChange(key="TRAIN.BATCH_SIZE", current=current, proposed=current // 2),
-        verify=verify(SIGN),
+        verify=verify(sign),
     )
 
 

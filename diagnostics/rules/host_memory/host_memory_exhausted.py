@@ -5,7 +5,7 @@ from typing import ClassVar
 from diagnostics.rules.finding import Evidence, Severity
 from diagnostics.rules.host_memory.memory_advice import host_memory_advice
 from diagnostics.rules.measurements import Measurements
-from diagnostics.rules.reasons import RECORD_FACTS
+from diagnostics.rules.reasons import NO_WORD_OF_THE_END, RECORD_FACTS
 from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
 
 
@@ -25,8 +25,8 @@ them.
 The run ended, or lost a part of itself. This is the memory of the machine, not of the GPU.
 
 ## What to try
-A smaller cache, fewer loader processes, less prefetching. Batch size and gradient accumulation do
-nothing here.
+A smaller cache, fewer loader processes, less prefetching. In a GPU run, batch size and gradient
+accumulation do nothing here; in a CPU run the batch is in this memory, too.
 
 ## False alarms
 None known: the event is recorded where it happens. A process killed from outside leaves no event;
@@ -40,7 +40,7 @@ then the last samples of host memory tell.
         """Count the events."""
         count = measured.num_host_oom
         if count is None:
-            return self.not_evaluated("events of the run were not recorded", RECORD_FACTS)
+            return self.not_evaluated(NO_WORD_OF_THE_END, RECORD_FACTS)
         severity = graded(count, (self.at_critical, Severity.CRITICAL))
         if severity is None:
             return None

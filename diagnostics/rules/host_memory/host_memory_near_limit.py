@@ -29,7 +29,7 @@ message about a worker, or with none at all.
 
 ## What to try
 A smaller cache, fewer loader processes, less prefetching, in this order. None of these helps
-against a full GPU, and a smaller batch hardly helps here.
+against a full GPU, and a smaller batch helps here only when the training runs on the CPU.
 
 ## False alarms
 Other programs on the machine count too. The page cache does not: memory that the system can give

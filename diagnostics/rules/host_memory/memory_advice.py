@@ -1,6 +1,7 @@
 """What frees host memory: cache, loader processes, prefetching. GPU memory is another matter."""
 
 from diagnostics.rules.data_loading.worker_advice import worker_setting
+from diagnostics.rules.device_memory.memory_advice import smaller_batch
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -14,7 +15,9 @@ SIGN = "host memory below 90 %"
 
 def host_memory_advice(measured: Measurements) -> tuple[Advice, ...]:
     """The switches that take host memory, each with a smaller value than the present one."""
-    candidates = (_smaller_cache(measured), _fewer_workers(measured), _less_prefetch(measured))
+    candidates = [_smaller_cache(measured), _fewer_workers(measured), _less_prefetch(measured)]
+    if measured.device == "cpu":  # the activations are in host memory, too
+        candidates.append(smaller_batch(measured, SIGN))
     advice = tuple(item for item in candidates if item is not None)
     return advice or (_look_closer(measured),)
 

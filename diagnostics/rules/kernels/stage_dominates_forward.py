@@ -63,7 +63,7 @@ TR003 tells.
         share = stage_ms / forward_ms
         if share <= self.at_note.value:
             return None
-        advice = self._advice(measured, stage)
+        advice = self._advice(measured, forward_ms)
         return self.finding(
             Severity.NOTE,
             {
@@ -79,31 +79,39 @@ TR003 tells.
         )
 
     def _evidence(self, measured: Measurements, forward_ms: float) -> tuple[Evidence, ...]:
-        """Every stage above the limit, the heaviest first."""
-        shares = {
-            name: ms / forward_ms
-            for name, ms in measured.stage_ms.items()
-            if name != "forward.other" and ms / forward_ms > self.at_note.value
-        }
         return tuple(
             Evidence(
                 metric=f"{name} / forward",
-                value=shares[name],
+                value=measured.stage_ms[name] / forward_ms,
                 unit="share",
                 limit=self.at_note.value,
                 source=measured.source("stage_ms"),
             )
-            for name in sorted(shares, key=lambda name: (-shares[name], name))
+            for name in self._heavy(measured, forward_ms)
         )
 
-    def _advice(self, measured: Measurements, stage: str) -> tuple[Advice, ...]:
-        attention = [fused_attention(measured)] if stage.startswith("vrt.stage") else []
-        candidates = [*attention, *stage_switches(measured, stage)]
-        advice = tuple(item for item in candidates if item is not None)
-        return advice or (
+    def _advice(self, measured: Measurements, forward_ms: float) -> tuple[Advice, ...]:
+        """The switches of the heaviest of these stages that has any."""
+        heavy = self._heavy(measured, forward_ms)
+        for stage in heavy:
+            attention = [fused_attention(measured)] if stage.startswith("vrt.stage") else []
+            candidates = [*attention, *stage_switches(measured, stage)]
+            advice = tuple(item for item in candidates if item is not None)
+            if advice:
+                return advice
+        return (
             Advice(
-                text=f"No switch is known to make {stage} cheaper here; `--profile` records its "
-                "kernels and operators.",
-                verify=verify(f"{stage} shorter"),
+                text=f"No switch of this configuration makes {heavy[0]} cheaper; `--profile` "
+                "records its kernels and operators.",
+                verify=verify(f"{heavy[0]} shorter"),
             ),
         )
+
+    def _heavy(self, measured: Measurements, forward_ms: float) -> list[str]:
+        """The stages above the limit, the heaviest first."""
+        names = [
+            name
+            for name, ms in measured.stage_ms.items()
+            if name != "forward.other" and ms / forward_ms > self.at_note.value
+        ]
+        return sorted(names, key=lambda name: (-measured.stage_ms[name], name))

@@ -1,0 +1,116 @@
+"""What lowers the grade, and which sentence becomes the verdict."""
+
+from dataclasses import replace
+
+import pytest
+
+from diagnostics.load import load_run
+from diagnostics.report.build import build_report, digest_thresholds
+from diagnostics.rules.catalogue import CATALOGUE
+from vrtspike.profiling.records import EventRecord, to_line
+
+WITH_EVENT = "spans.rank0.jsonl"
+
+
+def report_of(folder):
+    return build_report(load_run([folder]))
+
+
+def add_event(folder, name, **values):
+    event = EventRecord(name=name, step=12, at_unix_s=1.0, values=values)
+    with (folder / WITH_EVENT).open("a", encoding="utf-8") as file:
+        file.write(to_line(event))
+
+
+def test_facts_with_the_right_clock_and_enough_steps_are_sound(cpu_run, starved_run):
+    for folder in (cpu_run, starved_run):
+        trust = report_of(folder).trust
+        assert (trust.grade, trust.reasons) == ("A", ())
+
+
+@pytest.mark.parametrize(("steps", "grade"), [(1, "D"), (2, "D"), (3, "C"), (6, "B"), (21, "A")])
+def test_few_steps_lower_the_grade(new_run, steps, grade):
+    assert report_of(new_run(steps=steps)).trust.grade == grade
+
+
+@pytest.mark.parametrize(("missing", "grade"), [(0.005, "A"), (0.02, "C"), (0.06, "D")])
+def test_parts_that_do_not_close_lower_the_grade(new_run, missing, grade):
+    stages = {"vrt.stage1": 1.0 - missing}
+    assert report_of(new_run(stages=stages)).trust.grade == grade
+
+
+def test_a_damaged_line_lowers_the_grade(cpu_run):
+    with (cpu_run / "steps.rank0.jsonl").open("a") as file:
+        file.write('{"schema":1,"kind":"step"}\n')
+    trust = report_of(cpu_run).trust
+    assert trust.grade == "B"
+    assert "could not be read" in trust.reasons[0]
+
+
+def test_host_clock_on_a_gpu_is_no_basis_for_a_verdict(new_run, gpu_meta):
+    report = report_of(new_run(meta=replace(gpu_meta, clock="host")))
+    assert report.trust.grade == "D"
+    assert not report.verdict.judged
+    assert report.verdict.text.startswith("Cannot judge: the times of this GPU run come from")
+    assert "TR003" in {finding.rule for finding in report.findings}
+
+
+def test_a_healthy_run_is_told_where_its_time_goes(cpu_run):
+    verdict = report_of(cpu_run).verdict
+    assert verdict.rule is None
+    assert verdict.judged
+    assert "A step takes 940.0 ms (2.13 samples/s); most of it: backward 63.8%." in verdict.text
+    assert "Slowest stages of the forward: vrt.stage8 55.0%, vrt.stage1 30.0%" in verdict.text
+
+
+def test_a_healthy_run_has_no_warning(cpu_run):
+    assert {finding.severity.label for finding in report_of(cpu_run).findings} <= {"note"}
+
+
+def test_the_costliest_cause_is_the_verdict(starved_run):
+    verdict = report_of(starved_run).verdict
+    assert verdict.rule == "DL001"
+    assert "64.1% of each step (600.0 of 936.0 ms)" in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "rule"),
+    [
+        ("not_finite", {"bad_step": 12, "what": "loss is nan", "tensor": "vrt.stage3"}, "NU001"),
+        ("oom", {"text": "CUDA out of memory. Tried to allocate 15.82 GiB"}, "GM002"),
+        ("out_of_memory", {"where": "device", "reason": "15.82 GiB"}, "GM002"),
+        ("out_of_memory", {"where": "host", "reason": "no CUDA in this story"}, "HM003"),
+    ],
+)
+def test_what_stops_a_run_is_the_verdict_before_any_cost(starved_run, name, values, rule):
+    add_event(starved_run, name, **values)
+    assert report_of(starved_run).verdict.rule == rule
+
+
+def test_a_run_that_died_in_its_first_step_has_a_verdict_all_the_same(new_run):
+    folder = new_run(steps=1)
+    add_event(folder, "not_finite", bad_step=2, what="loss is nan", tensor="blur")
+    report = report_of(folder)
+    assert report.trust.grade == "D"
+    assert report.verdict.rule == "NU001"
+    assert report.verdict.judged
+
+
+def test_a_float16_overflow_is_no_nan(starved_run):
+    add_event(starved_run, "amp_overflow", overflowed_step=12, count=1)
+    assert "NU001" in report_of(starved_run).passed
+
+
+def test_the_report_does_not_depend_on_the_order_of_the_lines(starved_run):
+    before = report_of(starved_run)
+    for path in starved_run.glob("*.jsonl"):
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        path.write_text("".join(reversed(lines)), "utf-8")
+    after = report_of(starved_run)
+    assert after.findings == before.findings
+    assert after.phases == before.phases
+    assert after.slowest == before.slowest
+
+
+def test_another_limit_is_another_hash():
+    assert digest_thresholds(CATALOGUE) != digest_thresholds(CATALOGUE[1:])
