@@ -36,12 +36,17 @@ class FakeDevice:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.events: list[FakeEvent] = []
+        self.buffers: list[torch.Tensor] = []
         self.synchronized = 0
         self.failed = False
 
     def new_event(self) -> "FakeEvent":
         self.events.append(FakeEvent(self))
         return self.events[-1]
+
+    def new_buffer(self) -> torch.Tensor:
+        self.buffers.append(torch.empty(MAX_SCALARS))
+        return self.buffers[-1]
 
     def reach(self, events: "list[FakeEvent]") -> None:
         for event in events:
@@ -60,7 +65,7 @@ class FakeDevice:
         return CudaEventTimer(
             torch.device("cpu"),
             new_event=self.new_event,
-            new_buffer=lambda: torch.empty(MAX_SCALARS),
+            new_buffer=self.new_buffer,
             stream=lambda device: "stream",
             wait=self.synchronize,
         )

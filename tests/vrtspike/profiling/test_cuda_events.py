@@ -19,13 +19,12 @@ def run_step(recorder, clock, step, spent, **end):
 def test_steps_come_out_in_order_when_the_device_is_late(new_recorder, clock, device, heard):
     with new_recorder(timer=device.timer()) as recorder:
         run_step(recorder, clock, 1, [("forward", 10)], loss=torch.tensor(1.0))
-        first = list(device.events)
+        forward_of_first = device.events[2]
         run_step(recorder, clock, 2, [("forward", 20)], loss=torch.tensor(2.0))
-        second = [event for event in device.events if event not in first]
-        device.reach(second)
+        device.reach([event for event in device.events if event is not forward_of_first])
         run_step(recorder, clock, 3, [("forward", 30)], loss=torch.tensor(3.0))
         assert heard.steps == []
-        device.reach(first)
+        device.reach([forward_of_first])
         run_step(recorder, clock, 4, [("forward", 40)], loss=torch.tensor(4.0))
         assert [s.step for s in heard.steps] == [1, 2]
         assert device.synchronized == 0
@@ -112,6 +111,10 @@ def test_device_scalars_are_copied_in_order_and_host_values_kept(device):
     again = timer.read([torch.tensor(7.0)])
     assert read() == [1.5, 2.5, 3.0]
     assert again() == [7.0]
+    made = len(device.buffers)
+    for number in range(5):
+        assert timer.read([torch.tensor(float(number))])() == [number]
+    assert len(device.buffers) == made == 2
     assert timer.read([4.0, 5.0])() == [4.0, 5.0]
     with pytest.raises(ValueError, match=f"at most {MAX_SCALARS} device scalars a step, got 40"):
         timer.read([torch.tensor(1.0)] * 40)

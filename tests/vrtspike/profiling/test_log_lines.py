@@ -116,7 +116,8 @@ def test_lines_of_the_training_loop():
     end = log_lines.end_line("finished", 8880, 79 * 3600 + 12 * 60 + 11)
     checkpoint = log_lines.checkpoint_line(1000, "outputs/checkpoints/<run_id>/last.pt")
     numerics = log_lines.numerics_line(12, "loss is nan", "vrt.stage3 output", "...")
-    for line in (epoch, validation, end, checkpoint, numerics):
+    no_gpu = log_lines.no_gpu_line("NVML Shared Library Not Found")
+    for line in (epoch, validation, end, checkpoint, numerics, no_gpu):
         assert f"    {line}\n" in DOCUMENTED
 
 

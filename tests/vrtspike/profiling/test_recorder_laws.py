@@ -234,6 +234,56 @@ def test_an_exception_closes_stage_and_phase_and_the_run_has_failed(
     assert not model[0]._forward_pre_hooks
 
 
+def test_a_stage_cut_by_ctrl_c_does_not_reach_into_the_next_step(new_recorder, clock, heard):
+    class Interrupted(nn.Module):
+        def forward(self, x):
+            clock.pass_ms(4)
+            raise KeyboardInterrupt
+
+    model = nn.Sequential(Slow(clock, 3), Interrupted())
+    with new_recorder() as recorder:
+        recorder.observe(model, {"a": ["0"], "b": ["1"]})
+        for step in (1, 2):
+            recorder.begin_step(step)
+            with pytest.raises(KeyboardInterrupt), recorder.phase("forward"):
+                model(torch.zeros(1))
+            clock.pass_ms(50)
+            recorder.end_step(micro_batches=1, samples=1)
+    assert [r.ms for r in heard.stages] == [{"a": 3.0, "b": 4.0, "forward.other": 0.0}] * 2
+
+
+def test_stages_count_in_the_forward_and_nowhere_else(new_recorder, clock, heard):
+    model = nn.Sequential(Slow(clock, 3))
+    x = torch.zeros(1)
+    with new_recorder() as recorder:
+        recorder.observe(model, {"a": ["0"]})
+        recorder.begin_step(1)
+        with recorder.phase("forward"):
+            with recorder.phase("loss"):
+                model(x)
+            model(x)
+        model(x)
+        with recorder.phase("backward"):
+            model(x)
+        with recorder.span("checkpoint"), recorder.phase("forward"):
+            model(x)
+        recorder.end_step(micro_batches=1, samples=1)
+    assert heard.stages[0].ms == {"a": 3.0, "forward.other": 0.0}
+    assert heard.steps[0].host_ms["other"] == 6.0
+
+
+def test_a_phase_before_a_span_is_lost_with_the_time_it_took(new_recorder, clock, heard):
+    with new_recorder() as recorder:
+        run_step(recorder, clock, 1, [])
+        with recorder.phase("data_wait"):
+            clock.pass_ms(8)
+        with recorder.span("validation"):
+            clock.pass_ms(50)
+        run_step(recorder, clock, 2, [("forward", 4)])
+    assert heard.steps[1].host_ms["step"] == 4
+    assert heard.steps[1].host_ms["data_wait"] == 0
+
+
 def test_an_exception_in_a_span_is_written_with_it(new_recorder, clock, heard):
     with new_recorder() as recorder:
         with pytest.raises(KeyboardInterrupt), recorder.span("validation"):

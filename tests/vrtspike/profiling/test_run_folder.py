@@ -92,5 +92,6 @@ def test_only_the_oldest_finished_runs_are_deleted(tmp_path, add_run):
     kept = {killed, running, elsewhere, current, tmp_path / "notes"}
     assert kept <= set(tmp_path.iterdir())
     assert not old.exists()
+    assert prune_runs(tmp_path, 1, killed.name) == []
     assert prune_runs(tmp_path, 1, current.name) == [killed]
     assert prune_runs(tmp_path / "missing", 1, "x") == []
