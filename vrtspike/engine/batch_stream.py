@@ -86,10 +86,17 @@ def _fetch(iterator: Iterator[Batch]) -> Batch:
     except StopIteration:
         raise DataError("the data set ended before its epoch did: did its files change?") from None
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if (explained := explain_death(error)) is None:
             raise
-        reason = " ".join(str(error).split())
-        raise LoadingDiedError(
-            f"a data loading process died: {reason} If it was killed, host memory ran out: lower "
-            "DATALOADER.TOTAL_WORKERS, DATA.CACHE_SIZE_GB or DATALOADER.TRAIN_PREFETCH_FACTOR"
-        ) from error
+        raise explained from error
+
+
+def explain_death(error: RuntimeError) -> LoadingDiedError | None:
+    """One line for what PyTorch raises, anywhere, when a loading process dies; None for others."""
+    if "DataLoader worker" not in str(error):
+        return None
+    reason = " ".join(str(error).split())
+    return LoadingDiedError(
+        f"a data loading process died: {reason} If it was killed, host memory ran out: lower "
+        "DATALOADER.TOTAL_WORKERS, DATA.CACHE_SIZE_GB or DATALOADER.TRAIN_PREFETCH_FACTOR"
+    )

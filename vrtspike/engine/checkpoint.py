@@ -77,6 +77,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_whole(path, body)
     except (OSError, RuntimeError) as error:  # a full disk reaches torch.save as RuntimeError
+        if "DataLoader worker" in str(error):  # raised here by chance, from a signal handler
+            raise
         raise CheckpointError(f"{path}: the checkpoint cannot be written: {error}") from error
 
 

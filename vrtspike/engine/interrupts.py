@@ -39,6 +39,7 @@ class StopRequest:
         del frame
         if self._signal is None:
             self._signal, self._first_s = number, self._clock()
+            _let_children_die()
         elif number == signal.SIGINT and self._clock() - self._first_s > _ECHO_S:
             raise KeyboardInterrupt
 
@@ -52,3 +53,13 @@ class StopRequest:
         finally:
             for number, handler in old.items():
                 signal.signal(number, handler)
+
+
+def _let_children_die() -> None:
+    """Forget the DataLoader's SIGCHLD handler.
+
+    It raises in the middle of whatever runs when a loading process dies, and a signal to the whole
+    process group kills them while the step and the checkpoint have still to be finished.
+    """
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from vrtspike.config import Config, config_to_mapping, load_config
+from vrtspike.engine.batch_stream import explain_death
 from vrtspike.engine.distributed import World, join_world
 from vrtspike.engine.interrupts import StopRequest
 from vrtspike.engine.preparation import OpenRun, prepare
@@ -212,19 +213,28 @@ def _memory_explained(recorder: Recorder) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        reason = str(error).splitlines()[0]
-        recorder.event("out_of_memory", where="device", reason=reason)
-        raise VRTSpikeError(
-            f"GPU memory ran out: {reason} Lower TRAIN.BATCH_SIZE or DATA.CROP_SIZE (for the "
+        advice = (
+            "GPU memory ran out: {} Lower TRAIN.BATCH_SIZE or DATA.CROP_SIZE (for the "
             "validation DATA.VAL_CROP_SIZE), or set TRAIN.AMP_ENABLED=true or "
             "MODEL.VRT.USE_CHECKPOINT_ATTN=true and USE_CHECKPOINT_FFN=true"
-        ) from error
+        )
+        raise _out_of_memory(recorder, "device", error, advice) from error
     except RuntimeError as error:
+        if (explained := explain_death(error)) is not None:
+            recorder.event("loading_process_died", reason=str(error))
+            raise explained from error
         if "DefaultCPUAllocator" not in str(error):
             raise
-        reason = str(error).splitlines()[0]
-        recorder.event("out_of_memory", where="host", reason=reason)
-        raise VRTSpikeError(
-            f"host memory ran out: {reason} Lower TRAIN.BATCH_SIZE, DATA.CROP_SIZE, "
-            "DATA.CACHE_SIZE_GB or DATALOADER.TOTAL_WORKERS"
-        ) from error
+        advice = (
+            "host memory ran out: {} Lower TRAIN.BATCH_SIZE, DATA.CROP_SIZE, DATA.CACHE_SIZE_GB "
+            "or DATALOADER.TOTAL_WORKERS"
+        )
+        raise _out_of_memory(recorder, "host", error, advice) from error
+
+
+def _out_of_memory(
+    recorder: Recorder, where: str, error: RuntimeError, advice: str
+) -> VRTSpikeError:
+    reason = str(error).splitlines()[0]
+    recorder.event("out_of_memory", where=where, reason=reason)
+    return VRTSpikeError(advice.format(reason))

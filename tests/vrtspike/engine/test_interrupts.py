@@ -24,6 +24,21 @@ def test_sigterm_ends_with_143_and_the_first_signal_counts():
     assert stop.exit_code == 143
 
 
+@pytest.fixture(autouse=True)
+def child_handler():
+    """What a DataLoader installs; every test leaves the process as it was."""
+    before = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    yield signal.getsignal(signal.SIGCHLD)
+    signal.signal(signal.SIGCHLD, before)
+
+
+def test_dying_children_no_longer_disturb_once_a_stop_was_asked_for(child_handler):
+    stop = StopRequest()
+    assert signal.getsignal(signal.SIGCHLD) is child_handler
+    stop.receive(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+
+
 def test_handlers_are_there_inside_and_gone_outside():
     before = signal.getsignal(signal.SIGTERM)
     with StopRequest().listening() as stop:

@@ -1,0 +1,173 @@
+"""Training as processes: signals, kills, several ranks, compiled stages."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from vrtspike.engine.checkpoint import read_checkpoint
+
+pytestmark = pytest.mark.slow
+
+TRAIN = ["-m", "vrtspike.train", "--config", "config.yaml", "--device", "cpu"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for(process: subprocess.Popen, words: str) -> None:
+    for line in process.stdout:
+        if words in line:
+            return
+    raise AssertionError(f"{words!r} never said: {process.stderr.read()}")
+
+
+def newest(pattern: str) -> Path:
+    return max(Path().glob(pattern))
+
+
+def facts(folder: Path, rank: int = 0) -> list[dict]:
+    lines = (folder / f"steps.rank{rank}.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_whole_group_finishes_the_step_and_saves(project, number, code):
+    process = start(*TRAIN, "TRAIN.TOTAL_STEPS=5000", "DATALOADER.TOTAL_WORKERS=1")
+    wait_for(process, "step 3/5000")
+    os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    meta = json.loads((newest("profiles/train_*") / "meta.json").read_text())
+    assert meta["status"] == "interrupted"
+    last_line = newest("outputs/logs/*.log").read_text().splitlines()[-1]
+    saved = read_checkpoint(newest("outputs/checkpoints/*/last.pt"))
+    assert saved.position.step >= 3
+    assert last_line.startswith(f"[end] interrupted | steps={saved.position.step} | elapsed=")
+
+
+def test_a_kill_leaves_readable_files_and_the_last_whole_checkpoint(project):
+    process = start(*TRAIN, "TRAIN.TOTAL_STEPS=5000", "LOG.CHECKPOINT_EVERY_STEPS=1")
+    wait_for(process, "step 4/5000")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    folder = newest("profiles/train_*")
+    assert json.loads((folder / "meta.json").read_text())["status"] == "running"
+    text = (folder / "steps.rank0.jsonl").read_text()
+    steps = [json.loads(line)["step"] for line in text.splitlines()]
+    assert steps == list(range(1, len(steps) + 1))
+    step = read_checkpoint(newest("outputs/checkpoints/*/last.pt")).position.step
+    again = start(*TRAIN, f"TRAIN.TOTAL_STEPS={step + 2}", "--resume", "auto")
+    output, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert f"[resume] step {step} of " in output
+
+
+CALM = ("MODEL.DROP_PATH_RATE=0.0", "MODEL.SPIKE_TSA.DROPOUT=0.0", "TRAIN.TOTAL_STEPS=4")
+
+
+def test_two_ranks_of_one_clip_equal_one_rank_of_two_clips(project):
+    settings = (*CALM, "LOG.VAL_EVERY_STEPS=4")
+    alone = start(*TRAIN, *settings, "TRAIN.BATCH_SIZE=2", "LOG.PROFILES_DIR=alone")
+    said_alone, errors = alone.communicate(timeout=120)
+    assert alone.returncode == 0, errors
+    pair = start(*TORCHRUN, *TRAIN, *settings, "TRAIN.GRADIENT_ACCUMULATION_STEPS=1")
+    said, errors = pair.communicate(timeout=180)
+    assert pair.returncode == 0, errors
+    expected = [step["loss"] for step in facts(newest("alone/train_*"))]
+    folder = newest("profiles/train_*")
+    for rank in (0, 1):
+        assert [step["loss"] for step in facts(folder, rank)] == pytest.approx(expected, rel=1e-4)
+        assert [step["samples"] for step in facts(folder, rank)] == [1] * 4
+    assert json.loads((folder / "meta.json").read_text())["samples_per_step"] == 2
+    assert said.count("[end] finished | steps=4") == 1
+    line = next(line for line in said.splitlines() if line.startswith("[val]"))
+    assert line in said_alone
+    saved = read_checkpoint(newest("outputs/checkpoints/*/last.pt"))
+    assert len(saved.random_states) == 2
+    assert not any(name.startswith("module.") for name in saved.model)
+
+
+def test_two_ranks_stop_together_and_resume(project):
+    process = start(*TORCHRUN, *TRAIN, "TRAIN.TOTAL_STEPS=5000")
+    wait_for(process, "step 2/5000")
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=90)
+    step = read_checkpoint(newest("outputs/checkpoints/*/last.pt")).position.step
+    assert f"[end] interrupted | steps={step} " in newest("outputs/logs/*.log").read_text()
+    again = start(*TORCHRUN, *TRAIN, f"TRAIN.TOTAL_STEPS={step + 1}", "--resume", "auto")
+    output, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert f"[end] finished | steps={step + 1}" in output
+
+
+ONE_BAD_RANK = """
+    import math, torch
+    from vrtspike.engine.distributed import join_world
+    from vrtspike.engine.numerics import NumericsError, NumericsGuard, Reporting, combine
+
+    world = join_world("cpu")
+    loss = math.nan if world.rank == 1 else 0.5
+    reporting = Reporting(lambda line: None, lambda name, **values: None)
+    found = "vrt.stage3 output" if world.rank == 1 else None
+    guard = NumericsGuard(world, reporting, lambda batches: found)
+    figures = combine(world, torch.tensor([loss]), (), torch.tensor(1.0), stop=world.rank == 0)
+    assert figures.bad == 1 and not guard.backward_is_safe(torch.tensor(loss))
+    guard.add(3, figures, [])
+    try:
+        guard.review()
+    except NumericsError as error:
+        assert guard.stop_agreed
+        print("said", world.rank, error)
+    assert world.gather(world.rank) == [0, 1] and world.share(world.rank) == 0
+    world.barrier()
+    world.leave()
+"""
+
+
+def test_nan_on_one_rank_stops_all_ranks_at_the_same_step(tmp_path):
+    script = tmp_path / "ranks.py"
+    script.write_text(textwrap.dedent(ONE_BAD_RANK))
+    output, errors = (process := start(*TORCHRUN, str(script))).communicate(timeout=120)
+    assert process.returncode == 0, errors
+    for rank in (0, 1):
+        words = f"said {rank} step 3: loss is nan (first bad tensor: vrt.stage3 output, rank 1)"
+        assert words in output
+
+
+def test_compiled_stages_learn_the_same_with_checkpointing(project):
+    plain = start(*TRAIN, *CALM, "LOG.PROFILES_DIR=plain")
+    _, errors = plain.communicate(timeout=120)
+    assert plain.returncode == 0, errors
+    compiled = start(
+        *TRAIN,
+        *CALM,
+        "TRAIN.COMPILE_MODEL=true",
+        "MODEL.VRT.USE_CHECKPOINT_ATTN=true",
+        "MODEL.VRT.USE_CHECKPOINT_FFN=true",
+        "LOG.VAL_EVERY_STEPS=2",
+    )
+    _, errors = compiled.communicate(timeout=590)
+    assert compiled.returncode == 0, errors
+    expected = [step["loss"] for step in facts(newest("plain/train_*"))]
+    steps = facts(newest("profiles/train_*"))
+    assert [step["loss"] for step in steps] == pytest.approx(expected, rel=1e-3)
+    assert "compile" in steps[0]["tags"]
+    assert "compile" not in steps[-1]["tags"]
+    saved = read_checkpoint(newest("outputs/checkpoints/*/last.pt"))
+    assert not any("_orig_mod" in name for name in saved.model)
