@@ -1,0 +1,218 @@
+"""From runs to the numbers that rules look at: what counts, and what is left unknown."""
+
+from dataclasses import replace
+
+import pytest
+
+from diagnostics import tables as declared
+from diagnostics.analyses.memory_course import MemoryCourse, MemoryPoint
+from diagnostics.analyses.resources import GpuSummary, HostSummary, Level, ProcessSummary, Resources
+from diagnostics.analyses.run_analysis import analyse_run
+from diagnostics.rules.measure import device_of, measure
+from diagnostics.run import FACTS, TEXT_LOG_ONLY, Run, RunInfo, RunTables
+
+GIB = 1 << 30
+UNKNOWN = Level(count=0, mean=None, median=None, p95=None, peak=None)
+
+
+def level(value):
+    return Level(count=1, mean=value, median=value, p95=value, peak=value)
+
+
+def run_of(info=None, evidence=FACTS, **tables):
+    return Run(inputs=(), info=info or RunInfo(), evidence=evidence, tables=RunTables(**tables))
+
+
+def measured(run, **analyses):
+    return measure(run, replace(analyse_run(run), **analyses))
+
+
+def host(**fields):
+    known = dict.fromkeys(HostSummary.__dataclass_fields__)
+    return HostSummary(
+        **{**known, "host": "a", "num_samples": 1, "cpu_percent": UNKNOWN, "ram_percent": UNKNOWN}
+        | fields
+    )
+
+
+def gpu(index, util, used=1, total=10):
+    known = dict.fromkeys(GpuSummary.__dataclass_fields__)
+    levels = dict.fromkeys(("power_w", "temperature_c", "sm_clock_mhz"), UNKNOWN)
+    return GpuSummary(
+        **known
+        | levels
+        | {
+            "host": "a",
+            "index": index,
+            "num_samples": 1,
+            "util_percent": level(util),
+            "memory_used_bytes": level(used),
+            "memory_total_bytes": total,
+        }
+    )
+
+
+def course(name, slope, low, steps=(0, 100)):
+    known = dict.fromkeys(MemoryCourse.__dataclass_fields__)
+    points = tuple(MemoryPoint(step=step, at_unix_s=None, size_bytes=1.0) for step in steps)
+    return MemoryCourse(
+        **known
+        | {
+            "name": name,
+            "owner": "a",
+            "source": "s",
+            "num_points": len(points),
+            "first_bytes": 1.0,
+            "last_bytes": 1.0,
+            "peak_bytes": 1.0,
+            "late_slope_bytes_per_100_steps": slope,
+            "late_slope_low_bytes_per_100_steps": low,
+            "points": points,
+        }
+    )
+
+
+def events(*rows):
+    return declared.EVENTS.from_rows(
+        [(0, name, step, None, values, "log:1") for name, step, values in rows]
+    )
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        (RunInfo(device={"type": "cuda"}), "cuda"),
+        (RunInfo(device={"type": "cpu"}, clock="device"), "cpu"),
+        (RunInfo(clock="device"), "cuda"),
+        (RunInfo(clock="host", log_family="vrt-spike"), "cpu"),
+        (RunInfo(clock="host", log_family="original trainer"), None),
+        (RunInfo(device={"type": "mps"}), None),
+        (RunInfo(), None),
+    ],
+)
+def test_the_device_is_what_the_run_says_or_what_its_clock_tells(info, expected):
+    assert device_of(run_of(info)) == expected
+
+
+def test_an_empty_run_measures_nothing_and_nothing_is_zero():
+    got = measured(run_of())
+    assert got.num_steps == 0
+    assert got.step_ms is None
+    assert got.host_memory_share is None
+    assert got.num_workers is None
+    assert got.num_nonfinite is None
+    assert got.num_host_oom is None
+
+
+def test_the_container_s_limit_is_the_one_that_counts():
+    hosts = (
+        host(
+            ram_total_bytes=100 * GIB,
+            ram_available_min_bytes=90 * GIB,
+            cgroup_limit_bytes=8 * GIB,
+            cgroup_used_max_bytes=6 * GIB,
+        ),
+    )
+    got = measured(run_of(), resources=Resources(hosts=hosts))
+    assert got.host_memory_share == pytest.approx(0.75)
+
+
+def test_the_fullest_machine_is_judged():
+    hosts = tuple(
+        host(ram_total_bytes=100, ram_available_min_bytes=free) for free in (80, 10, None)
+    )
+    got = measured(run_of(), resources=Resources(hosts=hosts))
+    assert got.host_memory_share == pytest.approx(0.9)
+
+
+def test_idle_gpus_that_the_run_does_not_use_are_left_out():
+    gpus = (gpu(0, 2.0), gpu(1, 90.0), gpu(2, 80.0), gpu(3, 0.0, used=10))
+    info = RunInfo(device={"type": "cuda"}, world_size=2)
+    got = measured(run_of(info), resources=Resources(gpus=gpus))
+    assert got.gpu_util_percent == pytest.approx(85.0)
+    assert got.device_memory_peak_bytes == 1
+
+
+@pytest.mark.parametrize(
+    ("slope", "low", "expected"), [(500.0, 100.0, 5.0), (500.0, -1.0, 0.0), (-500.0, -600.0, 0.0)]
+)
+def test_memory_grows_only_where_the_slope_is_surely_above_zero(slope, low, expected):
+    got = measured(run_of(), memory=(course("process tree PSS", slope, low),))
+    assert got.host_memory_growth_bytes_per_step == expected
+    assert got.host_memory_course_steps == 100
+
+
+def test_the_proportional_size_is_preferred_because_it_counts_shared_pages_once():
+    courses = (course("process tree RSS", 900.0, 800.0), course("process tree PSS", 100.0, 50.0))
+    assert measured(run_of(), memory=courses).host_memory_growth_bytes_per_step == 1.0
+
+
+def test_workers_are_as_configured_else_as_sampled():
+    processes = (
+        ProcessSummary(
+            host="a",
+            role="worker",
+            max_count=3,
+            rss_bytes=UNKNOWN,
+            pss_bytes=UNKNOWN,
+            cpu_percent=UNKNOWN,
+        ),
+    )
+    sampled = Resources(processes=processes)
+    auto = RunInfo(config={"DATALOADER": {"TOTAL_WORKERS": "auto"}})
+    fixed = RunInfo(config={"DATALOADER": {"TOTAL_WORKERS": 7}})
+    assert measured(run_of(auto), resources=sampled).num_workers == 3
+    assert measured(run_of(fixed), resources=sampled).num_workers == 7
+    assert measured(run_of(auto), resources=Resources()).num_workers is None
+
+
+def test_a_float16_overflow_is_not_counted_as_nan():
+    noted = events(
+        ("amp_overflow", 5, {"overflowed_step": 4, "count": 1}),
+        ("numerics", 4, {"text": "loss is inf in float16: update left out"}),
+        ("numerics", 9, {"text": "loss is nan (first bad tensor: blur)"}),
+        ("not_finite", 10, {"bad_step": 9, "tensor": "blur"}),
+    )
+    got = measured(run_of(events=noted))
+    assert (got.num_nonfinite, got.num_amp_overflows) == (1, 1)
+    assert got.first_nonfinite_step == 9
+    assert got.first_nonfinite_tensor == "blur"
+
+
+def test_no_event_proves_nothing_when_the_run_did_not_end_by_itself():
+    killed = measured(run_of(RunInfo(status="running", device={"type": "cuda"})))
+    ended = measured(run_of(RunInfo(status="finished", device={"type": "cuda"})))
+    assert (killed.num_host_oom, killed.num_device_oom) == (None, None)
+    assert (ended.num_host_oom, ended.num_device_oom) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "host_count", "device_count"),
+    [
+        ({"where": "host", "reason": "cuda is only a word here"}, 1, None),
+        ({"where": "device"}, None, 1),
+        ({"text": "torch.OutOfMemoryError: CUDA out of memory."}, None, 1),
+        ({"text": "Out of memory: Killed process 4711 (python)"}, 1, None),
+    ],
+)
+def test_memory_of_host_and_device_are_told_apart(values, host_count, device_count):
+    run = run_of(evidence=TEXT_LOG_ONLY, events=events(("oom", 3, values)))
+    got = measured(run)
+    assert (got.num_host_oom, got.num_device_oom) == (host_count, device_count)
+
+
+def test_settings_of_odd_types_and_sizes_are_no_numbers():
+    config = {"A": {"B": True, "C": 10**400, "D": "4", "E": float("nan"), "F": 4, "G": 2.5}}
+    got = replace(measured(run_of()), config=config)
+    assert [got.whole_setting(f"A.{key}") for key in "BCDEFG"] == [None, None, None, None, 4, None]
+    assert [got.number_setting(f"A.{key}") for key in "BCDEFG"] == [None, None, None, None, 4, 2.5]
+    assert got.setting("A.B.C") is None
+    assert got.setting("X") is None
+
+
+def test_the_source_of_a_field_is_the_file_it_was_read_from():
+    facts, log = measured(run_of()), measured(run_of(evidence=TEXT_LOG_ONLY))
+    assert facts.source("phase_ms") == "steps.rank*.jsonl"
+    assert facts.source("stage_ms") == "spans.rank*.jsonl"
+    assert log.source("phase_ms") == log.source("stage_ms") == "text log"
+    assert facts.source("nothing") is None
