@@ -23,6 +23,7 @@ from diagnostics.analyses.step_parts import (
     stage_closures,
     stage_times,
     step_times,
+    summed_phases,
 )
 from diagnostics.run import TEXT_LOG_ONLY, Clock, Run
 
@@ -127,6 +128,8 @@ def compute_step_breakdown(run: Run) -> StepBreakdown:
     stage_rows = select_ordinary(run.tables.stages)
     clock = _clock_to_judge_by(run)
     wholes = step_times(phase_rows.rows)
+    if run.evidence == TEXT_LOG_ONLY:
+        wholes |= summed_phases(phase_rows.rows)
     phases = phase_times(phase_rows.rows, wholes, run.info.phases)
     stages = stage_times(stage_rows.rows, phase_rows.rows, run.info.stages)
     breakdown = StepBreakdown(

@@ -63,6 +63,21 @@ def step_times(rows: pd.DataFrame) -> dict[Clock, Distribution]:
     return {cast("Clock", key[0]): found for key, found in times.items()}
 
 
+def summed_phases(rows: pd.DataFrame) -> dict[Clock, Distribution]:
+    """The step by each clock as the sum of the phases that one stage line of a text log states.
+
+    Its step lines leave out tagged steps that stage lines of single steps hold, so that the phases
+    of the one do not fit the step of the other.
+    """
+    parts = rows[rows["name"] != STEP]
+    lines = parts.groupby(["clock", "rank", "step"], observed=True, as_index=False).agg(
+        ms=("ms", "sum"), num_steps=("num_steps", "first"), num_parts=("name", "nunique")
+    )
+    # The wait alone, from a step line, is no step.
+    whole = lines[lines["num_parts"] > 1]
+    return {cast("Clock", key[0]): found for key, found in _times_by_key(whole, ["clock"]).items()}
+
+
 def phase_times(
     rows: pd.DataFrame, steps: Mapping[Clock, Distribution], order: Sequence[str]
 ) -> tuple[PhaseTime, ...]:

@@ -114,3 +114,28 @@ def test_the_report_does_not_depend_on_the_order_of_the_lines(starved_run):
 
 def test_another_limit_is_another_hash():
     assert digest_thresholds(CATALOGUE) != digest_thresholds(CATALOGUE[1:])
+
+
+def test_phases_of_a_text_log_sum_to_its_step_though_step_lines_leave_steps_out(tmp_path):
+    """Steps 1-3 ran under the profiler: twice as slow, in stage lines, but not in step lines."""
+    phases = "data_wait=4.0ms h2d=0.0ms forward={}ms loss=0.0ms backward=60.0ms optimizer=5.0ms"
+    lines = ["[run] id=train_20260102_030405_ab12 schema=1 facts=gone clock=host"]
+    for step in range(1, 31):
+        forward = 60.0 if step < 4 else 30.0
+        lines.append(
+            f"stages {step}/30 | clock=host | {phases.format(forward)} other=1.0ms | "
+            f"vrt.stage1={forward}ms forward.other=0.0ms"
+        )
+        if step % 10 == 0:
+            lines.append(
+                f"step {step}/30 | loss=0.1 charb=0.1 lr=1e-4 | 10.0 samples/s | "
+                "data_time=4.0ms step_time=100.0ms"
+            )
+    log = tmp_path / "train_20260102_030405.log"
+    log.write_text("\n".join(lines) + "\n", "utf-8")
+    report = report_of(log)
+    assert report.analysis.breakdown.step.mean_ms > 101.0
+    assert sum(phase.share_of_step for phase in report.phases) == pytest.approx(1.0)
+    assert report.trust.grade == "B"
+    assert report.verdict.judged
+    assert "TR001" not in {finding.rule for finding in report.findings}
