@@ -158,10 +158,11 @@ def _info(facts: Facts | None, log: TextLog | None) -> RunInfo:
             clock=log.clock,
             status=log.status,
             total_steps=log.total_steps,
+            gpus_absent_reason=log.gpus_absent_reason,
             log_family=log.family,
         )
     if facts is not None:
-        info = replace(info, gpus_absent_reason=facts.gpus_absent_reason)
+        info = replace(info, gpus_absent_reason=facts.gpus_absent_reason or info.gpus_absent_reason)
         if facts.ranks:
             info = replace(info, world_size=len(facts.ranks))
         if facts.meta is not None:

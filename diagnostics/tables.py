@@ -221,7 +221,7 @@ MEMORY_LINES = Table(
     (
         Column("label", "text", "-", "What stands in the brackets: `Step 100`."),
         _NULLABLE_STEP,
-        *_sizes(process_rss_bytes="Resident memory of the process tree (original: of rank 0)."),
+        *_sizes(process_rss_bytes="Memory of the process tree (original: of rank 0 alone)."),
         *_numbers("%", process_percent="The same, of the machine's memory."),
         *_sizes(system_used_bytes="Used on the machine.", system_total_bytes="Physical memory."),
         *_numbers("%", system_percent="Used on the machine."),

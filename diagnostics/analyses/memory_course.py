@@ -39,11 +39,12 @@ class MemoryPoint:
 class MemoryCourse:
     """One memory over time, in bytes.
 
-    `owner` is a rank ("rank 0"), a machine, or a GPU of it; `source` is the kind of record it was
-    read from. `slope_bytes_per_100_steps` is the Theil-Sen slope over the whole course with its
-    95 % interval, `late_slope_bytes_per_100_steps` that over the second half, where warming up is
-    over; None with fewer than three points or where steps are not known. `points` is thinned to at
-    most about 512, first, last and peak kept.
+    Of a text log, "process tree RSS" is what its lines call Process: shared pages count once in it
+    where the kernel tells. `owner` is a rank ("rank 0"), a machine, or a GPU of it; `source` is the
+    kind of record it was read from. `slope_bytes_per_100_steps` is the Theil-Sen slope over the
+    whole course with its 95 % interval, `late_slope_bytes_per_100_steps` that over the second half,
+    where warming up is over; None with fewer than three points or where steps are not known.
+    `points` is thinned to at most about 512, first, last and peak kept.
     """
 
     name: MemoryName

@@ -26,9 +26,7 @@ class ValidationPoint:
 class Quality:
     """All validations by step; `best` is the one with the highest PSNR over RGB.
 
-    `num_bad_steps` counts the steps with NaN or Inf in loss or gradients, or a report of one;
-    `first_bad_step` is the first of them. `first_loss` and `last_loss` are medians over the first
-    and the last tenth of the steps.
+    `first_loss` and `last_loss` are medians over the first and the last tenth of the steps.
     """
 
     points: tuple[ValidationPoint, ...] = ()
@@ -36,15 +34,12 @@ class Quality:
     last: ValidationPoint | None = None
     first_loss: float | None = None
     last_loss: float | None = None
-    num_bad_steps: int = 0
-    first_bad_step: int | None = None
 
 
 def compute_quality(run: Run) -> Quality:
     """The course of validation and loss, from facts or log."""
     points = tuple(_point(row) for row in run.tables.validations.to_dict("records"))
     rated = [each for each in points if each.psnr_rgb_db is not None]
-    bad_steps = _bad_steps(run)
     first_loss, last_loss = _first_and_last_loss(run.tables.steps)
     return Quality(
         points=points,
@@ -52,8 +47,6 @@ def compute_quality(run: Run) -> Quality:
         last=points[-1] if points else None,
         first_loss=first_loss,
         last_loss=last_loss,
-        num_bad_steps=len(bad_steps),
-        first_bad_step=bad_steps[0] if bad_steps else None,
     )
 
 
@@ -71,13 +64,6 @@ def _point(row: Mapping[Hashable, Any]) -> ValidationPoint:
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
-
-def _bad_steps(run: Run) -> list[int]:
-    events, steps = run.tables.events, run.tables.steps
-    reported = events.loc[events["name"] == "numerics", "step"].dropna()
-    recorded = steps.loc[steps["nonfinite"].notna(), "step"]
-    return sorted({int(step) for step in (*reported, *recorded)})
 
 
 def _first_and_last_loss(steps: pd.DataFrame) -> tuple[float | None, float | None]:

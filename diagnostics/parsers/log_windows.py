@@ -46,14 +46,16 @@ def build_windows(ends: Sequence[int], tagged: dict[int, str]) -> pd.DataFrame:
             "num_tagged": num_tagged,
             "is_tagged": is_tagged,
             "tags": [
-                ",".join(dict.fromkeys(tags[int(step)] for step in marked[low : low + count]))
-                if count
-                else ""
+                _joined([tags[int(step)] for step in marked[low : low + count]]) if count else ""
                 for low, count in zip(first_marked.tolist(), num_tagged.tolist(), strict=True)
             ],
         },
         index=pd.Index(steps, name="step"),
     )
+
+
+def _joined(tags: list[str]) -> str:
+    return ",".join(dict.fromkeys(",".join(tags).split(",")))
 
 
 def _lengths(steps: Integers) -> Integers:
@@ -66,12 +68,12 @@ def _lengths(steps: Integers) -> Integers:
 
 
 def tags_after(spans: pd.DataFrame) -> dict[int, str]:
-    """The steps that a validation or checkpoint tags: the one after it. By step, the tag."""
+    """The steps that a validation or checkpoint tags: the one after it. By step, the tags."""
     tagging = spans[spans["name"].isin(("validation", "checkpoint"))]
-    return {
-        int(step) + 1: str(name)
-        for step, name in zip(tagging["step"], tagging["name"], strict=True)
-    }
+    found: dict[int, dict[str, None]] = {}
+    for step, name in zip(tagging["step"], tagging["name"], strict=True):
+        found.setdefault(int(step) + 1, {})[str(name)] = None
+    return {step: ",".join(names) for step, names in found.items()}
 
 
 def last_of(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:

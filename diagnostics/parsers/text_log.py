@@ -49,6 +49,7 @@ class TextLog:
     clock: Clock | None
     status: RunStatus | None
     total_steps: int | None
+    gpus_absent_reason: str | None
     tables: RunTables
     num_lines: int
     num_recognised: int
@@ -98,6 +99,7 @@ class _LogParser:
         self.cache_stats = RowBuffer(declared.CACHE_STATS, max_rows=1_000_000)
         self.run_fields: dict[str, str] = {}
         self.status: RunStatus | None = None
+        self.gpus_absent_reason: str | None = None
         self.step: int | None = None
         self.cache: dict[str, Any] | None = None
         self.has_step_time = False
@@ -141,6 +143,7 @@ class _LogParser:
             (b"Cache ", self._on_cache_line),
             (b"  - ", self._on_cache_item),
             (b"[end] ", self._on_end),
+            (b"[resources] no NVIDIA GPU", self._on_no_gpu),
         )
 
     def _on_step(self, text: str) -> bool:
@@ -192,6 +195,11 @@ class _LogParser:
         self.status = _STATUSES.get(status)
         if steps is not None:
             self.progress.add((steps, None, elapsed_s, None))
+        return True
+
+    def _on_no_gpu(self, text: str) -> bool:
+        found = re.search(r"no NVIDIA GPU \((.*)\)", text)
+        self.gpus_absent_reason = found[1][: log_lines.MAX_TEXT] if found else "no NVIDIA GPU"
         return True
 
     def _on_epoch(self, text: str) -> bool:
@@ -267,6 +275,7 @@ class _LogParser:
             clock=self._stated_clock(),
             status=self.status,
             total_steps=None if pd.isna(total) else int(total),
+            gpus_absent_reason=self.gpus_absent_reason,
             tables=self._tables(log_steps),
             num_lines=self.reader.line_number,
             num_recognised=self.num_recognised,

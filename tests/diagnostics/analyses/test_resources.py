@@ -97,19 +97,6 @@ def test_quality_by_validation(tmp_path):
         assert quality.best == quality.last == quality.points[0]
         assert quality.best.gain_db == pytest.approx(1.3)
         assert quality.first_loss > quality.last_loss
-        assert quality.num_bad_steps == 0
-
-
-def test_a_loss_that_is_no_number_is_found_in_facts_and_log(tmp_path):
-    folder = write_facts(tmp_path / "facts", make_run(10))
-    path = folder / "steps.rank0.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[6] |= {"loss": None, "nonfinite": {"loss": "nan"}}
-    write_lines(path, [json.dumps(line) for line in lines])
-    log = [*log_lines(make_run(10)), "[numerics] step 7: loss is nan (first bad tensor: x)"]
-    for run in (load_run([folder]), load_run([write_lines(tmp_path / "a.log", log)])):
-        quality = compute_quality(run)
-        assert (quality.num_bad_steps, quality.first_bad_step) == (1, 7)
 
 
 def test_all_analyses_of_nothing_and_of_a_whole_run(tmp_path):

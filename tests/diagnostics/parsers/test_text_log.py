@@ -83,6 +83,19 @@ def test_original_trainers_log(tmp_path):
     assert tables.events.iloc[0]["source"] == "a.log:7"
 
 
+def test_a_machine_without_gpu_is_said(tmp_path):
+    lines = [*log_lines(make_run(3)), "[resources] no NVIDIA GPU (NVML Shared Library Not Found)"]
+    log = parse_text_log(write_lines(tmp_path / "a.log", lines))
+    assert log.gpus_absent_reason == "NVML Shared Library Not Found"
+
+
+def test_a_step_after_two_spans_has_two_tags(tmp_path):
+    lines = [*log_lines(make_run(9, validations=(4,))), "[checkpoint] step 4 | last.pt"]
+    steps = parse_text_log(write_lines(tmp_path / "a.log", lines)).tables.steps
+    assert list(steps.loc[steps["is_tagged"], "step"]) == [1, 5]
+    assert list(steps.loc[steps["is_tagged"], "tags"]) == ["first", "validation,checkpoint"]
+
+
 def test_the_wait_is_host_time_beside_a_device_clock(tmp_path):
     run = make_run(20, clock="device")
     phases = parse_text_log(write_lines(tmp_path / "a.log", log_lines(run, 5))).tables.phases
