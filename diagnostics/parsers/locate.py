@@ -4,7 +4,7 @@ A path that stands in a file is followed only when it is relative and leads to a
 file of the very run that names it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -44,7 +44,7 @@ def facts_of_log(log: Path, run_fields: Mapping[str, str]) -> Path:
     if not named:
         raise DiagnosticsError("its first line names no facts folder")
     folder = log.parent / _relative(named)
-    if not folder.is_dir() or not is_facts_folder(folder):
+    if not _holds(folder.is_dir) or not is_facts_folder(folder):
         raise DiagnosticsError(f"the facts folder {named} is missing")
     run_id, found = run_fields.get("id"), read_meta(folder).run_id
     if found != run_id:
@@ -61,7 +61,7 @@ def log_of_facts(folder: Path, meta: RunRecord) -> Path:
     if not meta.log:
         raise DiagnosticsError("meta.json names no text log")
     log = folder / _relative(meta.log)
-    if not log.is_file():
+    if not _holds(log.is_file):
         raise DiagnosticsError(f"the text log {meta.log} is missing")
     run_id = (read_run_line(log) or {}).get("id")
     if run_id != meta.run_id:
@@ -76,6 +76,14 @@ def _relative(named: str) -> Path:
             f"the path {named[:200]!r} is not a relative one and is not followed"
         )
     return Path(named)
+
+
+def _holds(check: Callable[[], bool]) -> bool:
+    """False, too, where the system refuses the path: too long a name, a folder without rights."""
+    try:
+        return check()
+    except OSError:
+        return False
 
 
 def _started_at(folder: Path) -> datetime:
