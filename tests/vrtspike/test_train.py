@@ -64,23 +64,26 @@ def test_stages_and_phases_of_the_facts_add_up(project):
 
 
 @pytest.mark.parametrize(
-    ("workers", "accumulation"), [(0, 1), pytest.param(2, 4, marks=pytest.mark.slow)]
+    ("workers", "accumulation", "steps", "stop"),
+    [(0, 1, 4, 2), pytest.param(2, 4, 8, 5, marks=pytest.mark.slow)],
 )
-def test_stopping_and_resuming_equals_never_stopping(project, monkeypatch, workers, accumulation):
+def test_stopping_and_resuming_equals_never_stopping(
+    project, monkeypatch, workers, accumulation, steps, stop
+):
     settings = (
         f"DATALOADER.TOTAL_WORKERS={workers}",
         f"TRAIN.GRADIENT_ACCUMULATION_STEPS={accumulation}",
-        "TRAIN.TOTAL_STEPS=8",
+        f"TRAIN.TOTAL_STEPS={steps}",
         "LOG.VAL_EVERY_STEPS=3",
     )
     assert run(*settings, "LOG.SAVE_DIR=whole", "LOG.PROFILES_DIR=whole") == 0
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_asked_to_stop", lambda self: self.step >= 5)
+        patch.setattr(Trainer, "_asked_to_stop", lambda self: self.step >= stop)
         run(*settings)
     assert run(*settings, "--resume", "auto") == 0
     first, second = sorted(Path("profiles").glob("train_*"), key=lambda p: min(losses(p)))
     pieces = losses(first) | losses(second)
-    assert sorted(losses(second)) == [6, 7, 8]
+    assert sorted(losses(second)) == list(range(stop + 1, steps + 1))
     assert pieces == losses(newest("whole/train_*"))
     assert json.loads((second / "meta.json").read_text())["resumed_from"] == first.name
     resumed = read_checkpoint(Path("outputs/checkpoints", second.name, "last.pt"))

@@ -29,10 +29,10 @@ from vrtspike.engine.numerics import (
 from vrtspike.engine.optim import build_optimizer, learning_rate
 from vrtspike.engine.perceptual import load_perceptual
 from vrtspike.engine.precision import Precision
+from vrtspike.engine.stored_model import new_model
 from vrtspike.engine.trainer import Schedule
 from vrtspike.engine.validation import Validator
 from vrtspike.errors import ConfigError
-from vrtspike.model.build import build_model
 from vrtspike.model.stages import stage_submodules
 
 
@@ -67,16 +67,10 @@ def make_loaders(config: Config, world: World) -> Loaders:
     return build_loaders(config.data, config.dataloader, job)
 
 
-def make_model(config: Config, device: torch.device) -> nn.Module:
-    """A new model, the same on every rank."""
+def make_model(config: Config, device: torch.device, *, trained: bool) -> nn.Module:
+    """A model that is the same on every rank; a `trained` one gets its weights afterwards."""
     random_state.seed_everything(config.seed)
-    model = build_model(
-        config.model,
-        clip_len=config.data.clip_len,
-        crop_size=config.data.crop_size,
-        bins=config.data.k,
-    )
-    return model.to(device)
+    return new_model(config, trained=trained).to(device)
 
 
 def stage_paths(config: Config) -> dict[str, tuple[str, ...]]:

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vrtspike.config import Config, config_from_mapping
+from vrtspike.config import Config
 from vrtspike.data.spike_stream import ByteArray
-from vrtspike.engine.checkpoint import load_weights, read_checkpoint
 from vrtspike.engine.clip_model import Clips, call_model, least_side
 from vrtspike.engine.distributed import choose_device
 from vrtspike.engine.film import Film, check_output, create_film, open_film
@@ -19,8 +18,8 @@ from vrtspike.engine.film_spikes import FilmSpikes, RecordedSpikes, SimulatedSpi
 from vrtspike.engine.precision import choose_precision
 from vrtspike.engine.quality import SSIM_WINDOW, QualitySums
 from vrtspike.engine.restoration import Cutting, FilmRestorer
+from vrtspike.engine.stored_model import load_model
 from vrtspike.errors import DataError, VRTSpikeError
-from vrtspike.model.build import build_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +42,9 @@ class CheckpointModel:
 
     def __init__(self, path: Path, device: torch.device) -> None:
         """Read, build and load; raises CheckpointError or ConfigError naming the file."""
-        checkpoint = read_checkpoint(path)
-        self.config: Config = config_from_mapping(checkpoint.config, str(path))
-        data = self.config.data
-        model = build_model(
-            self.config.model, clip_len=data.clip_len, crop_size=data.crop_size, bins=data.k
-        )
-        load_weights(model, checkpoint, path)
-        self._model = model.to(device).eval()
+        stored = load_model(path, device)
+        self.config = stored.config
+        self._model = stored.model
         self._device = device
         self._precision = choose_precision(self.config.train, device)
 

@@ -5,11 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vrtspike.config import Config, config_from_mapping
-from vrtspike.engine.checkpoint import load_weights, read_checkpoint
+from vrtspike.config import Config
 from vrtspike.engine.clip_model import Clips, call_model
+from vrtspike.engine.stored_model import load_model
 from vrtspike.errors import CheckpointError
-from vrtspike.model.build import build_model
 
 
 class Teacher:
@@ -21,18 +20,10 @@ class Teacher:
         Raises:
             CheckpointError: unreadable, or its spike input is not the student's.
         """
-        checkpoint = read_checkpoint(path)
-        config = config_from_mapping(checkpoint.config, str(path))
-        _check_same_input(path, config, student)
-        model = build_model(
-            config.model,
-            clip_len=config.data.clip_len,
-            crop_size=config.data.crop_size,
-            bins=config.data.k,
-        )
-        load_weights(model, checkpoint, path)
-        self._use_spike = config.model.use_spike
-        self._model = model.to(device).eval().requires_grad_(requires_grad=False)
+        stored = load_model(path, device)
+        _check_same_input(path, stored.config, student)
+        self._use_spike = stored.config.model.use_spike
+        self._model = stored.model
 
     @torch.no_grad()
     def __call__(self, clips: Clips) -> Tensor:

@@ -59,11 +59,6 @@ class World:
         distributed.all_gather_object(boxes, value)
         return boxes
 
-    def barrier(self) -> None:
-        """Wait for all ranks."""
-        if self.size > 1:
-            distributed.barrier()
-
     def leave(self) -> None:
         """End the process group."""
         if self.size > 1 and distributed.is_initialized():

@@ -79,9 +79,10 @@ def _make_learner(run: OpenRun) -> Learner:
     """Weights are loaded before the model is compiled and wrapped; names stay the bare model's."""
     config, world = run.config, run.world
     if world.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32, as the original trainer had it
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
     precision = choose_precision(config.train, world.device)
-    model = assembly.make_model(config, world.device)
+    model = assembly.make_model(config, world.device, trained=run.found is not None)
     learner = assembly.make_learner(config, model, world, precision)
     if run.found is not None:
         continue_from(run.found, learner, run.say)
@@ -120,7 +121,7 @@ def _say_plan(run: OpenRun, learner: Learner, schedule: Schedule, per_epoch: int
     train, world = run.config.train, run.world
     run.say(learner.precision.note)
     if world.device.type == "cuda":
-        run.say("[train] float32 matrix products use TF32 where the GPU has it")
+        run.say("[train] TF32 for float32 matrix products where the GPU has it, cuDNN benchmark on")
     weights = sum(parameter.numel() for parameter in learner.model.parameters())
     run.say(
         f"[train] {weights / 1e6:.2f} M parameters on {world.size} x {world.device.type}; "

@@ -33,3 +33,13 @@ def test_on_the_cpu_it_is_off_and_says_so():
 
 def test_without_the_switch_a_gpu_computes_in_float32():
     assert choose_precision(TrainConfig(epochs=1), CUDA, bf16_supported=True).half is None
+
+
+def test_the_scale_of_float16_gradients_begins_where_the_configuration_says(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        "vrtspike.engine.precision.GradScaler", lambda device, **options: asked.update(options)
+    )
+    settings = TrainConfig(epochs=1, amp_enabled=True, amp_dtype="fp16", init_scale=1024.0)
+    assert "from 1024" in choose_precision(settings, CUDA, bf16_supported=True).note
+    assert asked == {"init_scale": 1024.0}
