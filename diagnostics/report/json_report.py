@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 
 def to_json(report: Report) -> str:
     """The report as text, ending with a newline; never NaN or Infinity."""
-    return json.dumps(_finite(to_mapping(report)), allow_nan=False, indent=1) + "\n"
+    return json.dumps(finite(to_mapping(report)), allow_nan=False, indent=1) + "\n"
 
 
 def to_mapping(report: Report) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "memory": [asdict(course) for course in report.analysis.memory],
         "quality": asdict(report.analysis.quality),
         "cache": asdict(report.analysis.cache) if report.analysis.cache else None,
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": [finding_mapping(finding) for finding in report.findings],
         "not_evaluated": [asdict(item) for item in report.not_evaluated],
         "passed": list(report.passed),
         "checklist": [],
@@ -131,7 +131,8 @@ def _resources(report: Report) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_mapping(finding: Finding) -> dict[str, Any]:
+    """A finding as plain data."""
     return {
         **asdict(finding),
         "severity": finding.severity.label,
@@ -154,12 +155,12 @@ def _advice(advice: Advice) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same value with null for every number that JSON cannot hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

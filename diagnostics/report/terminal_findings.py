@@ -17,10 +17,13 @@ def findings_section(report: Report) -> Iterator[RenderableType]:
         yield indented("None.")
     by_code = {finding.rule: finding for finding in report.findings}
     for place, finding in enumerate(report.causes, start=1):
-        yield from _finding(place, finding, by_code)
+        yield from finding_parts(place, finding, by_code)
 
 
-def _finding(place: int, finding: Finding, by_code: dict[str, Finding]) -> Iterator[RenderableType]:
+def finding_parts(
+    place: int, finding: Finding, by_code: dict[str, Finding]
+) -> Iterator[RenderableType]:
+    """A finding with its evidence and advice, and what it explains."""
     style = SEVERITY_STYLES[finding.severity.label]
     label = finding.severity.label.upper()
     yield indented(f"{place}. {label} {finding.rule} {finding.name}{_cost(finding)}", style=style)

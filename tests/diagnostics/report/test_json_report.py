@@ -7,7 +7,7 @@ import pytest
 
 from diagnostics.load import load_run
 from diagnostics.report.build import build_report
-from diagnostics.report.json_report import _finite, to_json
+from diagnostics.report.json_report import finite, to_json
 
 KEYS = {
     "": "schema_version inputs trust run verdict step phases stages breakdown partition "
@@ -105,7 +105,7 @@ def test_what_cannot_be_read_next_to_a_run_is_in_the_inputs(cpu_run, tmp_path):
 
 def test_json_never_holds_nan():
     value = {"a": [math.nan, math.inf, 1.0, (2.0, "x")], 3: None}
-    assert _finite(value) == {"a": [None, None, 1.0, [2.0, "x"]], "3": None}
+    assert finite(value) == {"a": [None, None, 1.0, [2.0, "x"]], "3": None}
 
 
 def test_equal_limits_have_equal_hashes(cpu_run, starved_run):
