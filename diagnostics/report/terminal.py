@@ -28,6 +28,7 @@ from diagnostics.report.terminal_machine import (
 from diagnostics.run import Input
 
 GRADES = {"A": "sound", "B": "usable", "C": "rough", "D": "no verdict"}
+ENDS = {"": "end unknown", "running": "no end recorded (killed, or still running)"}
 MAX_NOTES = 8
 
 
@@ -44,6 +45,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield from _phases(report)
     yield from _stages(report)
     yield from _data_against_compute(report)
+    yield from _ranks(report)
     yield from _throughput(report)
     yield from quality_section(report)
     yield from memory_section(report)
@@ -60,9 +62,9 @@ def _title(report: Report) -> Iterator[RenderableType]:
     device = " ".join(str(word) for word in (report.device, f"({name})" if name else "") if word)
     ranks = f"{info.world_size} rank(s)" if info.world_size else "ranks unknown"
     clock = f"{breakdown.clock or 'unknown'} clock"
-    facts = (device or "device unknown", ranks, clock, info.status or "end unknown")
+    facts = (device or "device unknown", ranks, clock, ENDS.get(info.status or "", info.status))
     yield line(f"Performance of run {info.run_id or '(without a name)'}", "bold")
-    yield line(" | ".join(facts))
+    yield line(" | ".join(fact for fact in facts if fact))
     yield line(f"{_steps_used(report)} | trust {report.trust.grade} ({GRADES[report.trust.grade]})")
     for reason in report.trust.reasons:
         yield indented(f"- {reason}")
@@ -162,6 +164,18 @@ def _data_against_compute(report: Report) -> Iterator[RenderableType]:
     ):
         add_row(rows, name, units.ms(value), units.share(share))
     yield heading("Data against compute")
+    yield _moved(rows)
+
+
+def _ranks(report: Report) -> Iterator[RenderableType]:
+    ranks = report.analysis.breakdown.ranks
+    if len(ranks) < 2:
+        return
+    rows = make_table("rank", "step mean ms", "wait for data", "share of step", "steps")
+    for rank in ranks:
+        wait_ms, share = units.ms(rank.data_wait_mean_ms), units.share(rank.data_wait_share)
+        add_row(rows, str(rank.rank), units.ms(rank.step_mean_ms), wait_ms, share, str(rank.count))
+    yield heading("Ranks (host clock)")
     yield _moved(rows)
 
 

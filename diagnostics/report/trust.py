@@ -29,7 +29,10 @@ def grade_trust(run: Run, breakdown: StepBreakdown, device: Device | None) -> Tr
 
 
 def _by_evidence(run: Run) -> Iterator[Doubt]:
-    if run.evidence == TEXT_LOG_ONLY:
+    has_facts = any(each.kind == "facts folder" and each.status != "failed" for each in run.inputs)
+    if run.evidence == TEXT_LOG_ONLY and has_facts:
+        yield "B", "the facts folder holds no step; what the text log says is used"
+    elif run.evidence == TEXT_LOG_ONLY:
         yield "B", "only a text log was read: means over windows of steps, of one rank"
     partial = [each.path.name for each in run.inputs if each.status == "partial"]
     if partial:

@@ -247,7 +247,7 @@ def _numerics(run: Run) -> Fields:
     bad |= set(steps.loc[steps["nonfinite"].notna(), "step"])
     bad = {step for step in bad - overflows if isinstance(step, int | float)}
     tensors = [str(noted["tensor"])[:120] for _, noted in stopped if noted.get("tensor")]
-    recorded = bool(steps["loss"].notna().any()) or len(events) > 0 or bool(bad)
+    recorded = bool(steps["loss"].notna().any()) or bool(bad)
     return {
         "num_nonfinite": len(bad) if recorded else None,
         "num_amp_overflows": len(overflows) if recorded else None,

@@ -94,3 +94,17 @@ def test_a_report_on_next_to_nothing_still_prints(new_run):
     text = text_of(report_of(new_run(steps=1)))
     assert "Cannot judge: 1 step(s) are no measurement" in text
     assert "Record next" in text
+
+
+def test_several_ranks_have_a_table_of_their_own(starved_run):
+    for name in ("steps", "spans"):
+        text = (starved_run / f"{name}.rank0.jsonl").read_text("utf-8")
+        (starved_run / f"{name}.rank1.jsonl").write_text(text, "utf-8")
+    text = text_of(report_of(starved_run))
+    assert re.search(r"^  1 +936\.0 +600\.0 +64\.1% +40$", text, re.MULTILINE)
+    assert "4.27 samples/s" in text
+
+
+def test_a_killed_run_is_said(new_run, gpu_meta):
+    text = text_of(report_of(new_run(meta=replace(gpu_meta, status="running"))))
+    assert "no end recorded (killed, or still running)" in text.replace("\n", " ")
