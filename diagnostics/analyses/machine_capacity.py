@@ -16,6 +16,8 @@ class Capacity:
     memory_limit_bytes: int | None
     memory_limit_source: str
     available_bytes: int | None
+    ram_total_bytes: int | None
+    shm_total_bytes: int | None
     shm_free_bytes: int | None
     cores: int | None
     cores_source: str
@@ -39,6 +41,8 @@ def capacity(host: HostState) -> Capacity:
         memory_limit_bytes=limit,
         memory_limit_source=source,
         available_bytes=_available(host),
+        ram_total_bytes=host.ram_total_bytes,
+        shm_total_bytes=host.shm_total_bytes,
         shm_free_bytes=shm_free,
         cores=cores,
         cores_source=cores_source,

@@ -138,6 +138,24 @@ def _mlp_half(shape: BlockShape) -> Cost:
     return total(parts)
 
 
+def inference_moment(shape: BlockShape, groups: int | None) -> int:
+    """Bytes alive at once in the hungriest part of a stage when no gradient is wanted.
+
+    `groups` are the deformable groups of a stage that aligns frames, None for stage 8.
+    """
+    lean = replace(shape, checkpoint_attn=False, checkpoint_ffn=False)
+    moments = []
+    for mutual in (True, False) if groups else (False,):
+        block = _attention_half(lean, mutual)
+        # Logits and softmax together are two of the three that training needs.
+        moments.append(block.saved_bytes + (0 if shape.fused else block.peak_bytes // 2))
+    moments.append(_mlp_half(lean).saved_bytes)
+    if groups:
+        aligned = deformable_alignment(replace(lean, half=False), groups)
+        moments.append(aligned.saved_bytes + aligned.peak_bytes)
+    return max(moments)
+
+
 def gated_mlp(shape: BlockShape, inner: int, hidden: int, outer: int) -> Cost:
     """fc2(gelu(fc11(x)) * fc12(x)): keeps its input, both branches, the GELU and the product."""
     tokens, width = shape.tokens, shape.width_bytes

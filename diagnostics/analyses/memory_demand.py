@@ -1,0 +1,155 @@
+"""What a training run will ask for: the facts that a forecast is made of.
+
+The trainer's side fills these in from its configuration; the tools know nothing of its code. All
+sizes are bytes, unless a name says otherwise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from diagnostics.errors import DiagnosticsError
+
+Setting = bool | int | float | str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingChange:
+    """A switch of the configuration, by its dotted YAML key."""
+
+    key: str
+    current: Setting
+    proposed: Setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataDemand:
+    """The data set. `is_assumed`: nothing was found at `root`, published counts stand in.
+
+    `decoded_frame_bytes` is what a cache keeps of one frame, `float_frame_bytes` the same frame as
+    the performance guide counts it.
+    """
+
+    root: str
+    is_assumed: bool
+    train_frames: int
+    val_frames: int
+    train_samples: int
+    val_samples: int
+    decoded_frame_bytes: int
+    float_frame_bytes: int
+
+    @property
+    def decoded_train_bytes(self) -> int:
+        """Everything the cache could hold once."""
+        return self.train_frames * self.decoded_frame_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderDemand:
+    """Loading processes and what they hold.
+
+    `workers_setting` is as configured; `workers_per_rank` what comes of it, by `worker_rule`.
+    Pinned sizes are None where nothing is pinned. `*_scratch_bytes` is what one process holds
+    while it makes a batch, `worker_start_bytes` what it has of its own before the first.
+    """
+
+    workers_setting: int | Literal["auto"]
+    workers_per_rank: int
+    worker_rule: str
+    val_workers_per_rank: int
+    train_prefetch: int
+    val_prefetch: int
+    train_batch_bytes: int
+    val_batch_bytes: int
+    pinned_train_batch_bytes: int | None
+    pinned_val_batch_bytes: int | None
+    worker_start_bytes: int
+    train_scratch_bytes: int
+    val_scratch_bytes: int
+    use_cache: bool
+    cache_gib: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDemand:
+    """One rank's network in training.
+
+    `activation_bytes` is kept from forward to backward, `transient_bytes` the largest moment
+    beside it, `validation_bytes` the same without gradients. `overhead_bytes` is what the allocator
+    keeps beyond live tensors, and what the device's own runtime takes.
+    """
+
+    parameters: int
+    weight_bytes: int
+    gradient_bytes: int
+    optimizer_bytes: int
+    low_precision_weight_bytes: int
+    batch_bytes: int
+    activation_bytes: int
+    transient_bytes: int
+    validation_bytes: int
+    overhead_bytes: int
+
+    @property
+    def working_bytes(self) -> int:
+        """The larger of a training step and a validation, which never run at once."""
+        training = self.batch_bytes + self.activation_bytes + self.transient_bytes
+        return max(training, self.validation_bytes)
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it at the peak."""
+        lasting = self.weight_bytes + self.gradient_bytes + self.optimizer_bytes
+        lasting += self.low_precision_weight_bytes + self.overhead_bytes
+        return lasting + self.working_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelChange:
+    """The network after some switches were changed; each entry of a list goes further."""
+
+    changes: tuple[SettingChange, ...]
+    model: ModelDemand
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageDemand:
+    """One stage of the network for one batch of one rank."""
+
+    name: str
+    parameters: int
+    forward_flops: int
+    saved_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """Everything one machine is asked for. `uncounted` names what the figures leave out."""
+
+    config: str
+    device: Literal["cpu", "cuda"]
+    ranks: int
+    data: DataDemand
+    loader: LoaderDemand
+    model: ModelDemand
+    model_changes: tuple[ModelChange, ...]
+    stages: tuple[StageDemand, ...]
+    trainer_start_bytes: int
+    sampler_bytes: int
+    sources: Mapping[str, str]
+    uncounted: tuple[str, ...]
+
+
+def demand_from_mapping(mapping: Mapping[str, Any]) -> Demand:
+    """The demand as plain data, checked.
+
+    Raises:
+        DiagnosticsError: a key is missing or of another type: trainer and tools do not match.
+    """
+    try:
+        return msgspec.convert(mapping, Demand)
+    except msgspec.ValidationError as error:
+        raise DiagnosticsError(f"the forecast's input does not fit this version: {error}") from None

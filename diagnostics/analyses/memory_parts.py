@@ -1,0 +1,134 @@
+"""The parts of what a run needs, by resource: host memory, /dev/shm, GPU memory. Pure sums."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from diagnostics.analyses.memory_demand import Demand, ModelDemand
+
+GIB = 1 << 30
+_HELD_BY_FORKS_BYTES = GIB // 4
+_BATCHES_IN_USE = 2
+"""The batch computed on, and the one fetched behind it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of a need. `basis` says how far to trust it."""
+
+    name: str
+    size_bytes: int
+    basis: Literal["exact", "configured", "measured", "estimated"]
+
+
+def host_parts(demand: Demand) -> tuple[Part, ...]:
+    """Host memory of one machine at the peak, with validation's processes running."""
+    ranks = demand.ranks
+    trainers = Part(
+        name="training processes",
+        size_bytes=ranks * demand.trainer_start_bytes,
+        basis="measured" if demand.device == "cpu" else "estimated",
+    )
+    parts = [
+        trainers,
+        *_loader_parts(demand),
+        Part(name="batches waiting", size_bytes=_waiting_bytes(demand), basis="exact"),
+        Part(name="frame cache", size_bytes=cache_bytes(demand), basis="configured"),
+        Part(name="resource sampler", size_bytes=demand.sampler_bytes, basis="measured"),
+    ]
+    if demand.device == "cpu":
+        parts += [replace(p, size_bytes=ranks * p.size_bytes) for p in model_parts(demand.model)]
+        parts.append(_pages_held_by_late_forks(demand))
+    return tuple(part for part in parts if part.size_bytes)
+
+
+def _pages_held_by_late_forks(demand: Demand) -> Part:
+    """Validation forks its loader processes from a trainer whose memory is full of tensors.
+
+    What the trainer writes afterwards is copied for it, and the forked processes together keep the
+    old pages: 0.2 to 0.4 GiB on two CPU runs, since large blocks were given back before.
+    """
+    is_forking = demand.loader.val_workers_per_rank > 0
+    held = min(demand.model.working_bytes, _HELD_BY_FORKS_BYTES)
+    size = demand.ranks * held if is_forking else 0
+    return Part(name="pages held by validation's forks", size_bytes=size, basis="estimated")
+
+
+def _loader_parts(demand: Demand) -> tuple[Part, ...]:
+    loader, ranks = demand.loader, demand.ranks
+    workers, val_workers = loader.workers_per_rank, loader.val_workers_per_rank
+    train = ranks * workers * (loader.worker_start_bytes + loader.train_scratch_bytes)
+    val = ranks * val_workers * (loader.worker_start_bytes + loader.val_scratch_bytes)
+    if not workers:  # the training process loads by itself, one split after the other
+        train = ranks * max(loader.train_scratch_bytes, loader.val_scratch_bytes)
+    return (
+        Part(name="loader processes", size_bytes=train, basis="measured"),
+        Part(name="validation's loader processes", size_bytes=val, basis="measured"),
+    )
+
+
+def _waiting_bytes(demand: Demand) -> int:
+    """Batches that wait in /dev/shm or pinned, those in use, and the one each worker writes."""
+    loader = demand.loader
+    waiting = loader.workers_per_rank * loader.train_prefetch + _BATCHES_IN_USE
+    val_waiting = loader.val_workers_per_rank * loader.val_prefetch
+    if loader.pinned_train_batch_bytes is None or loader.pinned_val_batch_bytes is None:
+        train, val, writing = loader.train_batch_bytes, loader.val_batch_bytes, 0
+    else:
+        train, val = loader.pinned_train_batch_bytes, loader.pinned_val_batch_bytes
+        writing = loader.workers_per_rank * loader.train_batch_bytes
+    return demand.ranks * (waiting * train + val_waiting * val + writing)
+
+
+def cache_bytes(demand: Demand) -> int:
+    """What the cache will hold: its budget, or less when the data is smaller.
+
+    The budget is the machine's. Each loading process keeps what it loads, so a frame may be held
+    by several, but no process holds more than the data set.
+    """
+    if not demand.loader.use_cache:
+        return 0
+    holders = demand.ranks * max(1, demand.loader.workers_per_rank)
+    return min(int(demand.loader.cache_gib * GIB), holders * demand.data.decoded_train_bytes)
+
+
+def shared_parts(demand: Demand) -> tuple[Part, ...]:
+    """/dev/shm: finished batches wait there until the training process takes them."""
+    loader, ranks = demand.loader, demand.ranks
+    workers, val_workers = loader.workers_per_rank, loader.val_workers_per_rank
+    sizes = {
+        "training batches": ranks * workers * loader.train_prefetch * loader.train_batch_bytes,
+        "validation batches": ranks * val_workers * loader.val_prefetch * loader.val_batch_bytes,
+    }
+    return tuple(
+        Part(name=name, size_bytes=size, basis="exact") for name, size in sizes.items() if size
+    )
+
+
+def gpu_parts(demand: Demand) -> tuple[Part, ...]:
+    """Memory of one GPU."""
+    return model_parts(demand.model)
+
+
+def model_parts(model: ModelDemand) -> tuple[Part, ...]:
+    """The network of one rank: weights and their companions exactly, the rest by its cost table."""
+    parts = (
+        Part(name="weights", size_bytes=model.weight_bytes, basis="exact"),
+        Part(name="gradients", size_bytes=model.gradient_bytes, basis="exact"),
+        Part(name="optimizer state", size_bytes=model.optimizer_bytes, basis="exact"),
+        Part(
+            name="low-precision weights",
+            size_bytes=model.low_precision_weight_bytes,
+            basis="estimated",
+        ),
+        Part(
+            name="batch, activations, transients",
+            size_bytes=model.working_bytes,
+            basis="estimated",
+        ),
+        Part(
+            name="allocator slack and runtime",
+            size_bytes=model.overhead_bytes,
+            basis="estimated",
+        ),
+    )
+    return tuple(part for part in parts if part.size_bytes)

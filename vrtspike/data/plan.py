@@ -1,0 +1,196 @@
+"""How large the data is, on disk in frames and in memory in bytes, before anything is loaded.
+
+Sizes are those of the samples as the loader hands them over: float32 pictures and spike voxels.
+Needs no PyTorch.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vrtspike.data.cropping import MODEL_GRID
+from vrtspike.data.frames import picture_size
+from vrtspike.data.layouts import Clip, find_clips, window_starts
+from vrtspike.data.settings import DataConfig
+from vrtspike.data.spike_config import GOPRO_DEFAULT
+from vrtspike.errors import DataError
+
+FLOAT_BYTES = 4
+GOPRO_TRAIN_FRAMES, GOPRO_TEST_FRAMES = 2103, 1111
+_GOPRO_TRAIN_CLIPS, _GOPRO_TEST_CLIPS = 22, 11
+_GOPRO_HEIGHT, _GOPRO_WIDTH = 720, 1280
+_GOPRO_SPIKE_BYTES = 2_534_400  # 88 ticks, the most frequent kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSize:
+    """What a data set holds.
+
+    `is_assumed` says that nothing was found at `root`, so the published size of GoPro+Spike stands
+    in. `train_samples` and `val_samples` count windows of `clip_len` frames. `spike_bytes` is what
+    the cache keeps of one frame's spikes: the packed bits, or its precomputed voxels.
+    """
+
+    root: str
+    is_assumed: bool
+    train_frames: int
+    val_frames: int
+    train_samples: int
+    val_samples: int
+    height: int
+    width: int
+    spike_height: int
+    spike_width: int
+    spike_bytes: int
+
+    @property
+    def picture_bytes(self) -> int:
+        """One decoded picture, 8 bits a channel."""
+        return self.height * self.width * 3
+
+    @property
+    def cached_frame_bytes(self) -> int:
+        """What the cache keeps of one frame: two pictures and the spikes."""
+        return 2 * self.picture_bytes + self.spike_bytes
+
+
+def documented_frame_bytes(height: int, width: int, bins: int) -> int:
+    """One frame as the performance guide counts it.
+
+    Two float32 pictures and float32 voxels at the size of the picture: 133.59 MiB for 720x1280
+    and 32 bins. Our loader never holds a frame in this form.
+    """
+    return height * width * (2 * 3 + bins) * FLOAT_BYTES
+
+
+def measure_data(config: DataConfig) -> DataSize:
+    """The size of the data set at `DATA.ROOT`, by listing it; nothing is decoded.
+
+    Raises:
+        DataError: the root is there, but is no data set; the line says what is missing.
+    """
+    if not Path(config.root).exists():
+        return _published_size(config)
+    train = find_clips(config, config.train_split)
+    val = find_clips(config, config.val_split)
+    clip = next((clip for clip in train if clip.frames), None)
+    if clip is None:
+        raise DataError(f"{config.root}: the clips of split {config.train_split!r} hold no frames")
+    height, width = picture_size(clip.frames[0].blur)
+    sensor = clip.sensor or GOPRO_DEFAULT
+    return DataSize(
+        root=config.root,
+        is_assumed=False,
+        train_frames=sum(len(clip.frames) for clip in train),
+        val_frames=sum(len(clip.frames) for clip in val),
+        train_samples=_windows(train, config, stride=1),
+        val_samples=_windows(val, config, stride=config.clip_len),
+        height=height,
+        width=width,
+        spike_height=sensor.spike_h,
+        spike_width=sensor.spike_w,
+        spike_bytes=_spike_bytes(train, config),
+    )
+
+
+def _windows(clips: Sequence[Clip], config: DataConfig, stride: int) -> int:
+    voxels = config.use_precomputed_voxels
+    return sum(
+        len(window_starts(clip, config.clip_len, voxels=voxels, stride=stride)) for clip in clips
+    )
+
+
+def _spike_bytes(clips: Sequence[Clip], config: DataConfig) -> int:
+    """Mean file size over the first frame of every clip: all frames of a clip are alike."""
+    sizes = []
+    for clip in clips:
+        if not clip.frames:
+            continue
+        frame = clip.frames[0]
+        path = frame.voxels if config.use_precomputed_voxels else frame.spikes
+        if path is not None:
+            try:
+                sizes.append(path.stat().st_size)
+            except OSError as error:
+                raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    return math.ceil(sum(sizes) / len(sizes)) if sizes else 0
+
+
+def _published_size(config: DataConfig) -> DataSize:
+    lost = config.clip_len - 1
+    bins = config.k if config.use_precomputed_voxels else 0
+    voxels = bins * GOPRO_DEFAULT.spike_h * GOPRO_DEFAULT.spike_w * FLOAT_BYTES
+    return DataSize(
+        root=config.root,
+        is_assumed=True,
+        train_frames=GOPRO_TRAIN_FRAMES,
+        val_frames=GOPRO_TEST_FRAMES,
+        train_samples=GOPRO_TRAIN_FRAMES - _GOPRO_TRAIN_CLIPS * lost,
+        val_samples=math.ceil((GOPRO_TEST_FRAMES - _GOPRO_TEST_CLIPS * lost) / config.clip_len),
+        height=_GOPRO_HEIGHT,
+        width=_GOPRO_WIDTH,
+        spike_height=GOPRO_DEFAULT.spike_h,
+        spike_width=GOPRO_DEFAULT.spike_w,
+        spike_bytes=voxels or _GOPRO_SPIKE_BYTES,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropShape:
+    """One sample: pictures of `height` x `width`, spikes in proportion."""
+
+    frames: int
+    bins: int
+    height: int
+    width: int
+    spike_height: int
+    spike_width: int
+
+    @property
+    def tensor_bytes(self) -> tuple[int, int, int]:
+        """Blurry and sharp pictures and voxels of one sample."""
+        picture = self.frames * 3 * self.height * self.width * FLOAT_BYTES
+        voxels = self.frames * self.bins * self.spike_height * self.spike_width * FLOAT_BYTES
+        return picture, picture, voxels
+
+    @property
+    def sample_bytes(self) -> int:
+        """One sample as it is handed over; the frame numbers beside it are 8 bytes each."""
+        return sum(self.tensor_bytes) + 8 * self.frames
+
+    def pinned_batch_bytes(self, batch: int) -> int:
+        """A batch in pinned memory, where PyTorch rounds every tensor up to a power of two."""
+        return sum(1 << (batch * size - 1).bit_length() for size in self.tensor_bytes)
+
+
+def crop_shape(config: DataConfig, size: DataSize, crop: int | None) -> CropShape:
+    """Shape of a sample with a square crop, or of the whole frame cut to the model's grid."""
+    scale = max(1, size.height // max(1, size.spike_height))
+    if crop is None:
+        grid = math.lcm(MODEL_GRID, scale)
+        height, width = size.height // grid * grid, size.width // grid * grid
+    else:
+        height = width = crop
+    return CropShape(
+        frames=config.clip_len,
+        bins=config.k,
+        height=height,
+        width=width,
+        spike_height=height // scale,
+        spike_width=width // scale,
+    )
+
+
+def largest_crop(config: DataConfig) -> int:
+    """The largest training crop of the whole schedule, in pixels: it decides what must fit."""
+    return max([config.crop_size, *(stage.crop_size for stage in config.crop_schedule)])
+
+
+def loading_scratch_bytes(shape: CropShape, size: DataSize, batch: int) -> int:
+    """What a loading process holds while it makes a batch, at its peak.
+
+    The finished samples of the batch, and of one kind of picture all decoded frames of a sample
+    (the crop is cut out of them afterwards).
+    """
+    return batch * shape.sample_bytes + shape.frames * size.picture_bytes
