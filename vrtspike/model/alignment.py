@@ -27,26 +27,23 @@ def no_autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, enabled=False)
 
 
-def pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
-    """(height, width, 2) pixel coordinates (x, y), float32."""
-    y = torch.arange(height, device=device, dtype=torch.float32)
-    x = torch.arange(width, device=device, dtype=torch.float32)
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+def _grid(x: Tensor, y: Tensor, height: int, width: int) -> Tensor:
+    """Pixel coordinates to the [-1, 1] of grid_sample with align_corners=True, (..., 2)."""
+    across, down = 2.0 / max(width - 1, 1), 2.0 / max(height - 1, 1)
+    return torch.stack([x * across - 1.0, y * down - 1.0], dim=-1)
 
 
-def _normalise(points: Tensor, height: int, width: int) -> Tensor:
-    """Pixel coordinates (..., 2) to the [-1, 1] of grid_sample with align_corners=True."""
-    scale = points.new_tensor([2.0 / max(width - 1, 1), 2.0 / max(height - 1, 1)])
-    return points * scale - 1.0
+def _positions(size: int, device: torch.device) -> Tensor:
+    return torch.arange(size, device=device, dtype=torch.float32)
 
 
 def flow_warp(
-    x: Tensor, flow: Tensor, mode: str = "bilinear", padding_mode: str = "zeros"
+    image: Tensor, flow: Tensor, mode: str = "bilinear", padding_mode: str = "zeros"
 ) -> Tensor:
-    """Reads `x` at every pixel's position plus the flow.
+    """Reads `image` at every pixel's position plus the flow.
 
     Args:
-        x: (N, C, H, W).
+        image: (N, C, H, W).
         flow: (N, H, W, 2) displacement in pixels, (x, y).
         mode: "bilinear", or "nearest4": the pixels at (floor x, floor y), (floor x, ceil y),
             (ceil x, floor y), (ceil x, ceil y), one after the other in the channels.
@@ -55,18 +52,18 @@ def flow_warp(
     Returns:
         (N, C, H, W) float32, or (N, 4 C, H, W) for "nearest4".
     """
-    n, c, h, w = x.shape
-    with no_autocast(x.device):
-        points = pixel_grid(h, w, x.device) + flow.float()
+    n, c, h, w = image.shape
+    with no_autocast(image.device):
+        x, y = flow.float().unbind(-1)
+        x, y = x + _positions(w, flow.device), y + _positions(h, flow.device)[:, None]
         if mode == "bilinear":
-            grid = _normalise(points, h, w)
-            return F.grid_sample(x.float(), grid, "bilinear", padding_mode, align_corners=True)
-        low, high = points.floor(), points.ceil()
-        xs = torch.stack([low[..., 0], low[..., 0], high[..., 0], high[..., 0]], dim=1)
-        ys = torch.stack([low[..., 1], high[..., 1], low[..., 1], high[..., 1]], dim=1)
-        corners = torch.stack([xs, ys], dim=-1).view(n, 4 * h, w, 2)
-        grid = _normalise(corners, h, w)
-        out = F.grid_sample(x.float(), grid, "nearest", padding_mode, align_corners=True)
+            grid = _grid(x, y, h, w)
+            return F.grid_sample(image.float(), grid, mode, padding_mode, align_corners=True)
+        left, right, top, bottom = x.floor(), x.ceil(), y.floor(), y.ceil()
+        xs = torch.cat([left, left, right, right], dim=1)
+        ys = torch.cat([top, bottom, top, bottom], dim=1)
+        grid = _grid(xs, ys, h, w)
+        out = F.grid_sample(image.float(), grid, "nearest", padding_mode, align_corners=True)
         return out.view(n, c, 4, h, w).transpose(1, 2).reshape(n, 4 * c, h, w)
 
 
@@ -84,8 +81,7 @@ def _tap_grid(offset: Tensor, groups: int) -> Tensor:
     n, _, _, _, h, w = offset.shape
     tap = torch.arange(-1, 2, device=offset.device, dtype=torch.float32)
     dy, dx = tap.repeat_interleave(3).view(TAPS, 1, 1), tap.repeat(3).view(TAPS, 1, 1)
-    rows = torch.arange(h, device=offset.device, dtype=torch.float32).view(h, 1)
-    columns = torch.arange(w, device=offset.device, dtype=torch.float32)
+    rows, columns = _positions(h, offset.device)[:, None], _positions(w, offset.device)
     y = (offset[:, :, :, 0] + (dy + rows)) * (2.0 / h) + (1.0 / h - 1.0)
     x = (offset[:, :, :, 1] + (dx + columns)) * (2.0 / w) + (1.0 / w - 1.0)
     return torch.stack([x, y], dim=-1).view(n * groups, TAPS * h, w, 2)

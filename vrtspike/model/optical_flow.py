@@ -106,4 +106,5 @@ def _resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
     if (h, w) == (height, width):
         return flow
     out = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
-    return out * out.new_tensor([width / w, height / h]).view(1, 2, 1, 1)
+    # By numbers: a small tensor of factors would be a copy that waits for the device.
+    return torch.stack([out[:, 0] * (width / w), out[:, 1] * (height / h)], dim=1)

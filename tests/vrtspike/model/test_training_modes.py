@@ -5,6 +5,7 @@ import torch
 import torch.distributed as dist
 from golden_small import small_inputs, small_network
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vrtspike.model.attention import BlockGroup, BlockSpec, TransformerBlock
 from vrtspike.model.settings import CheckpointingConfig, ModelConfig
@@ -21,7 +22,7 @@ def set_checkpointing(network, attn=True, ffn=True):
 def gradients(network, run=None):
     blur, spikes, sharp = small_inputs()
     network.zero_grad()
-    out = (run or network)(blur, spikes)
+    out = (network if run is None else run)(blur, spikes)
     (out - sharp).square().mean().backward()
     return out.detach(), {n: p.grad.clone() for n, p in network.named_parameters()}
 
@@ -142,6 +143,28 @@ def test_bfloat16_autocast_trains():
         loss = (network(blur, spikes) - sharp).square().mean()
     loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+class CalledOperators(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_never_waits_for_the_device():
+    """No value is read back, and no number is copied over, once the window plans exist."""
+    network = small_network()
+    blur, spikes, _ = small_inputs()
+    network(blur, spikes)
+    with CalledOperators() as called:
+        network(blur, spikes).square().mean().backward()
+    assert "aten::grid_sampler_2d" in called.names
+    waiting = {"aten::_local_scalar_dense", "aten::lift_fresh", "aten::nonzero", "aten::item"}
+    assert called.names & waiting == set()
 
 
 def test_checkpointing_switches_have_their_place_in_the_settings():
