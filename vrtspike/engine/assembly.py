@@ -83,7 +83,7 @@ def make_learner(config: Config, model: nn.Module, world: World, precision: Prec
     return Learner(
         model=model,
         network=model,
-        optimizer=build_optimizer(model.parameters(), config.train.optim, world.device),
+        optimizer=build_optimizer(model.parameters(), config.train.optim),
         precision=precision,
         loss=_make_loss(config, world.device),
         teacher=_make_teacher(config, world.device),

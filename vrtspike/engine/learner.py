@@ -76,7 +76,7 @@ class Learner:
     def update(self, rate: float, bad: Tensor) -> None:
         """Take the optimizer step, unless `bad` is 1, and forget the gradients.
 
-        On a GPU `bad` stays there: the fused optimizer reads it itself.
+        A fused optimizer reads `bad` itself, so that nobody waits for it on a GPU.
         """
         set_learning_rate(self.optimizer, rate)
         if self.precision.is_fp16:

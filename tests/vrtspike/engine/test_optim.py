@@ -46,7 +46,7 @@ def test_only_trainable_parameters_are_optimised_with_the_configured_values():
     layer = nn.Linear(3, 3)
     layer.bias.requires_grad_(requires_grad=False)
     settings = OptimConfig(lr=3e-4, betas=(0.8, 0.95), weight_decay=0.02)
-    optimizer = build_optimizer(layer.parameters(), settings, torch.device("cpu"))
+    optimizer = build_optimizer(layer.parameters(), settings)
     (group,) = optimizer.param_groups
     assert [id(p) for p in group["params"]] == [id(layer.weight)]
     assert (group["lr"], group["betas"], group["weight_decay"]) == (3e-4, (0.8, 0.95), 0.02)
