@@ -108,13 +108,20 @@ def _make_teacher(config: Config, device: torch.device) -> Teacher | None:
     return None if path is None else Teacher(Path(path), config, device)
 
 
+_NOT_COMPILED = ("flow", "vrt.input", "vrt.output")
+"""Little to gain; and PyTorch 2.13 compiles the backward of the flow's replicate padding wrongly:
+the strides it expects of `replication_pad2d_backward` are not those that it gets."""
+
+
 def make_network(config: Config, model: nn.Module, world: World) -> nn.Module:
     """The model as the loop calls it: its stages compiled, wrapped where ranks exchange gradients.
 
     Buffers never change, so ranks need not exchange them.
     """
     if config.train.compile_model:
-        compile_stages(model, [path for paths in stage_paths(config).values() for path in paths])
+        stages = stage_paths(config).items()
+        chosen = [path for name, paths in stages if name not in _NOT_COMPILED for path in paths]
+        compile_stages(model, chosen)
     if world.size == 1:
         return model
     return DistributedDataParallel(
