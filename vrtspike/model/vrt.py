@@ -1,6 +1,7 @@
 """VRT, the video restoration transformer (arXiv 2201.12288), for restoration without upscaling."""
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -111,8 +112,9 @@ class VRT(nn.Module):
 
 def _drop_path_slices(settings: VRTSettings) -> list[list[float]]:
     """Rates rising linearly over all blocks, cut by entry of `depths`."""
-    rates = torch.linspace(0, settings.drop_path_rate, sum(settings.depths), dtype=torch.float64)
-    return [part.tolist() for part in rates.split(list(settings.depths))]
+    step = settings.drop_path_rate / max(1, sum(settings.depths) - 1)
+    ends = list(accumulate(settings.depths, initial=0))
+    return [[step * block for block in range(*span)] for span in pairwise(ends)]
 
 
 def _block_spec(settings: VRTSettings, index: int, attention: Attention) -> BlockSpec:

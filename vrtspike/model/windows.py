@@ -165,8 +165,9 @@ def _plan(
     # A plan made under inference_mode would poison a later training step that finds it cached.
     with torch.inference_mode(False):
         return WindowPlan(
-            to_windows=put(np.maximum(flat, 0)),
-            to_tokens=put(inverse),
+            # 32 bits: the indices of a large frame take as much memory as several channels.
+            to_windows=put(np.maximum(flat, 0).astype(np.int32)),
+            to_tokens=put(inverse.astype(np.int32)),
             padding=put(pads) if len(pads) else None,
             tokens_per_window=slots.shape[1],
             groups=tuple(MaskGroup(n, None if m is None else put(m)) for n, m in groups),

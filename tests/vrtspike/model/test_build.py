@@ -79,6 +79,14 @@ def test_switches_reach_the_blocks():
     assert (plain.attention, plain.checkpoint_attn) == ("auto", False)
 
 
+def test_shapes_can_be_worked_out_without_memory():
+    with torch.device("meta"):
+        network = build()
+    clip, spikes = torch.rand(2, 3, 3, 128, 256), torch.rand(2, 3, 4, 64, 128)
+    out = network(clip.to("meta"), spikes.to("meta"))
+    assert out.shape == clip.shape
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
