@@ -16,13 +16,13 @@ CACHE_TABLE_GIB = ((256, 50, 80), (128, 20, 40), (64, 10, 20))
 _TABLE_TOLERANCE = 0.9  # a machine sold with 64 GiB reports a little less
 AUTO_CORE_SHARE, MIN_PER_GPU, MAX_ONE_GPU = 0.8, 4, 8
 
-CACHE_SHARE_RULE = "cache at most 50 % of memory"
-CACHE_TABLE_RULE = "cache by the guide's sizing table"
-CORES_RULE = "workers at most the cores"
-HALF_CORES_RULE = "workers at most half the cores"
-AUTO_RULE = "workers auto, 80 % of the cores"
-ONE_GPU_RULE = "workers for one GPU, 4 to 8"
-SEVERAL_GPUS_RULE = "workers for several GPUs, 4 each"
+CACHE_SHARE_RULE = "cache <= 50 % of memory"
+CACHE_TABLE_RULE = "cache by sizing table"
+CORES_RULE = "workers <= cores"
+HALF_CORES_RULE = "workers <= half the cores"
+AUTO_RULE = "workers auto, 80 % of cores"
+ONE_GPU_RULE = "workers, one GPU"
+SEVERAL_GPUS_RULE = "workers, 4 for each GPU"
 
 Unit = Literal["gib", "workers"]
 
@@ -71,7 +71,7 @@ def _check(bounds: Bounds, value: float) -> Check:
 
 def _cache_bounds(capacity: Capacity) -> tuple[Bounds, Bounds]:
     if capacity.memory_limit_bytes is None:
-        reason = "the machine's memory could not be read"
+        reason = "memory not readable"
         return (
             Bounds(rule=CACHE_SHARE_RULE, unit="gib", reason=reason),
             Bounds(rule=CACHE_TABLE_RULE, unit="gib", reason=reason),
@@ -81,13 +81,13 @@ def _cache_bounds(capacity: Capacity) -> tuple[Bounds, Bounds]:
     for row, low, high in CACHE_TABLE_GIB:
         if size_gib >= _TABLE_TOLERANCE * row:
             return share, Bounds(rule=CACHE_TABLE_RULE, unit="gib", low=low, high=high)
-    reason = "the table begins at 64 GiB of memory"
+    reason = "no row below 64 GiB"
     return share, Bounds(rule=CACHE_TABLE_RULE, unit="gib", reason=reason)
 
 
 def _worker_bounds(cores: int | None, ranks: int) -> tuple[Bounds, ...]:
     if cores is None:
-        reason = "the number of cores is not known"
+        reason = "cores not known"
         return (Bounds(rule=CORES_RULE, unit="workers", reason=reason),)
     auto = int(cores * AUTO_CORE_SHARE) // ranks * ranks
     several = MIN_PER_GPU * ranks

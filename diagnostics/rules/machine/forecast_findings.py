@@ -104,7 +104,7 @@ def _advice(forecast: Forecast, resource: ResourceForecast) -> list[Advice]:
     if resource.after_bytes is not None:
         advice.append(Advice(text=_outcome(resource, resource.after_bytes), verify=verify))
     elif not resource.is_solved:
-        advice.append(Advice(text="No switch of this configuration lowers it: use a larger one."))
+        advice.append(Advice(text="No switch lowers it: this machine is too small for it."))
     return advice
 
 
@@ -116,12 +116,12 @@ def _advise(change: SettingChange, verify: str) -> Advice:
 def _outcome(resource: ResourceForecast, after_bytes: int) -> str:
     others = resource.used_by_others_bytes or 0
     share = (others + after_bytes) / max(1, resource.limit_bytes or 1)
+    need = f"it needs {after_bytes / GIB:.2f} GiB ({share:.0%} with what is in use)"
     if resource.is_solved:
-        return f"Then it needs {after_bytes / GIB:.2f} GiB and fits ({share:.0%})."
-    return (
-        f"Even then it needs {after_bytes / GIB:.2f} GiB ({share:.0%}): this machine is too small "
-        "for it."
-    )
+        return f"Then {need} and fits."
+    if share <= 1.0:
+        return f"Then {need}: it fits, but no more than that can be done here."
+    return f"Even then {need}: this machine is too small for it."
 
 
 def _verify(config: str, changes: Sequence[SettingChange]) -> str:
@@ -155,6 +155,10 @@ def _guide_finding(forecast: Forecast, check: Check, high: float) -> Iterator[Fi
     yield pattern.finding(
         Severity.WARN,
         {"value": check.value, "high": high},
-        [Evidence(metric=metric, value=check.value, unit="count", limit=high, source=config)],
+        [
+            Evidence(
+                metric=metric, value=check.value, unit="count", limit=round(high, 1), source=config
+            )
+        ],
         [_advise(change, _verify(config, [change]))],
     )

@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Says how much memory there is, who holds it, and whether a run will fit before it starts."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diagnostics.command_line import ExitCode, run_tool
+from diagnostics.errors import DiagnosticsError
+from diagnostics.memory_command_line import PROGRAM, parse_arguments
+
+
+def main(arguments: Sequence[str] | None = None) -> ExitCode:
+    """Run the tool; the imports wait so that --help answers at once."""
+    options = parse_arguments(str(__doc__), arguments)
+    from diagnostics import memory_diagnosis
+    from diagnostics.analyses.memory_demand import demand_from_mapping
+    from diagnostics.report import memory_build, memory_publish
+
+    machine = memory_diagnosis.view_machine(options.pid)
+    demand = None
+    if options.config is not None:
+        demand = demand_from_mapping(_ask_trainer(options, machine))
+    run = memory_diagnosis.view_run(options.paths, options.profiles_dir)
+    report = memory_build.build_memory_report(machine, run, demand)
+    return memory_publish.publish(report, options, PROGRAM)
+
+
+def _ask_trainer(options: argparse.Namespace, machine: Any) -> Mapping[str, Any]:
+    """What the configuration asks of this machine, by the trainer's own arithmetic."""
+    from vrtspike.config import load_config
+    from vrtspike.errors import VRTSpikeError
+    from vrtspike.memory_demand import Machine, memory_demand
+
+    ranks = options.ranks or max(1, len(machine.gpus.gpus))
+    where = Machine(device=machine.device, ranks=ranks, cores=machine.capacity.cores or 1)
+    try:
+        config = load_config(options.config, options.overrides)
+        named = shlex.join([str(options.config), *options.overrides])
+        return memory_demand(config, named, where)
+    except VRTSpikeError as error:
+        raise DiagnosticsError(str(error)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(PROGRAM, main))

@@ -1,0 +1,54 @@
+"""The arguments of `diagnose_memory.py`; cheap to import, so that `--help` answers at once."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from diagnostics.command_line import OneLineParser, shared_parser
+
+PROGRAM = "diagnose_memory.py"
+_EPILOG = """\
+KEY.PATH=VALUE changes a value of --config, such as TRAIN.BATCH_SIZE=2.
+
+exit codes:
+  0  read; with --config: it fits; no finding at or above --fail-on
+  1  with --config: it does not fit; or a finding at or above --fail-on
+  2  bad arguments, or an input could not be read (what could be read is still reported)
+  3  with --config: the machine tells too little to judge
+"""
+_SETTING = re.compile(r"[A-Z][A-Z0-9_.]*=")
+
+
+def parse_arguments(description: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments, with `overrides` apart from `paths`; wrong ones end the program."""
+    parser = _parser(description)
+    options = parser.parse_intermixed_args(arguments)
+    options.overrides = [str(path) for path in options.paths if _SETTING.match(str(path))]
+    options.paths = [path for path in options.paths if not _SETTING.match(str(path))]
+    if options.config is None and (options.overrides or options.ranks):
+        parser.error("KEY.PATH=VALUE and --ranks belong to a forecast: give --config FILE")
+    return options
+
+
+def _parser(description: str) -> OneLineParser:
+    parser = shared_parser(PROGRAM, description, _EPILOG)
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="forecast the run of this configuration"
+    )
+    parser.add_argument(
+        "--ranks",
+        type=_positive,
+        metavar="N",
+        help="forecast N training processes on this machine (default: one for each GPU)",
+    )
+    parser.add_argument(
+        "--pid", type=_positive, metavar="N", help="show the training that process N belongs to"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"needs a number above 0, got {text!r}")
+    return int(text)

@@ -1,0 +1,64 @@
+"""Reads this machine and the newest run: the part of `diagnose_memory.py` that opens files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diagnostics.analyses.machine_capacity import capacity
+from diagnostics.analyses.machine_jobs import Job, build_job, find_job_roots, tree
+from diagnostics.errors import DiagnosticsError
+from diagnostics.load import load_run
+from diagnostics.parsers.machine import HostSources, read_host
+from diagnostics.parsers.machine_gpus import read_gpus
+from diagnostics.parsers.machine_processes import list_processes, read_processes
+from diagnostics.report.build import build_report
+from diagnostics.report.memory_model import MachineView, RunView
+from diagnostics.run import Input
+
+
+def view_machine(
+    pid: int | None = None, sources: HostSources | None = None, nvml: Any | None = None
+) -> MachineView:
+    """This machine now, with every training job on it, or with the one that `pid` belongs to.
+
+    Raises:
+        DiagnosticsError: there is no process `pid`.
+    """
+    sources = sources or HostSources()
+    host = read_host(sources)
+    return MachineView(
+        host=host,
+        capacity=capacity(host),
+        gpus=read_gpus(nvml),
+        jobs=_jobs(pid, sources.root),
+    )
+
+
+def _jobs(pid: int | None, root: Path) -> tuple[Job, ...]:
+    entries = list_processes(root)
+    trees = {each: tree(each, entries) for each in find_job_roots(entries)}
+    if pid is not None:
+        if pid not in {entry.pid for entry in entries}:
+            raise DiagnosticsError(f"--pid {pid}: no such process on this machine")
+        mine = {each: pids for each, pids in trees.items() if pid in pids}
+        trees = mine or {pid: tree(pid, entries)}
+    return tuple(
+        build_job(each, read_processes([e for e in entries if e.pid in pids], root))
+        for each, pids in trees.items()
+    )
+
+
+def view_run(paths: Sequence[Path], profiles_dir: Path) -> RunView:
+    """The run of the paths, or the newest one; that there is none is no error.
+
+    A path that cannot be read is an input that failed; the machine can be shown all the same.
+    """
+    try:
+        report = build_report(load_run(paths, profiles_dir))
+    except DiagnosticsError as error:
+        failed = tuple(
+            Input(path=path, kind="unknown", status="failed", notes=(str(error),))
+            for path in paths[:1]
+        )
+        return RunView(report=None, absent_reason=str(error), inputs=failed)
+    return RunView(report=report, absent_reason=None, inputs=report.inputs)

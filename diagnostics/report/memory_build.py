@@ -1,0 +1,112 @@
+"""From what was read to the memory report: analyses, findings and verdict put together. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from diagnostics.analyses.memory_checks import Bounds, check_rules, guide_bounds
+from diagnostics.analyses.memory_demand import Demand
+from diagnostics.analyses.memory_forecast import Forecast, forecast
+from diagnostics.report import units
+from diagnostics.report.memory_model import ForecastView, MachineView, MemoryReport, RunView
+from diagnostics.report.model import Report
+from diagnostics.rules.evaluate import rank, without_contradictions
+from diagnostics.rules.finding import Finding, Severity
+from diagnostics.rules.machine.forecast_findings import forecast_findings
+from diagnostics.rules.machine.host_pressure import machine_findings
+
+MEMORY_FAMILIES = ("HM", "GM")
+"""The rules about a run that belong into this report; the others are analyze_performance.py's."""
+
+
+def build_memory_report(machine: MachineView, run: RunView, demand: Demand | None) -> MemoryReport:
+    """Judge machine, run and forecast together; opens no file."""
+    ranks = demand.ranks if demand else max(1, len(machine.gpus.gpus))
+    bounds = guide_bounds(machine.capacity, ranks)
+    view = None if demand is None else _forecast_view(demand, machine, bounds)
+    findings = _findings(machine, run.report, view)
+    return MemoryReport(
+        machine=machine,
+        run=run,
+        forecast=view,
+        bounds=bounds,
+        findings=findings,
+        verdict=_verdict(machine, findings, view.forecast if view else None),
+        notes=_notes(machine, run.report, view),
+    )
+
+
+def _forecast_view(
+    demand: Demand, machine: MachineView, bounds: tuple[Bounds, ...]
+) -> ForecastView:
+    return ForecastView(
+        forecast=forecast(demand, machine.capacity, machine.gpus.gpus),
+        checks=check_rules(bounds, demand.loader, demand.ranks),
+    )
+
+
+def _findings(
+    machine: MachineView, run: Report | None, view: ForecastView | None
+) -> tuple[Finding, ...]:
+    found = list(machine_findings(machine.capacity, machine.jobs))
+    if view is not None:
+        found += forecast_findings(view.forecast, view.checks)
+    if run is not None:
+        found += [each for each in run.findings if each.rule.startswith(MEMORY_FAMILIES)]
+    return without_contradictions(rank(found))
+
+
+def _verdict(machine: MachineView, findings: Sequence[Finding], found: Forecast | None) -> str:
+    """The forecast's answer, else the first finding that matters, else that nothing is wrong."""
+    if found is not None:
+        return _answer(found)
+    serious = [finding for finding in findings if finding.severity >= Severity.WARN]
+    if serious:
+        return serious[0].summary
+    used = machine.capacity.used_share
+    if used is None:
+        return "This machine's memory could not be read."
+    limit = units.size(machine.capacity.memory_limit_bytes)
+    return f"{used:.0%} of {limit} are in use; nothing is wrong with memory."
+
+
+def _answer(found: Forecast) -> str:
+    config = found.demand.config
+    spoken = {
+        "fits": f"{config} fits this machine",
+        "tight": f"{config} fits this machine, but it is tight",
+        "does not fit": f"{config} does not fit this machine",
+        "unknown": f"Cannot judge {config}: nothing of this machine's memory could be read",
+    }
+    shares = [
+        f"{resource.resource} {units.share(resource.share)}"
+        for resource in found.resources
+        if resource.share is not None and resource.parts
+    ]
+    use = f": {', '.join(shares)} in use once it runs" if shares else ""
+    return f"{spoken[found.verdict]}{use}."
+
+
+def _notes(machine: MachineView, run: Report | None, view: ForecastView | None) -> tuple[str, ...]:
+    notes = _gaps(machine.host.unknown)
+    for gpu in machine.gpus.gpus:
+        notes += [f"GPU {gpu.index}: {gap}" for gap in _gaps(gpu.unknown)]
+    notes += dict.fromkeys(
+        f"process {member.process.pid}: {reason}"
+        for job in machine.jobs
+        for member in job.members
+        for reason in member.process.unknown.values()
+    )
+    if view is not None:
+        notes += [f"not counted: {what}" for what in view.forecast.demand.uncounted]
+        if machine.jobs:
+            notes.append("the training that runs now counts as memory that others use")
+    if run is not None:
+        notes += [f"{each.path.name}: {note}" for each in run.inputs for note in each.notes]
+    return tuple(notes)
+
+
+def _gaps(unknown: Mapping[str, str]) -> list[str]:
+    """What could not be read, fields of one reason together."""
+    names: dict[str, list[str]] = {}
+    for name, reason in unknown.items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(fields)}: {reason}" for reason, fields in names.items()]

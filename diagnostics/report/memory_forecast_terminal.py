@@ -1,0 +1,146 @@
+"""The forecast, and the guide's rules for this machine, for a terminal."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.padding import Padding
+
+from diagnostics.analyses.memory_checks import Bounds
+from diagnostics.analyses.memory_demand import Demand
+from diagnostics.analyses.memory_forecast import ResourceForecast
+from diagnostics.report import units
+from diagnostics.report.console import add_row, heading, indented
+from diagnostics.report.console import table as make_table
+from diagnostics.report.memory_model import ForecastView
+
+VERDICT_STYLES = {"does not fit": "bold red", "tight": "yellow", "fits": "green"}
+STATUS_WORDS = {"pass": "kept", "fail": "not kept", "not_evaluated": "not judged"}
+_UNIT_WORDS = {"gib": "GiB", "workers": ""}
+
+
+def forecast_section(view: ForecastView) -> Iterator[RenderableType]:
+    """Data set, one table for each resource, the network's stages, the guide's rules."""
+    demand = view.forecast.demand
+    yield heading(f"Forecast for {demand.config}")
+    yield indented(
+        f"{demand.ranks} training process(es) {_where(demand)}. {demand.loader.worker_rule}."
+    )
+    yield from _data(demand)
+    for resource in view.forecast.resources:
+        yield from _resource(resource)
+    yield from _stages(demand)
+    yield from _checks(view)
+
+
+def _where(demand: Demand) -> str:
+    if demand.device == "cuda":
+        return "on the GPU"
+    return "on the CPU (no GPU here), so the network lies in host memory"
+
+
+def _data(demand: Demand) -> Iterator[RenderableType]:
+    data = demand.data
+    assumed = (
+        "assumed, nothing is there: published counts of GoPro+Spike" if data.is_assumed else ""
+    )
+    where = f"{data.root} ({assumed})" if assumed else data.root
+    yield indented(
+        f"Data set {where}: {data.train_frames} + {data.val_frames} frames, {data.train_samples} + "
+        f"{data.val_samples} samples (training + validation)."
+    )
+    frames = data.train_frames + data.val_frames
+    yield indented(
+        f"Decoded {units.size(data.decoded_frame_bytes)} a frame, "
+        f"{units.size(data.decoded_train_bytes)} for training; as float32 with full-size voxels, "
+        f"which this loader never holds, {units.size(data.float_frame_bytes)} a frame and "
+        f"{units.size(frames * data.float_frame_bytes)} in all."
+    )
+
+
+def _resource(resource: ResourceForecast) -> Iterator[RenderableType]:
+    style = VERDICT_STYLES.get(resource.verdict, "")
+    name = resource.resource[0].upper() + resource.resource[1:]
+    yield indented("")
+    yield indented(f"{name}: {resource.verdict}{_usage(resource)}", style=style)
+    if not resource.parts:
+        return
+    rows = make_table("part", "size", "basis ")
+    for part in resource.parts:
+        add_row(rows, part.name, units.size(part.size_bytes), part.basis)
+    add_row(rows, "together", units.size(resource.need_bytes), "", style="bold")
+    yield Padding(rows, (0, 0, 0, 4))
+
+
+def _usage(resource: ResourceForecast) -> str:
+    if resource.reason is not None:
+        return f" ({resource.reason})"
+    return (
+        f", {units.share(resource.share)} of {units.size(resource.limit_bytes)} with the "
+        f"{units.size(resource.used_by_others_bytes)} that others use"
+    )
+
+
+def _stages(demand: Demand) -> Iterator[RenderableType]:
+    rows = make_table("stage", "parameters", "GFLOP forward", "kept for backward")
+    for stage in demand.stages:
+        add_row(
+            rows,
+            stage.name,
+            f"{stage.parameters:,}",
+            f"{stage.forward_flops / 1e9:.1f}",
+            units.size(stage.saved_bytes),
+        )
+    add_row(
+        rows,
+        "together",
+        f"{demand.model.parameters:,}",
+        f"{sum(stage.forward_flops for stage in demand.stages) / 1e9:.1f}",
+        units.size(demand.model.activation_bytes),
+        style="bold",
+    )
+    yield heading("Network by stage, for one batch of one process")
+    yield Padding(rows, (0, 0, 0, 2))
+
+
+def _checks(view: ForecastView) -> Iterator[RenderableType]:
+    if not view.checks:
+        return
+    rows = make_table("rule", "allows here", "configured", "")
+    for check in view.checks:
+        add_row(
+            rows,
+            check.bounds.rule,
+            _allowed(check.bounds),
+            f"{check.value:g}",
+            STATUS_WORDS[check.status],
+        )
+    yield from _guide(rows)
+
+
+def guide_section(bounds: Sequence[Bounds]) -> Iterator[RenderableType]:
+    """What the guide's rules allow on this machine, without a configuration."""
+    rows = make_table("rule", "allows here")
+    for each in bounds:
+        add_row(rows, each.rule, _allowed(each))
+    yield from _guide(rows)
+    yield indented("`--config FILE` forecasts a run on this machine before it starts.", style="dim")
+
+
+def _guide(rows: RenderableType) -> Iterator[RenderableType]:
+    yield heading("The performance guide's rules, on this machine")
+    yield Padding(rows, (0, 0, 0, 2))
+    yield indented(
+        "They contradict each other on small machines: keep the first of each kind, the rest is "
+        "advice. The trainer itself applies the one named in the forecast.",
+        style="dim",
+    )
+
+
+def _allowed(bounds: Bounds) -> str:
+    if bounds.reason is not None:
+        return bounds.reason
+    unit = f" {_UNIT_WORDS[bounds.unit]}".rstrip()
+    low, high = (None if v is None else f"{v:.4g}" for v in (bounds.low, bounds.high))
+    if low is None or low == high:
+        return f"{'at most ' if low is None else ''}{high}{unit}"
+    return f"{low} to {high}{unit}"

@@ -1,0 +1,104 @@
+"""The memory report as one JSON object: sizes in bytes, times in ms, unknown is null.
+
+Keys that both tools have mean the same in both.
+"""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from diagnostics.analyses.machine_jobs import Job
+from diagnostics.analyses.memory_checks import Bounds, Check
+from diagnostics.analyses.memory_forecast import ResourceForecast
+from diagnostics.report.json_report import SCHEMA_VERSION, finding_mapping, finite
+from diagnostics.report.memory_model import ForecastView, MachineView, MemoryReport
+from diagnostics.report.model import Report
+
+
+def to_json(report: MemoryReport) -> str:
+    """The report as text, ending with a newline; never NaN or Infinity."""
+    return json.dumps(finite(to_mapping(report)), allow_nan=False, indent=1) + "\n"
+
+
+def to_mapping(report: MemoryReport) -> dict[str, Any]:
+    """The report as plain data."""
+    run = report.run.report
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "inputs": [
+            {**asdict(each), "path": str(each.path), "notes": list(each.notes)}
+            for each in report.run.inputs
+        ],
+        "run": None if run is None else _run(run),
+        "run_absent_reason": report.run.absent_reason,
+        "verdict": {"text": report.verdict},
+        "resources": _resources(report.machine),
+        "memory": [] if run is None else [asdict(course) for course in run.analysis.memory],
+        "findings": [finding_mapping(finding) for finding in report.findings],
+        "guide_rules": [asdict(bounds) for bounds in report.bounds],
+        "forecast": {} if report.forecast is None else _forecast(report.forecast),
+        "notes": list(report.notes),
+    }
+
+
+def _run(run: Report) -> dict[str, Any]:
+    return {
+        "id": run.info.run_id,
+        "world_size": run.info.world_size,
+        "device": run.device,
+        "config": dict(run.info.config),
+        "status": run.info.status,
+    }
+
+
+def _resources(machine: MachineView) -> dict[str, Any]:
+    host = {**asdict(machine.host), **asdict(machine.capacity)}
+    return {
+        "host": {**host, "used_share": machine.capacity.used_share},
+        "gpus": [asdict(gpu) for gpu in machine.gpus.gpus],
+        "gpus_absent_reason": machine.gpus.absent_reason,
+        "processes": [row for job in machine.jobs for row in _processes(job)],
+    }
+
+
+def _processes(job: Job) -> list[dict[str, Any]]:
+    return [
+        {
+            **asdict(member.process),
+            "command": " ".join(member.process.command),
+            "role": member.role,
+            "job_pid": job.root_pid,
+        }
+        for member in job.members
+    ]
+
+
+def _forecast(view: ForecastView) -> dict[str, Any]:
+    found, demand = view.forecast, view.forecast.demand
+    return {
+        "config": demand.config,
+        "verdict": found.verdict,
+        "device": demand.device,
+        "ranks": demand.ranks,
+        "resources": [_resource(resource) for resource in found.resources],
+        "guide_checks": [_check(check) for check in view.checks],
+        "data": asdict(demand.data),
+        "loader": asdict(demand.loader),
+        "model": {**asdict(demand.model), "total_bytes": demand.model.total_bytes},
+        "stages": [asdict(stage) for stage in demand.stages],
+        "sources": dict(demand.sources),
+        "uncounted": list(demand.uncounted),
+    }
+
+
+def _resource(resource: ResourceForecast) -> dict[str, Any]:
+    return {
+        **asdict(resource),
+        "need_bytes": resource.need_bytes,
+        "share": resource.share,
+    }
+
+
+def _check(check: Check) -> dict[str, Any]:
+    bounds: Bounds = check.bounds
+    return {**asdict(bounds), "value": check.value, "status": check.status}

@@ -1,0 +1,61 @@
+"""Everything a renderer may show about memory. Renderers format it and compute nothing."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from diagnostics.analyses.machine_capacity import Capacity
+from diagnostics.analyses.machine_jobs import Job
+from diagnostics.analyses.memory_checks import Bounds, Check
+from diagnostics.analyses.memory_forecast import Forecast
+from diagnostics.machine import GpuStates, HostState
+from diagnostics.report.model import Report
+from diagnostics.rules.finding import Finding
+from diagnostics.run import Input
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineView:
+    """This machine as it is now: its state, what of it may be used, and the training on it."""
+
+    host: HostState
+    capacity: Capacity
+    gpus: GpuStates
+    jobs: tuple[Job, ...]
+
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """Where a run would compute."""
+        return "cuda" if self.gpus.gpus else "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """A run's report, or why there is none. Inputs that failed are among `inputs`."""
+
+    report: Report | None
+    absent_reason: str | None
+    inputs: tuple[Input, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastView:
+    """A forecast and the guide's rules held against the same configuration."""
+
+    forecast: Forecast
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryReport:
+    """The machine, the newest run if there is one, the forecast if one was asked for.
+
+    `bounds` are the guide's rules for this machine. `findings` are in the order in which to act.
+    """
+
+    machine: MachineView
+    run: RunView
+    forecast: ForecastView | None
+    bounds: tuple[Bounds, ...]
+    findings: tuple[Finding, ...]
+    verdict: str
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,34 @@
+"""From the memory report to what is printed and written, and to the exit code."""
+
+import argparse
+import sys
+
+from diagnostics.command_line import STDOUT, ExitCode, choose_exit_code, print_error, write_json
+from diagnostics.report.memory_json import to_json
+from diagnostics.report.memory_model import MemoryReport
+from diagnostics.report.memory_terminal import render_terminal
+
+
+def publish(report: MemoryReport, options: argparse.Namespace, program: str) -> ExitCode:
+    """Show and write the report as asked.
+
+    Raises:
+        DiagnosticsError: a file could not be written.
+    """
+    failed = [each for each in report.run.inputs if each.status == "failed"]
+    for each in failed:
+        print_error(program, "; ".join(each.notes))
+    if options.json != STDOUT:
+        color = False if options.no_color else None
+        render_terminal(report, sys.stdout, options.width, color)
+    if options.json:
+        write_json(options.json, to_json(report))
+    return _exit_code(report, options.fail_on, all_read=not failed)
+
+
+def _exit_code(report: MemoryReport, fail_on: str, *, all_read: bool) -> ExitCode:
+    """A configuration that does not fit is a finding, whatever `--fail-on` says."""
+    verdict = None if report.forecast is None else report.forecast.forecast.verdict
+    severities = [finding.severity.label for finding in report.findings]
+    code = choose_exit_code(severities, fail_on, all_read=all_read, judged=verdict != "unknown")
+    return ExitCode.FINDINGS if code is ExitCode.OK and verdict == "does not fit" else code

@@ -1,0 +1,181 @@
+"""The memory report for a terminal, or for a file without any escape sequence."""
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import IO
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+
+from diagnostics.analyses.machine_jobs import Job, Member
+from diagnostics.report import units
+from diagnostics.report.console import (
+    SEVERITY_STYLES,
+    add_row,
+    heading,
+    indented,
+    line,
+    make_console,
+)
+from diagnostics.report.console import table as make_table
+from diagnostics.report.memory_forecast_terminal import forecast_section, guide_section
+from diagnostics.report.memory_model import MachineView, MemoryReport
+from diagnostics.report.terminal_findings import finding_parts
+from diagnostics.report.terminal_machine import memory_section
+
+MAX_PROCESSES = 20
+MAX_NOTES = 10
+
+
+def render_terminal(
+    report: MemoryReport, stream: IO[str], width: int | None = None, color: bool | None = None
+) -> None:
+    """Print the report; see `make_console` for width and colour."""
+    console = make_console(stream, width, color)
+    for part in _parts(report):
+        console.print(part)
+
+
+def _parts(report: MemoryReport) -> Iterator[RenderableType]:
+    yield line("Memory of this machine", "bold")
+    for each in report.run.inputs:
+        style = "" if each.status == "read" else "yellow"
+        yield line(f"{each.status}: {each.path} ({each.kind})", style)
+    yield heading("Verdict")
+    severity = report.findings[0].severity.label if report.findings else ""
+    yield indented(report.verdict, style=SEVERITY_STYLES.get(severity, "bold"))
+    yield from _machine(report.machine)
+    yield from _gpus(report.machine)
+    yield from _jobs(report.machine)
+    yield from _run(report)
+    if report.forecast is not None:
+        yield from forecast_section(report.forecast)
+    else:
+        yield from guide_section(report.bounds)
+    yield from _findings(report)
+    yield from _notes(report)
+
+
+def _machine(machine: MachineView) -> Iterator[RenderableType]:
+    host, room = machine.host, machine.capacity
+    rows = make_table("", "total", "used", "free")
+    used = _minus(host.ram_total_bytes, host.ram_available_bytes)
+    _size_row(rows, "memory", host.ram_total_bytes, used)
+    if host.cgroup_limit_bytes is not None:
+        name = f"limit of cgroup v{host.cgroup_version}"
+        _size_row(rows, name, host.cgroup_limit_bytes, host.cgroup_used_bytes)
+    _size_row(rows, "swap", host.swap_total_bytes, host.swap_used_bytes)
+    _size_row(rows, "/dev/shm", host.shm_total_bytes, host.shm_used_bytes)
+    yield heading("Machine")
+    yield Padding(rows, (0, 0, 0, 2))
+    limit = units.size(room.memory_limit_bytes)
+    yield indented(
+        f"What counts: {limit} ({room.memory_limit_source}), {units.share(room.used_share)} in "
+        f"use; {units.number(room.cores, 0)} core(s) ({room.cores_source})."
+    )
+
+
+def _size_row(rows: Table, name: str, total: int | None, used: int | None) -> None:
+    free = _minus(total, used)
+    add_row(rows, name, units.size(total), units.size(used), units.size(free))
+
+
+def _minus(total: int | None, part: int | None) -> int | None:
+    return None if total is None or part is None else total - part
+
+
+def _gpus(machine: MachineView) -> Iterator[RenderableType]:
+    if machine.gpus.absent_reason is not None:
+        yield indented(f"{machine.gpus.absent_reason}.")
+        return
+    rows = make_table("GPU", "name ", "memory", "used", "busy")
+    for gpu in machine.gpus.gpus:
+        busy = None if gpu.util_percent is None else gpu.util_percent / 100
+        add_row(
+            rows,
+            str(gpu.index),
+            gpu.name or units.UNKNOWN,
+            units.size(gpu.memory_total_bytes),
+            units.size(gpu.memory_used_bytes),
+            units.share(busy),
+        )
+    yield Padding(rows, (0, 0, 0, 2))
+
+
+def _jobs(machine: MachineView) -> Iterator[RenderableType]:
+    yield heading("Training under way")
+    if not machine.jobs:
+        yield indented("none: no process runs `-m vrtspike.train` (--pid N shows another one)")
+    for job in machine.jobs:
+        yield from _job(job)
+    if machine.jobs:
+        yield indented(
+            "PSS divides shared pages among their users and may be summed; USS is a process's own; "
+            "RSS counts shared pages in full.",
+            style="dim",
+        )
+
+
+def _job(job: Job) -> Iterator[RenderableType]:
+    bound = ", at most: pages shared between processes count in each" if job.is_upper_bound else ""
+    held = units.size(job.memory_bytes)
+    yield indented(f"job of process {job.root_pid}: {held} together{bound}")
+    rows = make_table("process", "role ", "PSS", "USS", "RSS", "shared", "swap")
+    for member in job.members[:MAX_PROCESSES]:
+        process = member.process
+        add_row(
+            rows,
+            str(process.pid),
+            _role(member),
+            units.size(process.pss_bytes),
+            units.size(process.uss_bytes),
+            units.size(process.rss_bytes),
+            units.size(process.shared_bytes),
+            units.size(process.swap_bytes),
+        )
+    yield Padding(rows, (0, 0, 0, 4))
+    left = len(job.members) - MAX_PROCESSES
+    if left > 0:
+        yield indented(f"and {left} smaller ones (--json has all of them)", 4)
+
+
+def _role(member: Member) -> str:
+    rank, command = member.process.rank, member.process.command
+    if member.role == "other" and command:
+        return f"other ({PurePath(command[0]).name})"
+    return f"{member.role} of rank {rank}" if rank is not None else member.role
+
+
+def _run(report: MemoryReport) -> Iterator[RenderableType]:
+    run = report.run.report
+    if run is None:
+        yield heading("Newest run")
+        yield indented(f"none to show: {report.run.absent_reason}")
+        return
+    yield heading(f"Run {run.info.run_id or '(no name)'} ({run.info.status or 'end unknown'})")
+    if run.analysis.memory:
+        yield from memory_section(run)
+    else:
+        yield indented("it recorded no memory")
+
+
+def _findings(report: MemoryReport) -> Iterator[RenderableType]:
+    yield heading("What to do, in this order")
+    if not report.findings:
+        yield indented("Nothing has to change.")
+    by_code = {finding.rule: finding for finding in report.findings}
+    explained = {code for finding in report.findings for code in finding.explains}
+    causes = [finding for finding in report.findings if finding.rule not in explained]
+    for place, finding in enumerate(causes, start=1):
+        yield from finding_parts(place, finding, by_code)
+
+
+def _notes(report: MemoryReport) -> Iterator[RenderableType]:
+    if not report.notes:
+        return
+    yield heading("Notes")
+    for note in report.notes[:MAX_NOTES]:
+        yield indented(f"- {note}")
+    if len(report.notes) > MAX_NOTES:
+        yield indented(f"- and {len(report.notes) - MAX_NOTES} more (--json has all of them)")
