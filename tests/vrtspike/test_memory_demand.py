@@ -1,0 +1,161 @@
+"""What a configuration asks of a machine: laws, and agreement with what the trainer builds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from diagnostics.analyses.memory_demand import demand_from_mapping
+from diagnostics.analyses.memory_parts import gpu_parts, host_parts, shared_parts
+from vrtspike.config import config_from_mapping, config_to_mapping, load_config
+from vrtspike.data.settings import CropStage
+from vrtspike.data.workers import resolve_workers
+from vrtspike.engine.optim import build_optimizer
+from vrtspike.memory_demand import Machine, memory_demand
+from vrtspike.model.build import build_model
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+CPU = Machine(device="cpu", ranks=1, cores=8)
+GPU = Machine(device="cuda", ranks=2, cores=16)
+
+
+def read(name, *overrides):
+    return load_config(CONFIGS / f"{name}.yaml", ("DATA.ROOT=/nowhere/at/all", *overrides))
+
+
+def demand(config, machine=CPU):
+    return demand_from_mapping(memory_demand(config, "some.yaml", machine))
+
+
+def total(parts):
+    return sum(part.size_bytes for part in parts)
+
+
+@pytest.mark.parametrize(
+    "name", ["demo", *(f"deblur/vrt_spike_{n}" for n in ("baseline", "opt", "fast", "lowmem"))]
+)
+@pytest.mark.parametrize("machine", [CPU, GPU], ids=["cpu", "gpu"])
+def test_every_plan_can_be_forecast(name, machine):
+    found = demand(read(name), machine)
+    assert found.model.parameters == sum(stage.parameters for stage in found.stages)
+    assert found.model.activation_bytes == sum(stage.saved_bytes for stage in found.stages)
+    assert found.data.is_assumed
+
+
+def test_weights_gradients_and_optimizer_are_those_of_the_trainer():
+    config = read("demo")
+    data = config.data
+    model = build_model(config.model, clip_len=data.clip_len, crop_size=data.crop_size, bins=data.k)
+    optimizer = build_optimizer(model.parameters(), config.train.optim, torch.device("cpu"))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    moments = sum(
+        value.nbytes
+        for state in optimizer.state.values()
+        for name, value in state.items()
+        if name != "step"
+    )
+    found = demand(config).model
+    assert found.weight_bytes == sum(p.nbytes for p in model.parameters())
+    assert found.gradient_bytes == sum(p.grad.nbytes for p in model.parameters())
+    assert found.optimizer_bytes == moments
+
+
+@pytest.mark.parametrize(("setting", "ranks"), [("auto", 1), ("auto", 3), (5, 2), (0, 1)])
+def test_workers_are_those_of_the_loader(setting, ranks):
+    config = read("demo", f"DATALOADER.TOTAL_WORKERS={setting}")
+    choice = resolve_workers(setting, local_ranks=ranks, cores=8)
+    found = demand(config, replace(CPU, ranks=ranks)).loader
+    assert found.workers_per_rank == choice.per_rank
+    assert found.worker_rule == choice.explanation
+    assert found.workers_setting == setting
+
+
+@pytest.mark.parametrize("machine", [CPU, GPU], ids=["cpu", "gpu"])
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ("TRAIN.BATCH_SIZE=1", "TRAIN.BATCH_SIZE=2"),
+        ("DATA.CROP_SIZE=128", "DATA.CROP_SIZE=256"),
+        ("DATA.CACHE_SIZE_GB=4", "DATA.CACHE_SIZE_GB=6"),
+        ("DATA.USE_RAM_CACHE=false", "DATA.USE_RAM_CACHE=true"),
+        ("DATALOADER.TOTAL_WORKERS=2", "DATALOADER.TOTAL_WORKERS=4"),
+        ("DATALOADER.TRAIN_PREFETCH_FACTOR=2", "DATALOADER.TRAIN_PREFETCH_FACTOR=3"),
+        ("DATALOADER.VAL_PREFETCH_FACTOR=1", "DATALOADER.VAL_PREFETCH_FACTOR=2"),
+        ("DATA.CLIP_LEN=4", "DATA.CLIP_LEN=6"),
+    ],
+)
+def test_asking_for_more_never_needs_less(machine, less, more):
+    small, large = (demand(read("deblur/vrt_spike_baseline", o), machine) for o in (less, more))
+    for parts in (host_parts, shared_parts, gpu_parts):
+        assert total(parts(large)) >= total(parts(small))
+    assert total(host_parts(large)) > total(host_parts(small))
+
+
+def test_only_a_gpu_pins_memory_and_takes_half_precision():
+    name = "deblur/vrt_spike_opt"
+    on_cpu, on_gpu = demand(read(name)), demand(read(name), GPU)
+    assert on_cpu.loader.pinned_train_batch_bytes is None
+    assert on_gpu.loader.pinned_train_batch_bytes >= on_gpu.loader.train_batch_bytes
+    assert on_cpu.model.low_precision_weight_bytes == 0
+    assert on_gpu.model.low_precision_weight_bytes == on_gpu.model.weight_bytes // 2
+    assert on_gpu.model.activation_bytes < on_cpu.model.activation_bytes
+
+
+def test_whole_frames_in_validation_may_need_more_than_training():
+    crops = demand(read("demo", "DATA.VAL_CROP_SIZE=64")).model
+    frames = demand(read("demo", "DATA.VAL_CROP_SIZE=null")).model
+    assert crops.validation_bytes < crops.activation_bytes
+    assert frames.validation_bytes > frames.activation_bytes
+    assert frames.working_bytes == frames.validation_bytes
+
+
+@pytest.mark.parametrize("machine", [CPU, GPU], ids=["cpu", "gpu"])
+def test_each_proposal_goes_further_and_is_a_configuration(machine):
+    name, start = "deblur/vrt_spike_baseline", ("TRAIN.BATCH_SIZE=4", "DATA.VAL_CROP_SIZE=null")
+    found = demand(read(name, *start), machine)
+    needs = [found.model.total_bytes, *(c.model.total_bytes for c in found.model_changes)]
+    assert needs == sorted(needs, reverse=True)
+    assert needs[-1] < needs[0] / 4
+    for proposal in found.model_changes:
+        overrides = [f"{c.key}={yaml.safe_dump(c.proposed).split()[0]}" for c in proposal.changes]
+        assert demand(read(name, *start, *overrides), machine).model == proposal.model
+
+
+def test_proposals_keep_the_clips_of_an_optimizer_step():
+    config = read("demo", "TRAIN.BATCH_SIZE=4", "TRAIN.GRADIENT_ACCUMULATION_STEPS=3")
+    last = {c.key: c for c in demand(config).model_changes[-1].changes}
+    batch, micro = last["TRAIN.BATCH_SIZE"], last["TRAIN.GRADIENT_ACCUMULATION_STEPS"]
+    assert (batch.current, micro.current) == (4, 3)
+    assert batch.proposed * micro.proposed == 4 * 3
+
+
+def test_a_schedule_of_crops_is_left_alone():
+    config = read("demo")
+    stages = (CropStage(until_epoch=1, crop_size=128),)
+    planned = replace(config, data=replace(config.data, crop_schedule=stages))
+    keys = {c.key for m in demand(planned).model_changes for c in m.changes}
+    assert "DATA.CROP_SIZE" not in keys
+
+
+def test_what_is_left_out_is_named(tmp_path):
+    config = read(
+        "demo",
+        "TRAIN.DISTILLATION.TEACHER_CHECKPOINT=teacher.pt",
+        "LOSS.VGG_PERCEPTUAL.WEIGHT=0.1",
+        "LOSS.VGG_PERCEPTUAL.WEIGHTS_PATH=vgg.pt",
+        "TRAIN.COMPILE_MODEL=true",
+    )
+    said = " ".join(demand(config).uncounted)
+    for word in ("teacher", "VGG", "COMPILE_MODEL"):
+        assert word in said
+    assert "teacher" not in " ".join(demand(read("demo")).uncounted)
+
+
+def test_a_forecast_survives_a_stored_configuration():
+    config = read("deblur/vrt_spike_fast")
+    again = config_from_mapping(config_to_mapping(config), "stored")
+    assert demand(again, GPU) == demand(config, GPU)
