@@ -76,6 +76,7 @@ def test_the_names_are_those_of_the_records():
     assert stage_submodules(False, prefix="module.")["flow"] == ("module.spynet",)
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 def test_gradients_can_be_observed_at_every_stage():
     """Backward hooks need tensors or tuples of tensors at the borders of a module."""
     network = build(True, (1, 2, 3, 4))
