@@ -48,7 +48,7 @@ def test_weights_gradients_and_optimizer_are_those_of_the_trainer():
     config = read("demo")
     data = config.data
     model = build_model(config.model, clip_len=data.clip_len, crop_size=data.crop_size, bins=data.k)
-    optimizer = build_optimizer(model.parameters(), config.train.optim, torch.device("cpu"))
+    optimizer = build_optimizer(model.parameters(), config.train.optim)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
