@@ -143,7 +143,8 @@ def test_nan_is_named_with_step_and_tensor_and_nothing_is_saved_after_it(project
     assert "output" in message
     log = newest("outputs/logs/*.log").read_text()
     assert "[numerics] step " in log
-    assert "[end] failed" in log
+    bad_step = int(log.partition("[numerics] step ")[2].partition(":")[0])
+    assert f"[end] failed | steps={bad_step} " in log
     saved = read_checkpoint(newest("outputs/checkpoints/*/last.pt"))
     assert all(torch.isfinite(weight).all() for weight in saved.model.values())
     assert json.loads((newest("profiles/train_*") / "meta.json").read_text())["status"] == "failed"

@@ -17,6 +17,7 @@ from vrtspike.engine.distributed import World, join_world
 from vrtspike.engine.interrupts import StopRequest
 from vrtspike.engine.preparation import OpenRun, prepare
 from vrtspike.engine.resume import Found, check_same_model, find_resume, read_found
+from vrtspike.engine.trainer import Trainer
 from vrtspike.errors import VRTSpikeError
 from vrtspike.profiling.environment import describe_device, versions
 from vrtspike.profiling.log_lines import end_line
@@ -70,7 +71,7 @@ class Session:
         self._began_s = time.monotonic()
         self._log: RunLog | None = None
         self._lines: StepLines | None = None
-        self._step = 0
+        self._trainer: Trainer | None = None
 
     def run(self) -> int:
         """The whole run; returns the exit code."""
@@ -83,10 +84,9 @@ class Session:
         for note in notes:
             self._say(note)
         with self._ending(), self._recorder(run, paths) as recorder:
-            trainer = prepare(self._open_run(run_id, paths, recorder, found))
+            self._trainer = prepare(self._open_run(run_id, paths, recorder, found))
             with self._stop.listening(), _memory_explained(recorder):
-                completed = trainer.run()
-            self._step = trainer.step
+                completed = self._trainer.run()
             recorder.finish("finished" if completed else "interrupted")
         return 0 if completed else self._stop.exit_code
 
@@ -202,7 +202,8 @@ class Session:
             self._say(f"[error] {error}")
             raise
         finally:
-            self._say(end_line(status, self._step, time.monotonic() - self._began_s))
+            steps = 0 if self._trainer is None else self._trainer.step
+            self._say(end_line(status, steps, time.monotonic() - self._began_s))
             if self._log is not None:
                 self._log.close()
 

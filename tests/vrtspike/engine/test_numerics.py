@@ -1,3 +1,4 @@
+import contextlib
 import math
 
 import pytest
@@ -9,6 +10,7 @@ from vrtspike.engine.numerics import (
     NumericsError,
     NumericsGuard,
     Reporting,
+    SideReader,
     combine,
     first_bad_tensor,
 )
@@ -146,3 +148,51 @@ def test_a_fused_optimizer_leaves_a_bad_step_out_by_itself(learner, batch):
     assert all(torch.equal(a, b) for a, b in zip(first, left_out, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(left_out, taken, strict=True))
     assert not hasattr(optimizer, "found_inf")
+
+
+def test_the_side_reader_waits_for_its_own_moment_only(monkeypatch):
+    """CUDA through stand-ins: the read happens on a stream that waited for the event of `take`."""
+    happened = []
+
+    class Event:
+        def record(self):
+            happened.append("recorded")
+
+    class Stream:
+        def __init__(self, device):
+            self.device = device
+
+        def wait_event(self, event):
+            happened.append(("waited", event))
+
+    @contextlib.contextmanager
+    def current(stream):
+        happened.append(("on", stream))
+        yield
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", current)
+    reader = SideReader(torch.device("cuda", 0))
+    read = reader.take(torch.tensor([1.0, 2.0]))
+    assert happened == ["recorded"]
+    assert read() == [1.0, 2.0]
+    (_, (what, stream), (waited, event)) = happened
+    assert (what, waited) == ("on", "waited")
+    assert isinstance(stream, Stream)
+    assert isinstance(event, Event)
+
+
+def test_with_a_lag_the_loop_still_stops_before_anything_is_saved(bench, batch):
+    broken = batch(1)
+    broken["sharp"][0, 0, 0, 0, 0] = math.inf
+    one = bench([batch(0), broken], 2)
+    optimizer = torch.optim.AdamW(one.learner.model.parameters(), lr=0.1, fused=True)
+    object.__setattr__(one.learner, "optimizer", optimizer)
+    guard = NumericsGuard(
+        World(CPU), Reporting(one.said.append, lambda name, **values: None), lambda _: None, lag=1
+    )
+    with pytest.raises(NumericsError, match=r"step 2: .* \(first bad tensor: none when"):
+        one.train(guard=guard)
+    assert all(torch.isfinite(p).all() for p in one.learner.model.parameters())
+    assert one.saver.saved == []
