@@ -1,8 +1,8 @@
 """How many steps a line of a text log is the mean of, and which of them it leaves out.
 
 A line holds the mean over the untagged steps since the line before it, or over all of them if each
-was tagged. A text log states no tags; the ones that follow from its own lines are the run's first
-step, and the step after a validation or a checkpoint.
+was tagged. Our log states the tags; of another's, the ones that follow from its lines are known:
+its first step, and the step after a validation or a checkpoint.
 """
 
 from collections.abc import Sequence

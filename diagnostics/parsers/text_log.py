@@ -97,6 +97,7 @@ class _LogParser:
         self.memory_lines = RowBuffer(declared.MEMORY_LINES, max_rows=1_000_000)
         self.validations = RowBuffer(declared.VALIDATIONS, max_rows=1_000_000)
         self.cache_stats = RowBuffer(declared.CACHE_STATS, max_rows=1_000_000)
+        self.tags: dict[int, str] = {}
         self.run_fields: dict[str, str] = {}
         self.status: RunStatus | None = None
         self.gpus_absent_reason: str | None = None
@@ -126,6 +127,7 @@ class _LogParser:
         return (
             (b"stages ", self.stage_lines.add),
             (b"[progress] ", self._on_progress),
+            (b"[tags] step ", self._on_tags),
             (b"[val] step ", self._on_validation),
             (b"[checkpoint] step ", self._on_checkpoint),
             (b"] Memory - Process: ", self._on_memory),
@@ -158,6 +160,13 @@ class _LogParser:
 
     def _on_original_checkpoint(self, text: str) -> bool:
         return "Checkpoint saved" in text and self._on_checkpoint(text)
+
+    def _on_tags(self, text: str) -> bool:
+        found = log_lines.parse_at_step(text)
+        if found is None:
+            return False
+        self.tags[found[0]] = found[1]
+        return True
 
     def _on_validation(self, text: str) -> bool:
         record = log_lines.parse_validation(text)
@@ -295,7 +304,7 @@ class _LogParser:
 
     def _tables(self, log_steps: pd.DataFrame) -> RunTables:
         spans = self.spans.frame()
-        tagged = tags_after(spans)
+        tagged = tags_after(spans) | self.tags
         clock = self._stated_clock() or "host"
         step_windows = build_windows(self.step_ends, tagged)
         stage_windows = build_windows(self.stage_lines.ends, tagged)

@@ -3,7 +3,7 @@
 MB and GB in these documented lines are 1024-based.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
 
@@ -77,6 +77,11 @@ def stages_line(
     stages = " ".join(f"{name}={ms:.1f}ms" for name, ms in named.items())
     parts = [_position("stages", step, total), f"clock={clock}", phases, stages]
     return " | ".join(part for part in parts if part)
+
+
+def tags_line(step: int, tags: Sequence[str]) -> str:
+    """The tags of a step, for readers of the log alone: statistics leave such steps out."""
+    return f"[tags] step {step} | {','.join(tags)}"
 
 
 def data_time_line(data_ms: float) -> str:

@@ -1,4 +1,4 @@
-"""The text log of rank 0: a file, and the same lines on the terminal.
+"""The text log of rank 0: a file, and its lines for people on the terminal.
 
 A terminal also gets a progress bar in its last line; a file or a pipe gets `[progress]` lines
 instead. A file or stream that can no longer be written to is left alone; the training goes on.
@@ -45,6 +45,10 @@ class RunLog:
             self._to_stream(f"{_CLEAR_LINE}{text}\n{self._bar}")
         else:
             self._to_stream(f"{text}\n")
+
+    def detail(self, text: str) -> None:
+        """Writes a line for the tools, too long and too frequent for the terminal."""
+        self._to_file(text)
 
     def progress(self, text: str) -> None:
         """Writes a progress line; a terminal with a bar does not get it twice."""

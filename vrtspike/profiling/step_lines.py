@@ -62,6 +62,8 @@ class StepLines:
         every = self._settings
         for window in (self._steps, self._stages, self._data):
             window.add(step, stages)
+        if step.tags:
+            self._log.detail(log_lines.tags_line(step.step, step.tags))
         if step.step % every.step_every_steps == 0:
             self._write_step(self._steps.take())
         if step.step % every.stage_every_steps == 0:
@@ -117,7 +119,7 @@ class StepLines:
             line = log_lines.stages_line(
                 means.step, self._total, means.clock, means.phases_ms, means.stages_ms
             )
-            self._log.line(line)
+            self._log.detail(line)
 
     def _write_data_time(self, means: WindowMeans | None) -> None:
         if means is not None:

@@ -59,10 +59,10 @@ class TensorboardScalars:
 
     def on_span(self, span: SpanRecord) -> None:
         """Writes how long a span took, and what a validation found."""
-        prefix = "val" if span.name == "validation" else span.name
+        found = span.values if span.name == "validation" else {}
         numbers = {
-            f"{prefix}/{name.lower()}": float(value)
-            for name, value in span.values.items()
+            f"val/{name.lower()}": float(value)
+            for name, value in found.items()
             if isinstance(value, int | float)
         }
         self._write(span.step, {f"time/{span.name}_ms": span.host_ms, **numbers})

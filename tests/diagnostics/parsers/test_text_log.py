@@ -89,6 +89,18 @@ def test_a_machine_without_gpu_is_said(tmp_path):
     assert log.gpus_absent_reason == "NVML Shared Library Not Found"
 
 
+def test_a_stated_tag_leaves_its_step_out(tmp_path):
+    lines = log_lines(make_run(20), every=1)
+    plain = parse_text_log(write_lines(tmp_path / "plain.log", lines)).tables
+    told = [*lines, "[tags] step 9 | profiled,gc"]
+    tagged = parse_text_log(write_lines(tmp_path / "told.log", told)).tables
+    for before, after in ((plain.phases, tagged.phases), (plain.stages, tagged.stages)):
+        assert not before[before["step"] == 9]["is_tagged"].any()
+        assert after[after["step"] == 9]["is_tagged"].all()
+        assert not after[after["step"] == 10]["is_tagged"].any()
+    assert tagged.steps.set_index("step").loc[9, "tags"] == "profiled,gc"
+
+
 def test_a_step_after_two_spans_has_two_tags(tmp_path):
     lines = [*log_lines(make_run(9, validations=(4,))), "[checkpoint] step 4 | last.pt"]
     steps = parse_text_log(write_lines(tmp_path / "a.log", lines)).tables.steps

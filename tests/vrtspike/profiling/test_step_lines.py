@@ -59,27 +59,42 @@ def figures():
     )
 
 
+class LogText:
+    """The log file's text, which holds the lines of the terminal and those for the tools."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def getvalue(self) -> str:
+        return self.path.read_text("utf-8") if self.path.exists() else ""
+
+
 @pytest.fixture
 def stream():
     return io.StringIO()
 
 
 @pytest.fixture
-def new_lines(stream, clock):
+def log_text(tmp_path):
+    return LogText(tmp_path / "run.log")
+
+
+@pytest.fixture
+def new_lines(log_text, clock):
     def make(**options):
-        log = RunLog(None, stream)
+        log = RunLog(log_text.path, io.StringIO())
         defaults = {"total_steps": 20, "read_memory": figures, "clock": clock}
         return StepLines(log, OFTEN, **{**defaults, **options})
 
     return make
 
 
-def test_lines_come_at_their_intervals(new_lines, stream):
+def test_lines_come_at_their_intervals(new_lines, log_text):
     lines = new_lines(total_steps=None)
     for number in range(1, 8):
         lines.on_step(step(number), stages(number, 4.0))
     lines.close()
-    kinds = [line.split(" | ")[0] for line in stream.getvalue().splitlines()]
+    kinds = [line.split(" | ")[0] for line in log_text.getvalue().splitlines()]
     memory = "[Step 5] Memory - Process: 1.0MB (0.0%), System: 1.0/2.0GB (50.0%)"
     assert [kind for kind in kinds if kind != memory] == [
         "step 2",
@@ -94,11 +109,25 @@ def test_lines_come_at_their_intervals(new_lines, stream):
     assert kinds.count(memory) == 1
 
 
-def test_means_are_over_untagged_steps_and_all_ranks_samples_count(new_lines, stream):
+def test_tagged_step_is_named_and_lines_for_tools_stay_off_the_terminal(tmp_path, clock):
+    terminal = io.StringIO()
+    log = RunLog(tmp_path / "run.log", terminal)
+    lines = StepLines(log, OFTEN, total_steps=4, read_memory=figures, clock=clock)
+    lines.on_step(step(1, tags=("first", "gc")), stages(1, 4.0))
+    lines.close()
+    text = (tmp_path / "run.log").read_text("utf-8")
+    assert "[tags] step 1 | first,gc\n" in text
+    assert "stages 1/4 | " in text
+    assert "step 1/4 | " in terminal.getvalue()
+    assert "stages" not in terminal.getvalue()
+    assert "[tags]" not in terminal.getvalue()
+
+
+def test_means_are_over_untagged_steps_and_all_ranks_samples_count(new_lines, log_text):
     lines = new_lines(world_size=4)
     lines.on_step(step(1, ms=1000.0, tags=("first",), loss=9.0), [])
     lines.on_step(step(2, ms=20.0, loss_terms={"charb": 0.25}, lr=1e-4), [])
-    line = stream.getvalue().splitlines()[0]
+    line = log_text.getvalue().splitlines()[1]
     assert line == (
         "step 2/20 | loss=0.5000 charb=0.2500 lr=1.00e-04 | 400.0 samples/s"
         " | data_time=1.0ms step_time=20.0ms"
@@ -106,19 +135,19 @@ def test_means_are_over_untagged_steps_and_all_ranks_samples_count(new_lines, st
     lines.close()
 
 
-def test_a_window_of_tagged_steps_only_is_still_told(new_lines, stream):
+def test_a_window_of_tagged_steps_only_is_still_told(new_lines, log_text):
     lines = new_lines()
     lines.on_step(step(1, ms=30.0, tags=("first",)), [])
     lines.on_step(step(2, ms=50.0, tags=("gc",)), [])
-    assert "step_time=40.0ms" in stream.getvalue()
+    assert "step_time=40.0ms" in log_text.getvalue()
     lines.close()
 
 
-def test_a_loss_that_is_no_number_shows(new_lines, stream):
+def test_a_loss_that_is_no_number_shows(new_lines, log_text):
     lines = new_lines(rank=1)
     memory = MemoryRecord(device_allocated_bytes=2**30)
     lines.on_step(step(2, loss=None, nonfinite={"loss": "nan"}, memory=memory), [])
-    assert "| loss=nan | GPU1_mem=1.0GB |" in stream.getvalue()
+    assert "| loss=nan | GPU1_mem=1.0GB |" in log_text.getvalue()
     lines.close()
 
 
@@ -143,14 +172,14 @@ def test_eta_comes_from_this_runs_own_steps(clock):
     assert Progress(None, 1, clock).line(3) is None
 
 
-def test_spans_and_events_that_readers_look_for(new_lines, stream):
+def test_spans_and_events_that_readers_look_for(new_lines, log_text):
     lines = new_lines()
     lines.on_span(SpanRecord(name="dataset_creation", step=0, start_unix_s=0.0, host_ms=5.0))
     lines.on_span(SpanRecord(name="validation", step=0, start_unix_s=0.0, host_ms=5.0))
     for name in ("gpus_absent", "profile_missing", "cache"):
         lines.on_event(EventRecord(name=name, step=0, at_unix_s=0.0, values={"reason": "why"}))
     lines.close()
-    assert stream.getvalue().splitlines() == [
+    assert log_text.getvalue().splitlines() == [
         "[After dataset creation] Memory - Process: 1.0MB (0.0%), System: 1.0/2.0GB (50.0%)",
         "[resources] no NVIDIA GPU (why)",
         "[profile] why",
