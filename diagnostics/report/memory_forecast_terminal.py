@@ -8,6 +8,7 @@ from rich.padding import Padding
 from diagnostics.analyses.memory_checks import Bounds
 from diagnostics.analyses.memory_demand import Demand
 from diagnostics.analyses.memory_forecast import ResourceForecast
+from diagnostics.printable import printable
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
@@ -21,7 +22,7 @@ _UNIT_WORDS = {"gib": "GiB", "workers": ""}
 def forecast_section(view: ForecastView) -> Iterator[RenderableType]:
     """Data set, one table for each resource, the network's stages, the guide's rules."""
     demand = view.forecast.demand
-    yield heading(f"Forecast for {demand.config}")
+    yield heading(f"Forecast for {printable(demand.config)}")
     yield indented(
         f"{demand.ranks} training process(es) {_where(demand)}. {demand.loader.worker_rule}."
     )

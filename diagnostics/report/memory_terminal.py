@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from diagnostics.analyses.machine_jobs import Job, Member
+from diagnostics.printable import printable
 from diagnostics.report import units
 from diagnostics.report.console import (
     SEVERITY_STYLES,
@@ -153,7 +154,8 @@ def _run(report: MemoryReport) -> Iterator[RenderableType]:
         yield heading("Newest run")
         yield indented(f"none to show: {report.run.absent_reason}")
         return
-    yield heading(f"Run {run.info.run_id or '(no name)'} ({run.info.status or 'end unknown'})")
+    name = printable(run.info.run_id or "(no name)")
+    yield heading(f"Run {name} ({run.info.status or 'end unknown'})")
     if run.analysis.memory:
         yield from memory_section(run)
     else:
