@@ -7,14 +7,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diagnostics.command_line import ExitCode, run_tool
+from diagnostics.command_line import ExitCode, OneLineParser, run_tool
 from diagnostics.errors import DiagnosticsError
-from diagnostics.memory_command_line import PROGRAM, parse_arguments
+from diagnostics.memory_command_line import PROGRAM, make_parser, parse_arguments
+
+
+def build_parser() -> OneLineParser:
+    """The arguments of this tool."""
+    return make_parser(str(__doc__))
 
 
 def main(arguments: Sequence[str] | None = None) -> ExitCode:
     """Run the tool; the imports wait so that --help answers at once."""
-    options = parse_arguments(str(__doc__), arguments)
+    options = parse_arguments(build_parser(), arguments)
     from diagnostics import memory_diagnosis
     from diagnostics.analyses.memory_demand import demand_from_mapping
     from diagnostics.report import memory_build, memory_publish

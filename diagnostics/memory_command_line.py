@@ -20,9 +20,8 @@ exit codes:
 _SETTING = re.compile(r"[A-Z][A-Z0-9_.]*=")
 
 
-def parse_arguments(description: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(parser: OneLineParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """The arguments, with `overrides` apart from `paths`; wrong ones end the program."""
-    parser = _parser(description)
     options = parser.parse_intermixed_args(arguments)
     options.overrides = [str(path) for path in options.paths if _SETTING.match(str(path))]
     options.paths = [path for path in options.paths if not _SETTING.match(str(path))]
@@ -31,7 +30,8 @@ def parse_arguments(description: str, arguments: Sequence[str] | None) -> argpar
     return options
 
 
-def _parser(description: str) -> OneLineParser:
+def make_parser(description: str) -> OneLineParser:
+    """The parser of this tool."""
     parser = shared_parser(PROGRAM, description, _EPILOG)
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="forecast the run of this configuration"

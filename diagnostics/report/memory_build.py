@@ -11,7 +11,9 @@ from diagnostics.report.model import Report
 from diagnostics.rules.evaluate import rank, without_contradictions
 from diagnostics.rules.finding import Finding, Severity
 from diagnostics.rules.machine.forecast_findings import forecast_findings
-from diagnostics.rules.machine.host_pressure import machine_findings
+from diagnostics.rules.machine.guide_limits import guide_findings
+from diagnostics.rules.machine.host_pressure import pressure_findings
+from diagnostics.rules.machine.shared_memory import shared_memory_findings
 
 MEMORY_FAMILIES = ("HM", "GM")
 """The rules about a run that belong into this report; the others are analyze_performance.py's."""
@@ -46,9 +48,13 @@ def _forecast_view(
 def _findings(
     machine: MachineView, run: Report | None, view: ForecastView | None
 ) -> tuple[Finding, ...]:
-    found = list(machine_findings(machine.capacity, machine.jobs))
+    found = [
+        *pressure_findings(machine.capacity, machine.jobs),
+        *shared_memory_findings(machine.capacity),
+    ]
     if view is not None:
-        found += forecast_findings(view.forecast, view.checks)
+        found += forecast_findings(view.forecast)
+        found += guide_findings(view.forecast.demand, view.checks)
     if run is not None:
         found += [each for each in run.findings if each.rule.startswith(MEMORY_FAMILIES)]
     return without_contradictions(rank(found))

@@ -1,12 +1,11 @@
-"""HM104, HM105, GM101, CF101, CF102: a configuration against a machine, before the run starts."""
+"""HM104, HM105, GM101: a run that a machine's memory cannot hold, said before it starts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from diagnostics.analyses.memory_checks import CACHE_SHARE_RULE, CORES_RULE, Check
-from diagnostics.analyses.memory_demand import SettingChange
 from diagnostics.analyses.memory_forecast import TIGHT_SHARE, Forecast, ResourceForecast
-from diagnostics.rules.finding import Advice, ConfigChange, Evidence, Finding, Severity
+from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
 from diagnostics.rules.machine.pattern import GIB, Pattern
+from diagnostics.rules.machine.setting_advice import advise, verify_command
 
 _NEED = (
     "{config} needs {need_gib:.2f} GiB of {resource}; with what is in use that is {share:.0%} of "
@@ -17,43 +16,13 @@ PATTERNS = {
     "shared memory": Pattern("HM105", "forecast-exceeds-shared-memory", _NEED),
     "GPU memory": Pattern("GM101", "forecast-exceeds-gpu-memory", _NEED),
 }
-CACHE_TOO_LARGE = Pattern(
-    "CF101",
-    "cache-above-half-of-memory",
-    "DATA.CACHE_SIZE_GB {value:g} is more than half of this machine's memory; the guide's limit is "
-    "{high:.1f} GiB here.",
-)
-TOO_MANY_WORKERS = Pattern(
-    "CF102",
-    "more-workers-than-cores",
-    "{value:.0f} loader processes share {high:.0f} cores: they wait for each other and each holds "
-    "memory.",
-)
-
-_WHY = {
-    "DATA.CACHE_SIZE_GB": "Lower the cache to what is left for it.",
-    "DATA.USE_RAM_CACHE": "Do without the cache: the system keeps files in memory by itself.",
-    "DATALOADER.TOTAL_WORKERS": "Use fewer loader processes: each holds batches in the making.",
-    "DATALOADER.TRAIN_PREFETCH_FACTOR": "Prefetch fewer batches for each loader process.",
-    "TRAIN.AMP_ENABLED": "Use mixed precision: activations take about half.",
-    "MODEL.ATTENTION": "Use the fused attention kernel: it keeps no attention weights.",
-    "MODEL.VRT.USE_CHECKPOINT_ATTN": "Recompute attention in the backward pass, at more time.",
-    "MODEL.VRT.USE_CHECKPOINT_FFN": "Recompute the MLPs in the backward pass, at more time.",
-    "TRAIN.BATCH_SIZE": "Use smaller micro-batches,",
-    "TRAIN.GRADIENT_ACCUMULATION_STEPS": "and more of them, so that a step sees as many clips.",
-    "DATA.VAL_CROP_SIZE": "Validate on crops instead of whole frames.",
-    "DATA.CROP_SIZE": "Train on smaller crops.",
-}
 
 
-def forecast_findings(forecast: Forecast, checks: Sequence[Check]) -> Iterator[Finding]:
-    """What does not fit, or hardly, and which documented limits are passed."""
+def forecast_findings(forecast: Forecast) -> Iterator[Finding]:
+    """What does not fit, or hardly, with the switches that make it fit."""
     for resource in forecast.resources:
         if resource.verdict in ("tight", "does not fit"):
             yield _resource_finding(forecast, resource)
-    for check in checks:
-        if check.status == "fail" and check.bounds.high is not None:
-            yield from _guide_finding(forecast, check, check.bounds.high)
 
 
 def _resource_finding(forecast: Forecast, resource: ResourceForecast) -> Finding:
@@ -99,18 +68,13 @@ def _advice(forecast: Forecast, resource: ResourceForecast) -> list[Advice]:
         need_gib = -(-resource.need_bytes // GIB) + 1
         text = f"In a container, `docker run --shm-size={need_gib}g` or `--ipc=host` is the cure."
         advice.append(Advice(text=text))
-    verify = _verify(forecast.demand.config, resource.changes)
-    advice += [_advise(change, verify) for change in resource.changes]
+    verify = verify_command(forecast.demand.config, resource.changes)
+    advice += [advise(change, verify) for change in resource.changes]
     if resource.after_bytes is not None:
         advice.append(Advice(text=_outcome(resource, resource.after_bytes), verify=verify))
     elif not resource.is_solved:
         advice.append(Advice(text="No switch lowers it: this machine is too small for it."))
     return advice
-
-
-def _advise(change: SettingChange, verify: str) -> Advice:
-    switch = ConfigChange(key=change.key, current=change.current, proposed=change.proposed)
-    return Advice(text=_WHY[change.key], config_change=switch, verify=verify)
 
 
 def _outcome(resource: ResourceForecast, after_bytes: int) -> str:
@@ -122,43 +86,3 @@ def _outcome(resource: ResourceForecast, after_bytes: int) -> str:
     if share <= 1.0:
         return f"Then {need}: it fits, but no more than that can be done here."
     return f"Even then {need}: this machine is too small for it."
-
-
-def _verify(config: str, changes: Sequence[SettingChange]) -> str:
-    settings = " ".join(f"{change.key}={_spelled(change.proposed)}" for change in changes)
-    return f"python diagnose_memory.py --config {config} {settings}".rstrip()
-
-
-def _spelled(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _guide_finding(forecast: Forecast, check: Check, high: float) -> Iterator[Finding]:
-    loader, config = forecast.demand.loader, forecast.demand.config
-    if check.bounds.rule == CACHE_SHARE_RULE:
-        proposed: float | int = int(high * 2) / 2
-        change = SettingChange(
-            key="DATA.CACHE_SIZE_GB", current=loader.cache_gib, proposed=proposed
-        )
-        pattern, metric = CACHE_TOO_LARGE, "DATA.CACHE_SIZE_GB"
-    elif check.bounds.rule == CORES_RULE:
-        ranks = forecast.demand.ranks
-        proposed = max(1, int(high) // ranks) * ranks
-        change = SettingChange(
-            key="DATALOADER.TOTAL_WORKERS", current=loader.workers_setting, proposed=proposed
-        )
-        pattern, metric = TOO_MANY_WORKERS, "loader processes"
-    else:
-        return
-    yield pattern.finding(
-        Severity.WARN,
-        {"value": check.value, "high": high},
-        [
-            Evidence(
-                metric=metric, value=check.value, unit="count", limit=round(high, 1), source=config
-            )
-        ],
-        [_advise(change, _verify(config, [change]))],
-    )

@@ -1,4 +1,4 @@
-"""HM101 to HM103: this machine, now, whatever will run on it."""
+"""HM101, HM102: the memory of this machine, now, whatever will run on it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,28 +19,19 @@ SEVERAL_JOBS = Pattern(
     "{count} training jobs run at once and hold {held_gib:.1f} GiB, while {used_share:.0%} of "
     "{limit_gib:.1f} GiB are in use.",
 )
-TINY_SHARED_MEMORY = Pattern(
-    "HM103",
-    "shared-memory-tiny",
-    "/dev/shm holds {size_mib:.0f} MiB: loader processes hand their batches over there and fail "
-    "when it is full.",
-)
 
 FULL_WARN_SHARE = 0.90
 """The performance guide warns above 90 % of system memory."""
 FULL_CRITICAL_SHARE = 0.97
 TIGHT_SHARE = 0.80
 """As the forecast: above it there is no room for what a machine does besides."""
-TINY_SHARED_BYTES = 64 << 20
-"""What a Docker container gets unless --shm-size says otherwise."""
 VERIFY = "python diagnose_memory.py"
 
 
-def machine_findings(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
-    """What is wrong with the machine as it is."""
+def pressure_findings(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
+    """A machine that is nearly full, or shared by several jobs."""
     yield from _nearly_full(capacity, jobs)
     yield from _several_jobs(capacity, jobs)
-    yield from _tiny_shared_memory(capacity)
 
 
 def _nearly_full(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
@@ -94,32 +85,6 @@ def _several_jobs(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
         evidence,
         [Advice(text="Run them one after the other, or end the smallest.", verify=VERIFY)],
         cost_bytes=held,
-    )
-
-
-def _tiny_shared_memory(capacity: Capacity) -> Iterator[Finding]:
-    size = capacity.shm_total_bytes
-    if size is None or size > TINY_SHARED_BYTES:
-        return
-    yield TINY_SHARED_MEMORY.finding(
-        Severity.WARN,
-        {"size_mib": size / 2**20},
-        [
-            Evidence(
-                metric="size of /dev/shm",
-                value=size,
-                unit="bytes",
-                limit=TINY_SHARED_BYTES,
-                source="statvfs",
-            )
-        ],
-        [
-            Advice(
-                text="Start the container with more, for example `docker run --shm-size=8g`, or "
-                "with `--ipc=host`.",
-                verify=VERIFY,
-            )
-        ],
     )
 
 

@@ -21,7 +21,9 @@ from diagnostics.analyses.memory_forecast import forecast
 from diagnostics.machine import ProcessState
 from diagnostics.rules.finding import Finding, Severity
 from diagnostics.rules.machine.forecast_findings import forecast_findings
-from diagnostics.rules.machine.host_pressure import machine_findings
+from diagnostics.rules.machine.guide_limits import guide_findings
+from diagnostics.rules.machine.host_pressure import pressure_findings
+from diagnostics.rules.machine.shared_memory import shared_memory_findings
 from tests.diagnostics.memory.demands import DEMAND, GIB, LOADER, MIB, machine
 
 
@@ -72,7 +74,7 @@ def findings_for(room: Capacity, cache_gib: float = 20.0, workers: int = 6) -> d
     loader = replace(LOADER, cache_gib=cache_gib, workers_per_rank=workers)
     demand = replace(DEMAND, loader=loader)
     checks = check_rules(guide_bounds(room, 1), loader, 1)
-    found = forecast_findings(forecast(demand, room, ()), checks)
+    found = [*forecast_findings(forecast(demand, room, ())), *guide_findings(demand, checks)]
     return {finding.rule: finding for finding in found}
 
 
@@ -139,7 +141,7 @@ def job(pid: int, size: int) -> Job:
 def machine_codes(used_share: float, jobs: int = 0) -> dict[str, Finding]:
     room = machine(available_bytes=round(64 * GIB * (1 - used_share)))
     running = [job(10 + n, GIB) for n in range(jobs)]
-    return {finding.rule: finding for finding in machine_findings(room, running)}
+    return {finding.rule: finding for finding in pressure_findings(room, running)}
 
 
 @pytest.mark.parametrize(
@@ -163,10 +165,11 @@ def test_several_jobs_on_a_tight_machine(share: float, jobs: int, fires: bool) -
 
 @pytest.mark.parametrize(("size", "fires"), [(64 * MIB, True), (65 * MIB, False), (None, False)])
 def test_a_containers_default_shared_memory(size: int | None, fires: bool) -> None:
-    found = {each.rule for each in machine_findings(machine(shm_total_bytes=size), ())}
+    found = {each.rule for each in shared_memory_findings(machine(shm_total_bytes=size))}
     assert ("HM103" in found) == fires
 
 
 def test_an_unreadable_machine_gives_no_finding() -> None:
     blind = machine(memory_limit_bytes=None, available_bytes=None, shm_total_bytes=None)
-    assert list(machine_findings(blind, [job(1, GIB), job(2, GIB)])) == []
+    assert list(pressure_findings(blind, [job(1, GIB), job(2, GIB)])) == []
+    assert list(shared_memory_findings(blind)) == []

@@ -1,0 +1,39 @@
+"""What to say about a switch that a forecast proposes, and the command that checks it."""
+
+from collections.abc import Sequence
+
+from diagnostics.analyses.memory_demand import SettingChange
+from diagnostics.rules.finding import Advice, ConfigChange
+
+_WHY = {
+    "DATA.CACHE_SIZE_GB": "Lower the cache to what is left for it.",
+    "DATA.USE_RAM_CACHE": "Do without the cache: the system keeps files in memory by itself.",
+    "DATALOADER.TOTAL_WORKERS": "Use fewer loader processes: each holds batches in the making.",
+    "DATALOADER.TRAIN_PREFETCH_FACTOR": "Prefetch fewer batches for each loader process.",
+    "TRAIN.AMP_ENABLED": "Use mixed precision: activations take about half.",
+    "MODEL.ATTENTION": "Use the fused attention kernel: it keeps no attention weights.",
+    "MODEL.VRT.USE_CHECKPOINT_ATTN": "Recompute attention in the backward pass, at more time.",
+    "MODEL.VRT.USE_CHECKPOINT_FFN": "Recompute the MLPs in the backward pass, at more time.",
+    "TRAIN.BATCH_SIZE": "Use smaller micro-batches,",
+    "TRAIN.GRADIENT_ACCUMULATION_STEPS": "and more of them, so that a step sees as many clips.",
+    "DATA.VAL_CROP_SIZE": "Validate on crops instead of whole frames.",
+    "DATA.CROP_SIZE": "Train on smaller crops.",
+}
+
+
+def advise(change: SettingChange, verify: str) -> Advice:
+    """The advice to make a change."""
+    switch = ConfigChange(key=change.key, current=change.current, proposed=change.proposed)
+    return Advice(text=_WHY[change.key], config_change=switch, verify=verify)
+
+
+def verify_command(config: str, changes: Sequence[SettingChange]) -> str:
+    """The command that forecasts the same configuration with the changes."""
+    settings = " ".join(f"{change.key}={_spelled(change.proposed)}" for change in changes)
+    return f"python diagnose_memory.py --config {config} {settings}".rstrip()
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)
