@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +150,7 @@ def test_nan_on_one_rank_stops_all_ranks_at_the_same_step(tmp_path):
         assert words in output
 
 
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_compiled_stages_learn_the_same_with_checkpointing(project):
     plain = start(*TRAIN, *CALM, "LOG.PROFILES_DIR=plain")
     _, errors = plain.communicate(timeout=120)
@@ -161,7 +163,7 @@ def test_compiled_stages_learn_the_same_with_checkpointing(project):
         "MODEL.VRT.USE_CHECKPOINT_FFN=true",
         "LOG.VAL_EVERY_STEPS=2",
     )
-    _, errors = compiled.communicate(timeout=590)
+    _, errors = compiled.communicate(timeout=1800)
     assert compiled.returncode == 0, errors
     expected = [step["loss"] for step in facts(newest("plain/train_*"))]
     steps = facts(newest("profiles/train_*"))

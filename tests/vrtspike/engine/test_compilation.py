@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from torch import nn
@@ -63,6 +65,7 @@ def test_a_failure_names_the_stage_and_the_switch():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_compiled_gradients_equal_plain_ones_with_checkpointing():
     plain, compiled = make_model(), make_model()
     compile_stages(compiled, ["0", "1"])
