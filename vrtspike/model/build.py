@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vrtspike.errors import ModelError
+from vrtspike.model.initialisation import initialise
 from vrtspike.model.optical_flow import SpyNet
 from vrtspike.model.settings import ModelConfig
 from vrtspike.model.vrt import VRT
@@ -20,8 +21,7 @@ _FLOW_PREFIXES = ("vrt.spynet.", "spynet.", "")
 def build_model(model: ModelConfig, *, clip_len: int, crop_size: int, bins: int) -> nn.Module:
     """Builds VRTSpike, or the bare VRT when `use_spike` is off.
 
-    A new network returns its input: the last convolution is zero. In the very first step only
-    that convolution gets a gradient other than zero; from the second step on all do.
+    A new network returns its input (see `initialisation`).
 
     Args:
         model: network settings.
@@ -35,12 +35,11 @@ def build_model(model: ModelConfig, *, clip_len: int, crop_size: int, bins: int)
     """
     vrt = VRT(attention=model.attention, **vrt_arguments(model, clip_len, crop_size))
     vrt.settings.check_clip((1, clip_len, 3, crop_size, crop_size))
-    nn.init.zeros_(vrt.conv_last.weight)
-    if vrt.conv_last.bias is not None:
-        nn.init.zeros_(vrt.conv_last.bias)
+    network = VRTSpike(vrt, model, bins) if model.use_spike else vrt
+    initialise(network)
     if model.pretrained_flow is not None:
         load_flow(vrt.spynet, Path(model.pretrained_flow))
-    return VRTSpike(vrt, model, bins) if model.use_spike else vrt
+    return network
 
 
 def vrt_arguments(model: ModelConfig, clip_len: int, crop_size: int) -> dict[str, Any]:
