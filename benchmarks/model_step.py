@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vrtspike.model.build import build_model
-from vrtspike.model.settings import ChunkedAttentionConfig, FuseConfig, ModelConfig
+from vrtspike.model.settings import Attention, ChunkedAttentionConfig, FuseConfig, ModelConfig
 from vrtspike.model.stages import stage_submodules
 
 WARM_UP = 2
@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(args: argparse.Namespace, attention: str) -> nn.Module:
+def build(args: argparse.Namespace, attention: Attention) -> nn.Module:
     torch.manual_seed(0)
     config = ModelConfig(
         channels_per_scale=(args.channels,) * 4,

@@ -20,7 +20,8 @@ exit codes: 0 done, 2 wrong input, 130 after Ctrl-C
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's parser."""
     parser = argparse.ArgumentParser(
         prog="python -m vrtspike.deblur",
         description="Sharpen a video or a folder of frames with a trained model.",
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    asked = _parser().parse_args(argv)
+    asked = build_parser().parse_args(argv)
     try:
         from vrtspike.engine.deblurring import deblur  # PyTorch: not for --help
 

@@ -18,7 +18,8 @@ exit codes: 0 finished, 2 wrong input or failed, 130 after Ctrl-C, 143 after SIG
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's parser."""
     parser = argparse.ArgumentParser(
         prog="python -m vrtspike.train",
         description="Train VRT-Spike and record where its time and memory go.",
@@ -60,7 +61,7 @@ def _positive(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    asked = _parser().parse_intermixed_args(arguments)
+    asked = build_parser().parse_intermixed_args(arguments)
     try:
         return _train(asked, arguments)
     except VRTSpikeError as error:

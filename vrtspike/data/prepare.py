@@ -209,7 +209,8 @@ def _describe(out: Path, params: PrepareParams, sensor: SpikeConfig) -> None:
     write_spike_config(out, values)
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's parser."""
     parser = argparse.ArgumentParser(
         prog="python -m vrtspike.data.prepare",
         description="Raw GoPro pictures and their spikes to one tree that the trainer reads.",
@@ -224,12 +225,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--voxel-mode", choices=("flat", "documented"), default="flat")
     parser.add_argument("--val-ratio", type=float, default=0.1, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="of the choice of validation clips")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    given = _arguments(argv)
+    given = build_parser().parse_args(argv)
     try:
         params = PrepareParams(
             gopro=str(given.gopro.resolve()),

@@ -270,7 +270,8 @@ def _finish(folder: Path, params: SampleParams, source: Path, facts: dict[str, A
     replace_file(folder / MANIFEST, text.encode())
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's parser."""
     parser = argparse.ArgumentParser(
         prog="python -m vrtspike.data.sample_video",
         description="Make the demo data set (blurry frames, sharp frames, spikes) from real video.",
@@ -281,7 +282,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--averaged", type=int, metavar="N", help="frames in a blurry picture")
     parser.add_argument("--scale", type=float, help="size of the video, 1 = as it is")
     parser.add_argument("--seed", type=int, help="first state of the simulated spike camera")
-    return parser.parse_args(argv)
+    return parser
 
 
 def _summary(root: Path, seconds: float, made: bool) -> str:
@@ -301,7 +302,7 @@ def _summary(root: Path, seconds: float, made: bool) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    arguments = _arguments(argv)
+    arguments = build_parser().parse_args(argv)
     chosen = {name: getattr(arguments, name) for name in ("clip", "averaged", "scale", "seed")}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     start = time.perf_counter()
