@@ -10,6 +10,7 @@ import argparse
 import time
 from collections import defaultdict
 from statistics import median
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ from vrtspike.model.settings import Attention, ChunkedAttentionConfig, FuseConfi
 from vrtspike.model.stages import stage_submodules
 
 WARM_UP = 2
-VARIANTS = ("explicit", "fused")
+Variant = Literal["explicit", "fused"]
+VARIANTS: tuple[Variant, ...] = ("explicit", "fused")
 
 
 def parse_arguments() -> argparse.Namespace:
