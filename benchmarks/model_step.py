@@ -149,9 +149,9 @@ def report(
     for name in VARIANTS:
         row = "".join(f"{median(times[name][phase]):12.1f}" for phase in phases)
         print(f"{name:12}{row}")
-    for name, clock in clocks.items():
-        whole = sum(times[name]["forward"])
-        print(f"\nforward of {name}, share by stage")
+    for watched, clock in clocks.items():
+        whole = sum(times[watched]["forward"])
+        print(f"\nforward of {watched}, share by stage")
         for stage, spent in clock.total_ms.items():
             print(f"  {stage:20}{spent / whole:8.1%}")
         print(f"  {'forward.other':20}{1 - sum(clock.total_ms.values()) / whole:8.1%}")
