@@ -143,7 +143,8 @@ class NumericsGuard:
         """Whether to run the backward of a micro-batch; the same answer on all ranks.
 
         On the CPU, PyTorch's bilinear `grid_sample` with border padding crashes the process in the
-        backward of a coordinate that is NaN, before anybody could name it. A GPU does not.
+        backward of a coordinate that is NaN, before anybody could name it. A GPU does not. The
+        model's own warp is guarded; what else makes the loss (a teacher, features) may not be.
         """
         if self._lag:
             return True

@@ -4,6 +4,7 @@ Sampling coordinates and sampling stay in float32 whatever autocast says: in bfl
 position beyond 256 has no fractional part left.
 """
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -53,21 +54,32 @@ def flow_warp(
         padding_mode: what lies outside: "zeros" or "border".
 
     Returns:
-        (N, C, H, W) float32, or (N, 4 C, H, W) for "nearest4".
+        (N, C, H, W) float32, or (N, 4 C, H, W) for "nearest4". Bilinear values are NaN where the
+        flow is not finite.
     """
     n, c, h, w = image.shape
     with no_autocast(image.device):
         x, y = flow.float().unbind(-1)
         x, y = x + _positions(w, flow.device), y + _positions(h, flow.device)[:, None]
         if mode == "bilinear":
-            grid = _grid(x, y, h, w)
-            return F.grid_sample(image.float(), grid, mode, padding_mode, align_corners=True)
+            return _bilinear(image.float(), _grid(x, y, h, w), padding_mode)
         left, right, top, bottom = x.floor(), x.ceil(), y.floor(), y.ceil()
         xs = torch.cat([left, left, right, right], dim=1)
         ys = torch.cat([top, bottom, top, bottom], dim=1)
         grid = _grid(xs, ys, h, w)
         out = F.grid_sample(image.float(), grid, "nearest", padding_mode, align_corners=True)
         return out.view(n, c, 4, h, w).transpose(1, 2).reshape(n, 4 * c, h, w)
+
+
+def _bilinear(image: Tensor, grid: Tensor, padding_mode: str) -> Tensor:
+    """Samples so that a NaN coordinate gives a NaN value, whatever the padding."""
+    if padding_mode != "border":
+        return F.grid_sample(image, grid, "bilinear", padding_mode, align_corners=True)
+    # With border padding, PyTorch hides a NaN coordinate behind a pixel of the border, and its
+    # backward on the CPU ends the process with a segmentation fault.
+    safe = grid.nan_to_num(nan=-2.0, posinf=math.inf, neginf=-math.inf)
+    mark = grid.detach().sum(-1)[:, None] * 0.0  # NaN where a coordinate is not finite, else 0
+    return F.grid_sample(image, safe, "bilinear", padding_mode, align_corners=True) + mark
 
 
 def _tap_grid(offset: Tensor, groups: int) -> Tensor:

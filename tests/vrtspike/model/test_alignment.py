@@ -1,5 +1,7 @@
 """Warping and deformable convolution: laws that need no reference."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -131,6 +133,21 @@ def test_a_whole_flow_shifts_and_nearest4_brackets_a_broken_one():
     for corner, (dx, dy) in zip(corners[0], shifts, strict=True):
         for y in range(1, 5):
             assert torch.equal(corner[:, y, 0], x[0, :, y + dy, dx])
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_flow_that_is_not_finite_is_seen_and_its_backward_does_not_crash(padding, bad):
+    x = torch.rand(2, 3, 20, 24, requires_grad=True)
+    flow = torch.zeros(2, 20, 24, 2)
+    flow[0, 5:15, 3:20, 0] = bad
+    flow[1, 0, 0, 1] = bad
+    out = flow_warp(x, flow.requires_grad_(), padding_mode=padding)
+    seen = out.isnan().all(1)
+    assert torch.equal(seen, ~flow.isfinite().all(-1)), "before the backward, which would crash"
+    out.nansum().backward()
+    flow_warp(x, flow, padding_mode=padding).sum().backward()
+    assert x.grad.shape == x.shape
 
 
 def test_coordinates_stay_exact_under_bfloat16():

@@ -54,3 +54,13 @@ def test_float32_under_autocast():
         with torch.autocast("cpu", dtype=torch.bfloat16):
             flows = net(clip)
     assert all(torch.equal(a, b) for a, b in zip(flows, wanted, strict=True))
+
+
+def test_a_nan_weight_shows_in_every_finer_flow_and_the_backward_survives():
+    net = silent_spynet()
+    with torch.no_grad():
+        net.basic_module[1].basic_module[-1].bias.fill_(float("nan"))
+    frames = torch.rand(1, 2, 3, 40, 40, requires_grad=True)
+    flows = net(frames)
+    assert all(flow.isnan().all() for flow in flows)
+    sum(flow.sum() for flow in flows).backward()
