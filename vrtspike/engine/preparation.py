@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from vrtspike.config import Config
+from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.engine import assembly, random_state
 from vrtspike.engine.batch_stream import BatchStream
+from vrtspike.engine.cache_facts import CacheFacts
 from vrtspike.engine.checkpoint import Position
 from vrtspike.engine.distributed import World
 from vrtspike.engine.interrupts import StopRequest
@@ -69,6 +71,7 @@ def prepare(run: OpenRun) -> Trainer:
         say=run.say,
         stop=run.stop,
         validator=assembly.make_validator(config, learner, loaders, world),
+        cache=_cache_facts(run, loaders.train_set),
     )
     trainer = Trainer(learner, crew, schedule, position)
     _start_random_numbers(run)
@@ -108,6 +111,11 @@ def _make_saver(run: OpenRun, learner: Learner) -> CheckpointSaver:
         say=run.say,
         best_psnr_db=None if run.found is None else run.found.checkpoint.best_psnr_db,
     )
+
+
+def _cache_facts(run: OpenRun, train_set: SpikeDeblurDataset) -> CacheFacts:
+    owner = type(train_set).__name__
+    return CacheFacts(train_set.cache_stats, owner, run.recorder, run.say)
 
 
 def _start_random_numbers(run: OpenRun) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vrtspike.engine.batch_stream import Batch, BatchStream, LoadingDiedError
+from vrtspike.engine.cache_facts import CacheFacts
 from vrtspike.engine.checkpoint import BEST, LAST, Position
 from vrtspike.engine.clip_model import Clips
 from vrtspike.engine.compilation import compiled_graphs
@@ -59,6 +60,7 @@ class Crew:
     say: Callable[[str], None]
     stop: StopRequest
     validator: Validator | None = None
+    cache: CacheFacts | None = None
     clock: Callable[[], float] = time.monotonic
 
 
@@ -134,6 +136,13 @@ class Trainer:
             VRTSpikeError: broken data, a loss that is not finite, a full disk and the like.
         """
         self._learner.network.train()
+        try:
+            return self._take_all_steps()
+        finally:  # a run that fails for want of memory is asked about its cache, too
+            if self._crew.cache is not None:
+                self._crew.cache.conclude()
+
+    def _take_all_steps(self) -> bool:
         while self.step < self._schedule.total_steps and not self._asked_to_stop():
             try:
                 self._train_step()
@@ -234,6 +243,8 @@ class Trainer:
         if epoch == self._epochs_said:
             return
         self._crew.say(self._epoch_line(epoch))
+        if self._crew.cache is not None:
+            self._crew.cache.record()
         self._epochs_said, self._epoch = epoch, _EpochSums(self._crew.clock())
 
     def _epoch_line(self, epoch: int) -> str:

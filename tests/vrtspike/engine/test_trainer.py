@@ -1,10 +1,13 @@
 import re
 import signal
 
+import numpy as np
 import pytest
 import torch
 
+from vrtspike.data.cache import LRUCache
 from vrtspike.engine.batch_stream import BatchStream, LoadingDiedError
+from vrtspike.engine.cache_facts import CacheFacts
 from vrtspike.engine.checkpoint import Position
 from vrtspike.engine.clip_model import ClipRestorer
 from vrtspike.engine.distributed import World
@@ -177,3 +180,31 @@ def test_validation_weighs_every_frame_equally(bench, batch):
     assert split.frames == whole.frames == 8
     for name, value in whole.as_values().items():
         assert split.as_values()[name] == pytest.approx(value, rel=1e-6)
+
+
+def test_the_cache_is_told_of_at_each_epochs_end_and_at_the_runs_whatever_ends_it(bench, batch):
+    class Writing(NullRecorder):
+        def __init__(self):
+            self.events = []
+
+        def event(self, name, **values):
+            self.events.append((name, values))
+
+    cache, writing = LRUCache(1000), Writing()
+    cache.put("a", np.zeros(8))
+    one = bench([batch(1), batch(2)], 5)
+
+    def read():
+        cache.view("a")
+        return cache.stats()
+
+    told = CacheFacts(read, "Set", writing, one.said.append)
+    one.train(cache=told)
+    assert [name for name, _ in writing.events] == ["cache_stats"] * 3
+    assert [values["hits"] for _, values in writing.events] == [1, 2, 3]
+    last = writing.events[-1][1]
+    assert (last["num_items"], last["used_bytes"], last["limit_bytes"]) == (1, 64, 1000)
+    assert one.said[-1].splitlines()[0] == "[Set] Cache Stats:"
+    with pytest.raises(KeyError):
+        bench([{}], 1).train(cache=told)
+    assert len(writing.events) == 4

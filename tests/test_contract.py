@@ -1,0 +1,87 @@
+"""The trainer and the tools meet in files only: what one writes, the others read, whole way."""
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diagnostics.analyses.run_analysis import analyse_run
+from diagnostics.load import load_run
+from tests.vrtspike.conftest import SIDE, tiny_config, write_clip, write_spike_config
+from vrtspike.train import main as train
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = (
+    "TRAIN.TOTAL_STEPS=9",
+    "TRAIN.BATCH_SIZE=2",
+    "LOG.STAGE_EVERY_STEPS=1",
+    "LOG.VAL_EVERY_STEPS=5",
+    "DATA.USE_RAM_CACHE=true",
+    "DATA.CACHE_SIZE_GB=0.00001",  # one picture: most look-ups miss
+    "PROFILING.RESOURCES=true",
+)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory with a tiny data set and its configuration."""
+    folder = tmp_path_factory.mktemp("contract")
+    for number, name in enumerate(("train/a", "train/b", "val/c")):
+        write_clip(folder / "tree" / name, frames=4, seed=number)
+    write_spike_config(folder / "tree", {"spike_h": SIDE // 2, "spike_w": SIDE // 2, "theta": 2.0})
+    (folder / "config.yaml").write_text(yaml.safe_dump(tiny_config("tree")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def facts(workplace: Path) -> Path:
+    """The facts of a run that finished."""
+    assert train(["--config", "config.yaml", "--device", "cpu", *RUN]) == 0
+    (folder,) = (workplace / "profiles").glob("train_*")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def log(facts: Path, workplace: Path) -> Path:
+    """The text log of that run."""
+    (path,) = (workplace / "outputs" / "logs").glob("*.log")
+    return path
+
+
+def tool(name: str) -> Callable[[list[str]], int]:
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def report(name: str, capsys: pytest.CaptureFixture[str], *paths: Path) -> dict:
+    """The JSON report of a tool."""
+    capsys.readouterr()
+    assert tool(name)(["--json", "-", *map(str, paths)]) in (0, 3)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_caches_service_is_judged(facts, capsys):
+    page = report("analyze_performance", capsys, facts)
+    (finding,) = [each for each in page["findings"] if each["rule"] == "DL002"]
+    values = {each["metric"]: each for each in finding["evidence"]}
+    stats = load_run([facts]).tables.cache_stats
+    assert len(stats) == 4  # three epochs of six samples, and the end of the run
+    last = stats.iloc[-1]
+    assert last["hits"] + last["misses"] == 9 * 2 * 2 * 3  # steps, clips, frames, files of a frame
+    assert values["cache hit rate"]["value"] == last["hits"] / (last["hits"] + last["misses"])
+    assert last["used_bytes"] <= last["limit_bytes"] == int(0.00001 * 2**30)
+
+
+def test_the_log_alone_tells_the_same_of_the_cache(facts, log, tmp_path):
+    alone = load_run([shutil.copy(log, tmp_path / "alone.log")])
+    assert alone.evidence == "text log only"
+    said, known = analyse_run(alone).cache, analyse_run(load_run([facts])).cache
+    assert (said.hits, said.misses, said.num_items) == (known.hits, known.misses, known.num_items)

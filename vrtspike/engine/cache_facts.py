@@ -1,0 +1,40 @@
+"""How well the training set's cache serves, for the facts and for the log."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vrtspike.data.cache import CacheStats
+from vrtspike.profiling.null_recorder import NullRecorder
+from vrtspike.profiling.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class CacheFacts:
+    """Tells of this rank's cache; `read` gives None where there is none, and nothing is told."""
+
+    read: Callable[[], CacheStats | None]
+    owner: str
+    recorder: Recorder | NullRecorder
+    say: Callable[[str], None]
+
+    def record(self) -> CacheStats | None:
+        """Write the counts so far as an event."""
+        stats = self.read()
+        if stats is not None:
+            self.recorder.event(
+                "cache_stats",
+                num_items=stats.items,
+                used_bytes=stats.memory_bytes,
+                limit_bytes=stats.limit_bytes,
+                hits=stats.hits,
+                misses=stats.misses,
+                evicted=stats.evicted,
+                refused=stats.refused,
+            )
+        return stats
+
+    def conclude(self) -> None:
+        """Write the last counts, and the documented block into the log."""
+        stats = self.record()
+        if stats is not None:
+            self.say(stats.text(self.owner))
