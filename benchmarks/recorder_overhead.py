@@ -22,6 +22,7 @@ from torch import nn
 
 from vrtspike.profiling.null_recorder import NullRecorder
 from vrtspike.profiling.recorder import Recorder
+from vrtspike.profiling.recording import RecordingPlan
 from vrtspike.profiling.records import RunRecord
 from vrtspike.profiling.settings import ProfilingConfig
 
@@ -68,10 +69,8 @@ def recorded_block_us(
 ) -> float:
     """A block with a recorder of its own; its start and end are not timed."""
     run = RunRecord(run_id="train_20260101_000000_0000", started_at="", status="running")
-    settings = ProfilingConfig(resources=False)
-    with Recorder(
-        facts_dir=folder, run=run, settings=settings, device=torch.device("cpu")
-    ) as recorder:
+    plan = RecordingPlan(settings=ProfilingConfig(resources=False))
+    with Recorder(facts_dir=folder, run=run, plan=plan, device=torch.device("cpu")) as recorder:
         recorder.observe(model, {f"stage{i}": [str(i)] for i in range(len(list(model.children())))})
         block_us(recorder, model, 3, work_s, clock_ns)
         return block_us(recorder, model, steps, work_s, clock_ns)

@@ -23,6 +23,7 @@ from vrtspike.profiling.environment import describe_device, versions
 from vrtspike.profiling.log_lines import end_line
 from vrtspike.profiling.memory import read_memory_figures
 from vrtspike.profiling.recorder import EndStatus, Recorder
+from vrtspike.profiling.recording import RankPlace, RecordingPlan
 from vrtspike.profiling.records import RunRecord
 from vrtspike.profiling.run_folder import RunPaths, new_run_id, open_run, prune_runs, run_paths
 from vrtspike.profiling.run_log import RunLog
@@ -67,6 +68,7 @@ class Session:
         self._config = config
         self._mapping = config_to_mapping(config)
         self._world = world
+        self._place = RankPlace(rank=world.rank, local_rank=world.local_rank, world_size=world.size)
         self._stop = StopRequest()
         self._began_s = time.monotonic()
         self._log: RunLog | None = None
@@ -127,19 +129,25 @@ class Session:
         """The text log of rank 0; the other ranks say nothing."""
         if not self._world.is_main:
             return
-        keep = self._config.log.keep_runs
-        if keep is not None:
-            prune_runs(paths.facts_dir.parent, keep, run.run_id)
         self._log = RunLog(paths.log, sys.stdout)
         self._log.begin(run, paths.facts_dir)
+        self._prune(paths.facts_dir)
         self._lines = StepLines(
             self._log,
             self._config.log,
             total_steps=None,
             first_step=run.first_step,
-            world_size=self._world.size,
+            place=self._place,
             read_memory=partial(read_memory_figures, self._world.device),
         )
+
+    def _prune(self, facts_dir: Path) -> None:
+        """Make room for this run among the older ones, and name those that are gone."""
+        keep = self._config.log.keep_runs
+        if keep is None:
+            return
+        for folder in prune_runs(facts_dir.parent, keep, facts_dir.name):
+            self._say(f"[facts] LOG.KEEP_RUNS={keep}: {folder.as_posix()} is deleted")
 
     def _recorder(self, run: RunRecord, paths: RunPaths) -> Recorder:
         listeners: list[StepLines | TensorboardScalars] = []
@@ -151,16 +159,18 @@ class Session:
                     paths.facts_dir, every_steps=every, world_size=size, host=run.host or "host"
                 )
                 listeners.append(scalars)
+        plan = RecordingPlan(
+            settings=self._config.profiling,
+            profile=self._request.profile,
+            profile_steps=self._request.profile_steps,
+        )
         return Recorder(
             facts_dir=paths.facts_dir,
             run=run,
-            settings=self._config.profiling,
+            plan=plan,
             device=self._world.device,
-            rank=self._world.rank,
-            local_rank=self._world.local_rank,
+            place=self._place,
             listeners=listeners,
-            profile=self._request.profile,
-            profile_steps=self._request.profile_steps,
         )
 
     def _open_run(

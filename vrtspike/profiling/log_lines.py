@@ -4,6 +4,7 @@ MB and GB in these documented lines are 1024-based.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
@@ -28,37 +29,34 @@ def run_line(run_id: str, facts: str, clock: Clock) -> str:
     return f"[run] id={run_id} schema={SCHEMA_VERSION} facts={facts} clock={clock}"
 
 
-def step_line(
-    step: int,
-    total: int | None,
-    *,
-    losses: Mapping[str, float],
-    lr: float | None,
-    gpu_memory: tuple[int, int] | None,
-    samples_per_s: float | None,
-    data_ms: float,
-    step_ms: float,
-) -> str:
-    """Loss, memory and speed.
+@dataclass(frozen=True, kw_only=True)
+class StepFigures:
+    """What a step line says.
 
-    Args:
-        step: The step.
-        total: Steps of the whole training, if known.
-        losses: `loss` and its terms, in the order to print; NaN is printed as nan.
-        lr: The learning rate.
-        gpu_memory: Rank and allocated bytes.
-        samples_per_s: Of all ranks.
-        data_ms: Wait around the fetch of the next batch.
-        step_ms: Time of a step.
+    `losses` holds `loss` and its terms, in the order to print; NaN is printed as nan.
+    `gpu_memory` is the rank and its allocated bytes, `samples_per_s` of all ranks, `data_ms` the
+    wait around the fetch of the next batch. None is left out of the line.
     """
-    figures = [f"{name}={value:.4f}" for name, value in losses.items()]
-    figures += [] if lr is None else [f"lr={lr:.2e}"]
-    parts = [_position("step", step, total), " ".join(figures)]
-    if gpu_memory is not None:
-        parts.append(f"GPU{gpu_memory[0]}_mem={gpu_memory[1] / GIB:.1f}GB")
-    if samples_per_s is not None:
-        parts.append(f"{samples_per_s:.1f} samples/s")
-    parts.append(f"data_time={data_ms:.1f}ms step_time={step_ms:.1f}ms")
+
+    losses: Mapping[str, float]
+    lr: float | None = None
+    gpu_memory: tuple[int, int] | None = None
+    samples_per_s: float | None = None
+    data_ms: float
+    step_ms: float
+
+
+def step_line(step: int, total: int | None, figures: StepFigures) -> str:
+    """Loss, memory and speed; `total` steps of the whole training, if known."""
+    numbers = [f"{name}={value:.4f}" for name, value in figures.losses.items()]
+    numbers += [] if figures.lr is None else [f"lr={figures.lr:.2e}"]
+    parts = [_position("step", step, total), " ".join(numbers)]
+    if figures.gpu_memory is not None:
+        rank, allocated_bytes = figures.gpu_memory
+        parts.append(f"GPU{rank}_mem={allocated_bytes / GIB:.1f}GB")
+    if figures.samples_per_s is not None:
+        parts.append(f"{figures.samples_per_s:.1f} samples/s")
+    parts.append(f"data_time={figures.data_ms:.1f}ms step_time={figures.step_ms:.1f}ms")
     return " | ".join(part for part in parts if part)
 
 

@@ -21,24 +21,20 @@ import torch
 from torch import Tensor, nn
 
 from vrtspike.profiling import spans
-from vrtspike.profiling.clock import Clock, SystemClock
-from vrtspike.profiling.cuda_events import CudaEventTimer
 from vrtspike.profiling.facts import FactsWriter
 from vrtspike.profiling.kineto import TraceSession, plan_window, torch_tracer
 from vrtspike.profiling.listeners import EventListener, SpanListener, StepListener
-from vrtspike.profiling.memory import StepMemory, step_memory
 from vrtspike.profiling.module_hooks import StageHooks
 from vrtspike.profiling.pending import PendingStep, PendingSteps, Resolved
 from vrtspike.profiling.ranges import NoRanges, Ranges
+from vrtspike.profiling.recording import Instruments, RankPlace, RecordingPlan
 from vrtspike.profiling.records import MEASURED_PHASES, EventRecord, RunRecord, SpanRecord
 from vrtspike.profiling.resources import gpu_absence
 from vrtspike.profiling.run_folder import utc_text
 from vrtspike.profiling.sampler_process import SamplerProcess, launcher_pid
-from vrtspike.profiling.settings import ProfilingConfig
 from vrtspike.profiling.spans import SpanValues, Value
 from vrtspike.profiling.step_book import PhaseContext, StepBook
 from vrtspike.profiling.step_tags import StepTags
-from vrtspike.profiling.timers import HostTimer, Timer
 
 EndStatus = Literal["finished", "interrupted", "failed"]
 _TAGGING_SPANS = ("validation", "checkpoint")
@@ -51,16 +47,11 @@ class Recorder:
     Args:
         facts_dir: The run's folder of facts; made if it is missing.
         run: What `meta.json` says; rank 0 writes it.
-        settings: The profiler's schedule and the resource sampler.
-        device: Where the model runs; on CUDA, stages and phases are timed on the device.
-        rank: The global rank, part of the file names.
-        local_rank: Local rank 0 samples the machine.
+        plan: What to record besides.
+        device: Where the model runs.
+        place: The rank is part of the file names; local rank 0 samples the machine.
         listeners: Hear of every step, of spans and events if they can.
-        profile: Trace a window of steps with the torch profiler.
-        profile_steps: Steps to keep in the trace, instead of `settings.active`.
-        clock: The host's clock.
-        timer: Measures stages and phases; by default what fits the device.
-        memory: Reads memory at the end of a step; by default what fits the device.
+        instruments: What measures; by default what fits the device.
     """
 
     def __init__(
@@ -68,33 +59,27 @@ class Recorder:
         *,
         facts_dir: Path,
         run: RunRecord,
-        settings: ProfilingConfig,
+        plan: RecordingPlan,
         device: torch.device,
-        rank: int = 0,
-        local_rank: int = 0,
+        place: RankPlace | None = None,
         listeners: Sequence[StepListener] = (),
-        profile: bool = False,
-        profile_steps: int | None = None,
-        clock: Clock | None = None,
-        timer: Timer | None = None,
-        memory: StepMemory | None = None,
+        instruments: Instruments | None = None,
     ) -> None:
         self._facts_dir = facts_dir
-        self._clock = clock or SystemClock()
-        self._timer = timer or _timer(device, self._clock)
+        measuring = instruments or Instruments.fitting(device)
+        self._clock, self._timer = measuring.clock, measuring.timer
+        self._memory = measuring.memory
         self._run = replace(run, clock=self._timer.clock)
-        self._settings = settings
-        self._samples_machine = settings.resources and local_rank == 0
+        self._plan = plan
+        self._place = place or RankPlace()
         self._listeners = tuple(listeners)
-        self._memory = memory or step_memory(device)
-        self._trace = self._trace_session(device, profile_steps) if profile else None
+        self._trace = self._trace_session(device) if plan.profile else None
         ranges: Ranges = self._trace.ranges if self._trace else NoRanges()
         self._hooks = StageHooks(self._timer, ranges)
         self._book = StepBook(self._clock, self._timer, self._hooks, ranges)
         self._phases = {name: PhaseContext(self._book, name) for name in MEASURED_PHASES}
         self._pending = PendingSteps(self._timer)
         self._tags = StepTags()
-        self._rank = rank
         self._step = run.first_step - 1
         self._in_step = False
         self._spans_open = 0
@@ -114,14 +99,14 @@ class Recorder:
         return self._run
 
     def __enter__(self) -> Self:
-        self._facts = FactsWriter(self._facts_dir, self._rank)
+        self._facts = FactsWriter(self._facts_dir, self._place.rank)
         if self._trace is not None:
             window = self._trace.window
             self._run = replace(self._run, profiled_steps=(window.first_active, window.last_active))
         self._facts.meta(self._run)
         self._tags.add("first")
         self._tags.watch_gc()
-        if self._samples_machine:
+        if self._plan.settings.resources and self._place.local_rank == 0:
             self._start_sampler()
         spans.activate(self)
         return self
@@ -294,13 +279,14 @@ class Recorder:
         self._memory.close()
         self._write_end(status)
 
-    def _trace_session(self, device: torch.device, profile_steps: int | None) -> TraceSession:
+    def _trace_session(self, device: torch.device) -> TraceSession:
+        settings = self._plan.settings
         return TraceSession(
             folder=self._facts_dir,
             worker_name=f"{self._host_part()}_{os.getpid()}",
             run_id=self._run.run_id,
-            window=plan_window(self._run.first_step, self._settings, profile_steps),
-            new_tracer=partial(torch_tracer, self._settings, device),
+            window=plan_window(self._run.first_step, settings, self._plan.profile_steps),
+            new_tracer=partial(torch_tracer, settings, device),
             clock=self._clock,
         )
 
@@ -310,7 +296,7 @@ class Recorder:
     def _start_sampler(self) -> None:
         self._sampler = SamplerProcess(
             self._facts_dir / f"resources.{self._host_part()}.jsonl",
-            self._settings.resource_interval_s,
+            self._plan.settings.resource_interval_s,
             launcher_pid(dict(os.environ)),
         )
         reason = gpu_absence()
@@ -377,10 +363,6 @@ class Recorder:
             lost_lines=self._facts.lost_lines,
         )
         self._facts.meta(self._run)
-
-
-def _timer(device: torch.device, clock: Clock) -> Timer:
-    return CudaEventTimer(device) if device.type == "cuda" else HostTimer(clock)
 
 
 def _plain(values: Mapping[str, Value]) -> dict[str, Value]:

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from vrtspike.profiling import log_lines
 from vrtspike.profiling.clock import Clock, SystemClock
 from vrtspike.profiling.memory import MemoryFigures
+from vrtspike.profiling.recording import RankPlace
 from vrtspike.profiling.records import EventRecord, SpanRecord, StagesRecord, StepRecord
 from vrtspike.profiling.run_log import RunLog
 from vrtspike.profiling.settings import LogConfig
@@ -20,8 +21,7 @@ class StepLines:
         settings: The intervals.
         total_steps: Steps of the whole training, if known; needed for progress.
         first_step: The first step of this run.
-        world_size: Ranks, each with as many samples as this one.
-        rank: Named in the GPU memory figure.
+        place: The rank is named in the GPU memory figure; all ranks have as many samples each.
         read_memory: Reads the figures of the memory line; called in a thread of its own, since
             the kernel takes milliseconds for each large process.
         clock: The host's clock.
@@ -35,15 +35,13 @@ class StepLines:
         total_steps: int | None,
         read_memory: Callable[[], MemoryFigures],
         first_step: int = 1,
-        world_size: int = 1,
-        rank: int = 0,
+        place: RankPlace | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._log = log
         self._settings = settings
         self._total = total_steps
-        self._world_size = world_size
-        self._rank = rank
+        self._place = place or RankPlace()
         self._steps = StepWindow()
         self._stages = StepWindow()
         self._data = StepWindow()
@@ -101,18 +99,16 @@ class StepLines:
         memory = means.last.memory
         allocated = memory.device_allocated_bytes if memory else None
         step_ms = means.host_ms["step"]
-        samples = means.samples_per_step * self._world_size
-        line = log_lines.step_line(
-            means.step,
-            self._total,
+        samples = means.samples_per_step * self._place.world_size
+        figures = log_lines.StepFigures(
             losses=means.losses,
             lr=means.last.lr,
-            gpu_memory=None if allocated is None else (self._rank, allocated),
+            gpu_memory=None if allocated is None else (self._place.rank, allocated),
             samples_per_s=1e3 * samples / step_ms if step_ms > 0 else None,
             data_ms=means.host_ms["data_wait"],
             step_ms=step_ms,
         )
-        self._log.line(line)
+        self._log.line(log_lines.step_line(means.step, self._total, figures))
 
     def _write_stages(self, means: WindowMeans | None) -> None:
         if means is not None:

@@ -9,9 +9,14 @@ import pytest
 import torch
 
 from vrtspike.profiling.cuda_events import MAX_SCALARS, CudaEventTimer
+from vrtspike.profiling.memory import HostStepMemory
 from vrtspike.profiling.recorder import Recorder
+from vrtspike.profiling.recording import Instruments, RecordingPlan
 from vrtspike.profiling.records import RunRecord
 from vrtspike.profiling.settings import ProfilingConfig
+from vrtspike.profiling.timers import HostTimer, Timer
+
+QUIET = ProfilingConfig(resources=False)
 
 
 class FakeClock:
@@ -141,7 +146,14 @@ def new_recorder(
     """Makes recorders in a temporary folder, without the resource sampler; ends them."""
     made: list[Recorder] = []
 
-    def make(*, first_step: int = 1, **options: Any) -> Recorder:
+    def make(
+        *,
+        first_step: int = 1,
+        settings: ProfilingConfig = QUIET,
+        profile: bool = False,
+        timer: Timer | None = None,
+        **options: Any,
+    ) -> Recorder:
         run = RunRecord(
             run_id="train_20260101_000000_abcd",
             started_at="2023-11-14T00:00:00.000+00:00",
@@ -150,10 +162,12 @@ def new_recorder(
         )
         chosen = {
             "facts_dir": tmp_path / "facts",
-            "settings": ProfilingConfig(resources=False),
+            "plan": RecordingPlan(settings=settings, profile=profile),
             "device": torch.device("cpu"),
             "listeners": (heard,),
-            "clock": clock,
+            "instruments": Instruments(
+                clock=clock, timer=timer or HostTimer(clock), memory=HostStepMemory()
+            ),
             **options,
         }
         recorder = Recorder(run=run, **chosen)

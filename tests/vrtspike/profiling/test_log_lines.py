@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vrtspike.profiling import log_lines
-from vrtspike.profiling.log_lines import GIB, MIB
+from vrtspike.profiling.log_lines import GIB, MIB, StepFigures
 from vrtspike.profiling.memory import MemoryFigures
 
 DOCUMENTED = (Path(__file__).parents[3] / "docs" / "records.md").read_text(encoding="utf-8")
@@ -23,9 +23,7 @@ def figures(percent=18.9, **device):
 
 
 def test_step_line():
-    line = log_lines.step_line(
-        950,
-        8880,
+    known = StepFigures(
         losses={"loss": 0.0234, "charb": 0.0189},
         lr=9.87e-5,
         gpu_memory=(0, round(1.2 * GIB)),
@@ -33,21 +31,14 @@ def test_step_line():
         data_ms=4.2,
         step_ms=476.1,
     )
+    line = log_lines.step_line(950, 8880, known)
     assert line in DOCUMENTED
     assert line.startswith("step 950/8880 | loss=0.0234 charb=0.0189 lr=9.87e-05 | GPU0_mem=1.2GB")
 
 
 def test_step_line_without_what_is_unknown():
-    line = log_lines.step_line(
-        7,
-        None,
-        losses={"loss": float("nan")},
-        lr=None,
-        gpu_memory=None,
-        samples_per_s=None,
-        data_ms=0.04,
-        step_ms=1.0,
-    )
+    known = StepFigures(losses={"loss": float("nan")}, data_ms=0.04, step_ms=1.0)
+    line = log_lines.step_line(7, None, known)
     assert line == "step 7 | loss=nan | data_time=0.0ms step_time=1.0ms"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from vrtspike.profiling.recording import RankPlace
 from vrtspike.profiling.settings import ProfilingConfig
 
 
@@ -39,7 +40,7 @@ def test_the_sampler_runs_beside_the_recorder_and_ends_with_it(new_recorder, hea
     recorder = new_recorder(settings=settings)
     with recorder:
         assert len(set(psutil.Process().children()) - before) == 1
-        beside = new_recorder(settings=settings, local_rank=1, rank=1)
+        beside = new_recorder(settings=settings, place=RankPlace(rank=1, local_rank=1))
         with beside:
             assert len(set(psutil.Process().children()) - before) == 1
     assert set(psutil.Process().children()) - before == set()
@@ -54,11 +55,13 @@ import sys, torch
 from pathlib import Path
 from torch import nn
 from vrtspike.profiling.recorder import Recorder
+from vrtspike.profiling.recording import RecordingPlan
 from vrtspike.profiling.records import RunRecord
 from vrtspike.profiling.settings import ProfilingConfig
 run = RunRecord(run_id="train_x", started_at="", status="running")
 model = nn.Sequential(nn.Linear(4, 4))
-with Recorder(facts_dir=Path(sys.argv[1]), run=run, settings=ProfilingConfig(),
+plan = RecordingPlan(settings=ProfilingConfig())
+with Recorder(facts_dir=Path(sys.argv[1]), run=run, plan=plan,
               device=torch.device("cpu")) as recorder:
     recorder.observe(model, {"a": ["0"]})
     step = 0

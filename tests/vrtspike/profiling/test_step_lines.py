@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vrtspike.profiling.memory import MemoryFigures, read_memory_figures
+from vrtspike.profiling.recording import RankPlace
 from vrtspike.profiling.records import (
     EventRecord,
     MemoryRecord,
@@ -124,7 +125,7 @@ def test_tagged_step_is_named_and_lines_for_tools_stay_off_the_terminal(tmp_path
 
 
 def test_means_are_over_untagged_steps_and_all_ranks_samples_count(new_lines, log_text):
-    lines = new_lines(world_size=4)
+    lines = new_lines(place=RankPlace(world_size=4))
     lines.on_step(step(1, ms=1000.0, tags=("first",), loss=9.0), [])
     lines.on_step(step(2, ms=20.0, loss_terms={"charb": 0.25}, lr=1e-4), [])
     line = log_text.getvalue().splitlines()[1]
@@ -144,7 +145,7 @@ def test_a_window_of_tagged_steps_only_is_still_told(new_lines, log_text):
 
 
 def test_a_loss_that_is_no_number_shows(new_lines, log_text):
-    lines = new_lines(rank=1)
+    lines = new_lines(place=RankPlace(rank=1))
     memory = MemoryRecord(device_allocated_bytes=2**30)
     lines.on_step(step(2, loss=None, nonfinite={"loss": "nan"}, memory=memory), [])
     assert "| loss=nan | GPU1_mem=1.0GB |" in log_text.getvalue()
