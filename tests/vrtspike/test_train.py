@@ -1,6 +1,8 @@
 """The command `python -m vrtspike.train`, whole: files, lines, exit codes."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +100,29 @@ def test_a_resumed_run_goes_on_with_another_batch_size_at_the_same_clip(project)
     assert run("TRAIN.TOTAL_STEPS=3", "TRAIN.BATCH_SIZE=2", "--resume", "auto") == 0
     saved = read_checkpoint(newest("outputs/checkpoints/*/last.pt"))
     assert (saved.position.step, saved.position.micro_batch, saved.position.clips) == (3, 2, 2)
+
+
+def test_only_the_newest_runs_keep_their_facts_and_a_running_one_always_does(project, capsys):
+    def finished(run_id: str, started_at: str, **meta) -> Path:
+        folder = Path("profiles", run_id)
+        folder.mkdir(parents=True)
+        record = {"run_id": run_id, "status": "finished", "started_at": started_at, **meta}
+        (folder / "meta.json").write_text(json.dumps(record))
+        return folder
+
+    oldest = finished("train_20250101_000000_0001", "2025-01-01T00:00:00+00:00")
+    older = finished("train_20250102_000000_0002", "2025-01-02T00:00:00+00:00")
+    here = {"status": "running", "pid": os.getpid(), "host": socket.gethostname()}
+    running = finished("train_20240101_000000_0003", "2024-01-01T00:00:00+00:00", **here)
+    assert run("TRAIN.TOTAL_STEPS=1") == 0
+    assert oldest.exists(), "without LOG.KEEP_RUNS nothing is deleted"
+    assert run("TRAIN.TOTAL_STEPS=1", "LOG.KEEP_RUNS=2") == 0
+    assert not oldest.exists()
+    assert not older.exists()
+    assert running.exists()
+    assert len(list(Path("profiles").iterdir())) == 3
+    said = capsys.readouterr().out
+    assert f"[facts] LOG.KEEP_RUNS=2: {oldest.as_posix()} is deleted" in said
 
 
 def test_resuming_another_model_names_the_key(project, capsys):
