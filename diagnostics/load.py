@@ -41,8 +41,10 @@ def load_run(paths: Sequence[Path], profiles_dir: Path = Path("profiles")) -> Ru
         DiagnosticsError: nothing could be read, or the paths are of different runs; one line.
     """
     loading = _Loading()
-    for path in paths or (newest_run(profiles_dir),):
+    for path in paths:
         loading.read(path)
+    if not paths:
+        loading.read_newest(profiles_dir)
     return loading.run()
 
 
@@ -64,9 +66,13 @@ class _Loading:
             self.errors.append(error)
             self.inputs.append(Input(path=path, kind=kind, status="failed", notes=(str(error),)))
 
+    def read_newest(self, profiles_dir: Path) -> None:
+        newest = newest_run(profiles_dir)
+        self._read_facts(newest.folder, newest.notes)
+
     def _read_kind(self, path: Path, kind: InputKind) -> None:
         if kind == "folder of runs":
-            self._read_facts(newest_run(path))
+            self.read_newest(path)
         elif kind == "facts folder":
             self._read_facts(path if path.is_dir() else path.parent)
         elif kind == "text log":
@@ -97,7 +103,7 @@ class _Loading:
             return [f"{error}; the text log alone is used"]
         return []
 
-    def _read_facts(self, folder: Path) -> None:
+    def _read_facts(self, folder: Path, beside: Sequence[str] = ()) -> None:
         if self.facts is not None and self.facts.folder.resolve() == folder.resolve():
             return
         facts = parse_facts(folder)
@@ -105,7 +111,7 @@ class _Loading:
         if self.facts is not None:
             raise DiagnosticsError(f"{folder} is a second run; give one run for each report")
         self.facts = facts
-        notes = list(facts.notes)
+        notes = [*facts.notes, *beside]
         if self.log is None and facts.meta is not None:
             notes += self._follow_to_log(folder, facts.meta)
         self._note_read(folder, "facts folder", notes, is_partial=bool(facts.notes))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from diagnostics.errors import DiagnosticsError
 from diagnostics.parsers.facts import is_facts_folder
+from diagnostics.parsers.locate import runs_below
 from diagnostics.run import InputKind
 
 _HEAD_BYTES = 64 * 1024
@@ -36,8 +37,11 @@ def detect(path: Path) -> InputKind:
 def _detect_folder(folder: Path) -> InputKind:
     if is_facts_folder(folder):
         return "facts folder"
-    if any(each.is_dir() and is_facts_folder(each) for each in folder.iterdir()):
+    below = runs_below(folder)
+    if below.folders:
         return "folder of runs"
+    if below.unread:
+        raise DiagnosticsError(f"{folder} holds no run that can be read: {below.unread[0]}")
     raise DiagnosticsError(
         f"{folder} holds no run: a run is a folder with meta.json and steps.rank0.jsonl; "
         "give it, the folder of runs (profiles/), or a text log"

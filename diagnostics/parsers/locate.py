@@ -4,34 +4,87 @@ A path that stands in a file is followed only when it is relative and leads to a
 file of the very run that names it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from diagnostics.errors import DiagnosticsError
 from diagnostics.parsers.fact_records import RunRecord
-from diagnostics.parsers.facts import is_facts_folder, read_meta
+from diagnostics.parsers.facts import META, is_facts_folder, read_meta
 from diagnostics.parsers.text_log import read_run_line
 
 
-def newest_run(profiles_dir: Path) -> Path:
-    """The facts folder with the largest `started_at` in its meta.json; by name where equal.
+@dataclass(frozen=True, kw_only=True)
+class RunsBelow:
+    """The facts folders in a folder, by name; `unread` says of each other folder why not."""
+
+    folders: tuple[Path, ...]
+    unread: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewestRun:
+    """A facts folder, and what may make it not the newest."""
+
+    folder: Path
+    notes: tuple[str, ...]
+
+
+def runs_below(folder: Path) -> RunsBelow:
+    """The facts folders in a folder; one that cannot be read hides no other.
 
     Raises:
-        DiagnosticsError: the folder cannot be read or holds no run.
+        DiagnosticsError: the folder itself cannot be read.
     """
     try:
-        folders = sorted(each for each in profiles_dir.iterdir() if each.is_dir())
+        inside = sorted(folder.iterdir())
     except OSError as error:
         raise DiagnosticsError(
-            f"cannot read {profiles_dir}: {error.strerror}; give the path of a run or a text log"
+            f"cannot read {folder}: {error.strerror}; give the path of a run or a text log"
         ) from None
-    dated = [(_started_at(each), each.name, each) for each in folders if is_facts_folder(each)]
-    if not dated:
+    found, unread = [], []
+    for each in inside:
+        try:
+            if each.is_dir() and is_facts_folder(each):
+                found.append(each)
+        except DiagnosticsError as error:
+            unread.append(str(error))
+        except OSError as error:  # not even what it is
+            unread.append(f"cannot read {each}: {error.strerror}")
+    return RunsBelow(folders=tuple(found), unread=tuple(unread))
+
+
+def newest_run(profiles_dir: Path) -> NewestRun:
+    """The facts folder with the largest `started_at` in its meta.json; by name where equal.
+
+    A run without a start counts only where none has one.
+
+    Raises:
+        DiagnosticsError: the folder cannot be read, or holds no run that can be.
+    """
+    runs = runs_below(profiles_dir)
+    if not runs.folders:
         raise DiagnosticsError(
-            f"{profiles_dir} holds no run: train first, or give the path of a run or a text log"
+            f"{profiles_dir} holds no run that can be read: {_first_of(runs.unread)}"
+            if runs.unread
+            else f"{profiles_dir} holds no run: train first, or give the path of a run or a "
+            "text log"
         )
-    return max(dated)[2]
+    starts: dict[Path, datetime] = {}
+    undated: dict[Path, str] = {}
+    for each in runs.folders:
+        try:
+            starts[each] = _started_at(each)
+        except DiagnosticsError as error:
+            undated[each] = str(error)
+    newest = max(starts or undated, key=lambda each: (starts.get(each), each.name))
+    undated.pop(newest, None)
+    notes = {"skipped": runs.unread, "not known to be older": tuple(undated.values())}
+    return NewestRun(
+        folder=newest,
+        notes=tuple(f"beside this run, {what}: {_first_of(of)}" for what, of in notes.items() if of),
+    )
 
 
 def facts_of_log(log: Path, run_fields: Mapping[str, str]) -> Path:
@@ -86,10 +139,18 @@ def _holds(check: Callable[[], bool]) -> bool:
         return False
 
 
+def _first_of(reasons: Sequence[str]) -> str:
+    more = len(reasons) - 1
+    return f"{reasons[0]} (and {more} more)" if more else reasons[0]
+
+
 def _started_at(folder: Path) -> datetime:
-    """The start of the run; the earliest of times where meta.json does not tell."""
+    """The start of the run; without a time zone it is UTC."""
+    text = read_meta(folder).started_at
     try:
-        started = datetime.fromisoformat(read_meta(folder).started_at)
-    except (DiagnosticsError, ValueError):
-        return datetime.min.replace(tzinfo=UTC)
+        started = datetime.fromisoformat(text)
+    except ValueError:
+        raise DiagnosticsError(
+            f"{folder / META} is damaged: it gives no time in started_at"
+        ) from None
     return started if started.tzinfo else started.replace(tzinfo=UTC)

@@ -52,6 +52,17 @@ def test_without_a_path_the_newest_run(both):
     assert load_run([], profiles_dir=both[0].parent).info.run_id == RUN_ID
 
 
+def test_what_lies_beside_the_newest_run_and_cannot_be_dated_is_a_note(both):
+    profiles = both[0].parent
+    (profiles / "damaged").mkdir()
+    (profiles / "damaged" / "meta.json").write_text("{")
+    for run in (load_run([], profiles_dir=profiles), load_run([profiles])):
+        assert run.info.run_id == RUN_ID
+        assert kinds(run) == [("facts folder", "read"), ("text log", "read")]
+        (note,) = run.notes
+        assert "not known to be older" in note
+
+
 def test_log_alone(both):
     facts, log = both
     (facts.parent).rename(facts.parent.with_name("moved"))
