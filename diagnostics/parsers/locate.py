@@ -83,7 +83,9 @@ def newest_run(profiles_dir: Path) -> NewestRun:
     notes = {"skipped": runs.unread, "not known to be older": tuple(undated.values())}
     return NewestRun(
         folder=newest,
-        notes=tuple(f"beside this run, {what}: {_first_of(of)}" for what, of in notes.items() if of),
+        notes=tuple(
+            f"beside this run, {what}: {_first_of(of)}" for what, of in notes.items() if of
+        ),
     )
 
 
