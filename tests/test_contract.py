@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,3 +86,38 @@ def test_the_log_alone_tells_the_same_of_the_cache(facts, log, tmp_path):
     assert alone.evidence == "text log only"
     said, known = analyse_run(alone).cache, analyse_run(load_run([facts])).cache
     assert (said.hits, said.misses, said.num_items) == (known.hits, known.misses, known.num_items)
+
+
+def families(text: str) -> set[str]:
+    """The kinds of lines: the word in brackets, else the first word; memory lines are one kind."""
+    found = set()
+    for line in text.splitlines():
+        if "] Memory - " in line:
+            found.add("Memory")
+        elif head := re.match(r"\s*(?:\[(\w+)\]|(\S+))", line):
+            found.add(f"[{head[1]}]" if head[1] else head[2])
+    return found
+
+
+@pytest.fixture(scope="module")
+def described() -> set[str]:
+    """The kinds of lines that docs/records.md shows."""
+    section = (ROOT / "docs/records.md").read_text("utf-8").partition("## The text log\n")[2]
+    quoted = re.findall(r"`(\[\w+\] [^`]*)`", section)
+    return families("\n".join(re.findall(r"^    .*$", section, re.MULTILINE) + quoted))
+
+
+def test_every_kind_of_line_in_a_real_log_is_described(log, described):
+    kinds = families(log.read_text("utf-8"))
+    assert {"step", "stages", "[train]", "[data]", "[val]", "Memory", "[end]"} <= kinds
+    assert kinds <= described
+
+
+def test_every_kind_of_line_that_the_trainer_can_write_is_described(described):
+    """Those that no ordinary run shows are found as texts in its source."""
+    written = set()
+    for path in [*ROOT.glob("vrtspike/engine/*.py"), *ROOT.glob("vrtspike/profiling/*.py")]:
+        if path.name != "deblurring.py":  # another command, without a log
+            written |= set(re.findall(r"\"(\[[a-z]+\]) ", path.read_text("utf-8")))
+    assert {"[resume]", "[error]", "[amp]", "[checkpoint]", "[numerics]"} <= written
+    assert written <= described

@@ -55,7 +55,7 @@ def prepare(run: OpenRun) -> Trainer:
         loaders = assembly.make_loaders(config, world)
         span.values.update(train_samples=len(loaders.train_set), val_samples=len(loaders.val_set))
     for note in loaders.notes:
-        run.say(note)
+        run.say(note if note.startswith("[") else f"[data] {note}")
     source = assembly.LoaderSource(loaders)
     schedule = assembly.make_schedule(config, len(source))
     run.expect_steps(schedule.total_steps)
