@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_overrides_change_the_forecast_and_come_back_in_the_advice(tool, small_m
     sizes = [each["forecast"]["model"]["activation_bytes"] for each in (plain, batch)]
     assert sizes[1] > 1.5 * sizes[0]
     verify = batch["findings"][0]["advice"][-1]["verify"]
-    assert f"--config {DEMO} TRAIN.BATCH_SIZE=" in verify
+    assert f"--config {shlex.quote(str(DEMO))} TRAIN.BATCH_SIZE=" in verify
 
 
 def test_ranks_multiply_what_each_process_holds(tool, roomy_machine):
