@@ -7,7 +7,6 @@ starts to count at its first step. Traces carry the names of the recorder's phas
 import gzip
 import logging
 import os
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +19,12 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from vrtspike.profiling.clock import Clock
 from vrtspike.profiling.jsonl_writer import discard
 from vrtspike.profiling.ranges import TraceRanges
+from vrtspike.profiling.redaction import TraceRewrite
 from vrtspike.profiling.settings import ProfilingConfig
 
 _log = logging.getLogger(__name__)
-_COPY_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 18
+"""Small, since rewriting a block holds the interpreter's lock for about a millisecond."""
 _GZIP_LEVEL = 5
 
 
@@ -90,6 +91,7 @@ def plan_window(first_step: int, settings: ProfilingConfig, active: int | None) 
 class TraceSession:
     """Traces one window of steps and writes it compressed, off the training thread.
 
+    `rewrite`, if given, takes out of the trace what it must not tell.
     `ranges` records while the window's kept steps run; `kept` are the first and last of them that
     ended; `problem` says why there is no trace.
     """
@@ -103,6 +105,7 @@ class TraceSession:
         window: Window,
         new_tracer: Callable[[], Tracer],
         clock: Clock,
+        rewrite: TraceRewrite | None = None,
     ) -> None:
         self.ranges = TraceRanges()
         self.window = window
@@ -113,6 +116,7 @@ class TraceSession:
         self._run_id = run_id
         self._new_tracer = new_tracer
         self._clock = clock
+        self._rewrite = rewrite
         self._tracer: Tracer | None = None
         self._step_range: record_function | None = None
         self._over = False
@@ -197,15 +201,19 @@ class TraceSession:
             self.problem = f"no trace: {error}"
             discard(plain)
             return
-        self._compressor = Compressor(plain, final)
+        self._compressor = Compressor(plain, final, self._rewrite)
 
 
 class Compressor:
-    """Compresses a file in a thread of low priority, then gives it its name."""
+    """Compresses a file in a thread of low priority, then gives it its name.
 
-    def __init__(self, plain: Path, final: Path) -> None:
+    `rewrite`, if given, is handed whole lines and says what is kept of them.
+    """
+
+    def __init__(self, plain: Path, final: Path, rewrite: TraceRewrite | None) -> None:
         self._plain = plain
         self._final = final
+        self._rewrite = rewrite
         self._problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="trace-compressor")
         self._thread.start()
@@ -223,7 +231,8 @@ class Compressor:
                 self._plain.open("rb") as source,
                 gzip.open(temporary, "wb", compresslevel=_GZIP_LEVEL) as target,
             ):
-                shutil.copyfileobj(source, target, _COPY_BYTES)
+                while block := source.read(_BLOCK_BYTES) + source.readline():
+                    target.write(self._rewrite(block) if self._rewrite else block)
             temporary.replace(self._final)
         except OSError as error:
             self._problem = f"no trace: {error}"

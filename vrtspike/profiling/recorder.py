@@ -29,6 +29,7 @@ from vrtspike.profiling.pending import PendingStep, PendingSteps, Resolved
 from vrtspike.profiling.ranges import NoRanges, Ranges
 from vrtspike.profiling.recording import Instruments, RankPlace, RecordingPlan
 from vrtspike.profiling.records import MEASURED_PHASES, EventRecord, RunRecord, SpanRecord
+from vrtspike.profiling.redaction import redact_value, trace_redaction
 from vrtspike.profiling.resources import gpu_absence
 from vrtspike.profiling.run_folder import utc_text
 from vrtspike.profiling.sampler_process import SamplerProcess, launcher_pid
@@ -247,14 +248,14 @@ class Recorder:
                     step=self._step,
                     start_unix_s=start_unix_s,
                     host_ms=spent_ms,
-                    values=_plain(values.values),
+                    values=self._sayable(values.values),
                 )
             )
 
     def event(self, name: str, **values: Value) -> None:
         """Writes down that something happened now."""
         record = EventRecord(
-            name=name, step=self._step, at_unix_s=self._clock.unix_s(), values=_plain(values)
+            name=name, step=self._step, at_unix_s=self._clock.unix_s(), values=self._sayable(values)
         )
         if self._facts is not None:
             self._facts.span(record)
@@ -288,7 +289,12 @@ class Recorder:
             window=plan_window(self._run.first_step, settings, self._plan.profile_steps),
             new_tracer=partial(torch_tracer, settings, device),
             clock=self._clock,
+            rewrite=trace_redaction(self._host_part()) if self._run.redacted else None,
         )
+
+    def _sayable(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        plain = _plain(values)
+        return {n: redact_value(v) for n, v in plain.items()} if self._run.redacted else plain
 
     def _host_part(self) -> str:
         return re.sub(r"[^A-Za-z0-9.-]", "-", self._run.host or "host")

@@ -1,24 +1,23 @@
 """A run's name, its folders, and what `meta.json` says about it."""
 
-import hashlib
 import json
 import os
 import re
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from vrtspike.profiling.records import RunRecord
+from vrtspike.profiling.redaction import host_label, redact_run
 from vrtspike.profiling.settings import LogConfig
 
 RUN_ID = re.compile(r"train_\d{8}_\d{6}_[0-9a-f]{4}")
-REDACTED_PATH = "<path>"
 META = "meta.json"
 
 
@@ -89,7 +88,7 @@ def open_run(
         config=dict(config),
         **facts,
     )
-    return (redact(run) if log.redact else run), paths
+    return (redact_run(run) if log.redact else run), paths
 
 
 def utc_text(moment: datetime) -> str:
@@ -100,39 +99,6 @@ def utc_text(moment: datetime) -> str:
 def relative_text(path: Path, start: Path) -> str:
     """A path as seen from a folder, with forward slashes."""
     return Path(os.path.relpath(path, start)).as_posix()
-
-
-def redact(run: RunRecord) -> RunRecord:
-    """The record without host name, absolute paths and command line.
-
-    The host becomes a label that tells two hosts apart and names none.
-    """
-    return replace(
-        run,
-        host=None if run.host is None else host_label(run.host),
-        argv=(),
-        config=_redact_value(run.config),
-        log=_redact_value(run.log),
-        checkpoint_dir=_redact_value(run.checkpoint_dir),
-        resumed_from=_redact_value(run.resumed_from),
-        redacted=True,
-    )
-
-
-def host_label(host: str) -> str:
-    """A stable label for a host that does not tell its name."""
-    return f"host-{hashlib.sha256(host.encode()).hexdigest()[:8]}"
-
-
-def _redact_value(value: Any) -> Any:
-    if isinstance(value, str):
-        absolute = PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()
-        return REDACTED_PATH if absolute or value.startswith("~") else value
-    if isinstance(value, Mapping):
-        return {key: _redact_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redact_value(item) for item in value]
-    return value
 
 
 def prune_runs(profiles_dir: Path, keep: int, current: str) -> list[Path]:

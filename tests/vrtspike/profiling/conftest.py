@@ -162,6 +162,7 @@ def new_recorder(
         )
         chosen = {
             "facts_dir": tmp_path / "facts",
+            "run": run,
             "plan": RecordingPlan(settings=settings, profile=profile),
             "device": torch.device("cpu"),
             "listeners": (heard,),
@@ -170,7 +171,7 @@ def new_recorder(
             ),
             **options,
         }
-        recorder = Recorder(run=run, **chosen)
+        recorder = Recorder(**chosen)
         made.append(recorder)
         return recorder
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from vrtspike.profiling.redaction import host_label
 from vrtspike.profiling.run_folder import (
     RUN_ID,
-    host_label,
     new_run_id,
     open_run,
     prune_runs,
