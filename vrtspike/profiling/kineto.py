@@ -8,7 +8,7 @@ import gzip
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 _BLOCK_BYTES = 1 << 18
 """Small, since rewriting a block holds the interpreter's lock for about a millisecond."""
 _GZIP_LEVEL = 5
+_KINETO_LEVEL = "KINETO_LOG_LEVEL"
+_KINETO_SILENT = "99"  # above every level; USDT lines are of level 5, errors of level 4
 
 
 class Tracer(Protocol):
@@ -52,8 +54,20 @@ class Tracer(Protocol):
         ...
 
 
+def quiet_kineto(device: torch.device, environment: MutableMapping[str, str]) -> None:
+    """Keeps Kineto's `USDT:... profiler_start` lines off standard error, unless the user chose.
+
+    Kineto reads the level when the first profiler of a process is prepared. Silence ends above the
+    level of its errors, which on a GPU are the only word of a trace without kernels: there they,
+    and with them these lines, stay.
+    """
+    if device.type != "cuda":
+        environment.setdefault(_KINETO_LEVEL, _KINETO_SILENT)
+
+
 def torch_tracer(settings: ProfilingConfig, device: torch.device) -> Tracer:
     """The torch profiler, with the options of the configuration."""
+    quiet_kineto(device, os.environ)
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)

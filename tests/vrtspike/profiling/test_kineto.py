@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import nn
 
-from vrtspike.profiling.kineto import TraceSession, plan_window
+from vrtspike.profiling.kineto import TraceSession, plan_window, quiet_kineto
 from vrtspike.profiling.settings import ProfilingConfig
 
 PLAN = ProfilingConfig(wait=3, warmup=1, active=2, resources=False)
@@ -142,6 +145,34 @@ def test_a_recorded_trace_has_the_recorders_names_and_step_numbers(new_recorder,
     assert (trace["steps"], trace["run_id"]) == ("15-16", "train_20260101_000000_abcd")
     meta = json.loads((tmp_path / "facts/meta.json").read_text())
     assert meta["profiled_steps"] == [15, 16]
+
+
+@pytest.mark.parametrize(
+    ("device", "before", "after"),
+    [("cpu", {}, "99"), ("cpu", {"KINETO_LOG_LEVEL": "0"}, "0"), ("cuda", {}, None)],
+)
+def test_kineto_is_silenced_where_it_has_nothing_to_say(device, before, after):
+    environment = dict(before)
+    quiet_kineto(torch.device(device), environment)
+    assert environment.get("KINETO_LOG_LEVEL") == after
+
+
+TRACED = """
+import torch
+from vrtspike.profiling.kineto import torch_tracer
+from vrtspike.profiling.settings import ProfilingConfig
+tracer = torch_tracer(ProfilingConfig(), torch.device("cpu"))
+tracer.prepare_trace()
+tracer.start_trace()
+tracer.stop_trace()
+"""
+
+
+def test_a_real_trace_says_nothing_on_standard_error():
+    free = {name: value for name, value in os.environ.items() if name != "KINETO_LOG_LEVEL"}
+    command = [sys.executable, "-c", TRACED]
+    done = subprocess.run(command, env=free, capture_output=True, text=True, check=True)
+    assert "profiler_start" not in done.stderr
 
 
 def test_the_tensorboard_plugin_knows_the_file_name(session, tmp_path):
