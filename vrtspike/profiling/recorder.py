@@ -275,6 +275,7 @@ class Recorder:
         self._say_silent_stages()
         self._hooks.detach()
         self._stop_sampler()
+        self._say_lost_lines()
         for listener in self._listeners:
             listener.close()
         self._memory.close()
@@ -356,6 +357,12 @@ class Recorder:
         silent = self._hooks.silent
         if silent and self._steps_ended:
             self.event("stages_never_called", stages=" ".join(silent))
+
+    def _say_lost_lines(self) -> None:
+        """Rank 0 says it in `meta.json`, which the other ranks do not write."""
+        lost = self._facts.lost_lines if self._facts is not None else 0
+        if lost and self._place.rank:
+            self.event("lines_lost", lines=lost)
 
     def _write_end(self, status: EndStatus) -> None:
         if self._facts is None:

@@ -151,7 +151,7 @@ class HostRecord:
 class GpuRecord:
     """One GPU as NVML sees it; a field the driver does not support is null.
 
-    `error` says why a GPU that was there cannot be read any more.
+    `error` says why a GPU that the driver lists does not answer; the next sample asks again.
     """
 
     index: int
@@ -190,8 +190,8 @@ class RunRecord:
 
     `status` stays "running" when the process was killed. `config` is the configuration with the
     YAML's own keys. `log` and `checkpoint_dir` are relative to the facts folder. `profiled_steps`
-    are the first and last step kept in the trace. `lost_lines` counts lines of this rank that the
-    system refused to write.
+    are the first and last step kept in the trace. `lost_lines` counts lines of rank 0 that the
+    system refused to write; other ranks say theirs in an event `lines_lost`.
     """
 
     run_id: str

@@ -34,6 +34,25 @@ def test_lost_lines_are_told_at_the_end(new_recorder, tmp_path):
     assert json.loads((facts / "meta.json").read_text())["lost_lines"] == 2
 
 
+def test_a_rank_without_meta_json_tells_of_its_lost_lines_in_an_event(
+    new_recorder, read_lines, tmp_path
+):
+    facts = tmp_path / "facts"
+    facts.mkdir()
+    for rank in (0, 1):
+        (facts / f"steps.rank{rank}.jsonl").symlink_to("/dev/full")
+    for rank in (0, 1, 2):
+        with new_recorder(place=RankPlace(rank=rank, local_rank=rank)) as recorder:
+            recorder.begin_step(1)
+            recorder.end_step(micro_batches=1, samples=1)
+    told = [read_lines(facts / f"spans.rank{rank}.jsonl") for rank in (0, 1, 2)]
+    assert [[(e["name"], e["values"]) for e in events] for events in told] == [
+        [],
+        [("lines_lost", {"lines": 1})],
+        [],
+    ]
+
+
 def test_the_sampler_runs_beside_the_recorder_and_ends_with_it(new_recorder, heard, tmp_path):
     before = set(psutil.Process().children())
     settings = ProfilingConfig(resource_interval_s=0.05)
