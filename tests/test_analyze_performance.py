@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diagnostics.command_line import run_tool
-from diagnostics.rules.catalogue import CATALOGUE
+from diagnostics.rules.catalogue import DOCUMENTED
 from vrtspike.profiling.records import RunRecord, StagesRecord, StepRecord, to_line, to_meta_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -213,11 +213,16 @@ def test_what_comes_later_is_not_pretended(tool, run_folder, option):
 def test_rules_are_listed_and_explained(tool):
     code, out, _ = tool("--list-rules")
     assert code == 0
-    assert len(out.splitlines()) == len(CATALOGUE)
+    assert len(out.splitlines()) == len(DOCUMENTED)
+    assert "HM101  machine-memory-nearly-full" in out.splitlines()
     code, out, _ = tool("--explain", "dl001")
     assert code == 0
     assert out.startswith("# DL001 data-loading-exposed")
     assert "## False alarms" in out
+    code, out, _ = tool("--explain", "forecast-exceeds-gpu-memory")
+    assert code == 0
+    assert out.startswith("# GM101 forecast-exceeds-gpu-memory")
+    assert "| tight | 0.8 share of the limit |" in out
 
 
 def test_an_unknown_rule_is_a_bad_argument(tool):

@@ -19,7 +19,7 @@ from diagnostics.report.json_report import to_json
 from diagnostics.report.model import Report
 from diagnostics.report.tensorboard_report import facts_folder_of, write_tensorboard
 from diagnostics.report.terminal import render_terminal
-from diagnostics.rules.catalogue import CATALOGUE, find_rule
+from diagnostics.rules.catalogue import DOCUMENTED, find_documented
 from diagnostics.rules.write_docs import page
 
 
@@ -57,14 +57,14 @@ def _say_failures(report: Report, program: str) -> None:
 
 def list_rules() -> ExitCode:
     """Print code and name of every rule."""
-    for rule in CATALOGUE:
+    for rule in DOCUMENTED:
         print(f"{rule.code}  {rule.name}")
     return ExitCode.OK
 
 
 def explain_rule(wanted: str, parser: OneLineParser) -> ExitCode:
     """Print the page of a rule; an unknown one is a bad argument."""
-    rule = find_rule(wanted)
+    rule = find_documented(wanted)
     if rule is None:
         parser.error(f"no rule {printable(wanted, 60)!r}; --list-rules names all of them")
     print(page(rule), end="")

@@ -13,11 +13,17 @@ from diagnostics.rules.host_memory.host_memory_near_limit import HostMemoryNearL
 from diagnostics.rules.kernels.forward_slow import ForwardSlow
 from diagnostics.rules.kernels.mixed_precision_off import MixedPrecisionOff
 from diagnostics.rules.kernels.stage_dominates_forward import StageDominatesForward
+from diagnostics.rules.machine.forecast_patterns import FORECAST_PATTERNS
+from diagnostics.rules.machine.guide_limits import CACHE_TOO_LARGE, TOO_MANY_WORKERS
+from diagnostics.rules.machine.host_pressure import NEARLY_FULL
+from diagnostics.rules.machine.pattern import Pattern
+from diagnostics.rules.machine.several_jobs import SEVERAL_JOBS
+from diagnostics.rules.machine.shared_memory import TINY_SHARED_MEMORY
 from diagnostics.rules.numerics.amp_overflows_often import AmpOverflowsOften
 from diagnostics.rules.numerics.gradient_norm_extreme import GradientNormExtreme
 from diagnostics.rules.numerics.loss_not_finite import LossNotFinite
 from diagnostics.rules.numerics.quality_dropped import QualityDropped
-from diagnostics.rules.rule import Rule
+from diagnostics.rules.rule import Documented, Rule
 from diagnostics.rules.trust.host_clock_on_gpu import HostClockOnGpu
 from diagnostics.rules.trust.phases_do_not_close import PhasesDoNotClose
 from diagnostics.rules.trust.too_few_steps import TooFewSteps
@@ -46,11 +52,31 @@ CATALOGUE: tuple[Rule, ...] = (
 )
 """In the order of their codes."""
 
+MACHINE_PATTERNS: tuple[Pattern, ...] = (
+    NEARLY_FULL,
+    SEVERAL_JOBS,
+    TINY_SHARED_MEMORY,
+    *FORECAST_PATTERNS.values(),
+    CACHE_TOO_LARGE,
+    TOO_MANY_WORKERS,
+)
+"""What `diagnose_memory.py` looks for in a machine and in a forecast, not in a run."""
+
+DOCUMENTED: tuple[Documented, ...] = tuple(
+    sorted((*CATALOGUE, *MACHINE_PATTERNS), key=lambda each: each.code)
+)
+"""Whatever has a page, in the order of the codes."""
+
 
 def find_rule(wanted: str) -> Rule | None:
     """The rule of a code or a name, whatever the case; None if there is none."""
-    wanted = wanted.strip().lower()
-    for rule in CATALOGUE:
-        if wanted in (rule.code.lower(), rule.name):
-            return rule
-    return None
+    return next((rule for rule in CATALOGUE if _is_called(rule, wanted)), None)
+
+
+def find_documented(wanted: str) -> Documented | None:
+    """As `find_rule`, among all that has a page."""
+    return next((each for each in DOCUMENTED if _is_called(each, wanted)), None)
+
+
+def _is_called(each: Documented, wanted: str) -> bool:
+    return wanted.strip().lower() in (each.code.lower(), each.name)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from diagnostics.rules.finding import Advice, Evidence, Finding, NotEvaluated, Severity, Value
 from diagnostics.rules.measurements import Measurements
@@ -22,6 +22,39 @@ class Threshold:
     unit: str
     reason: str
     source: str
+
+
+class Documented(Protocol):
+    """What has a page: rules, and the patterns that are looked for in a machine or a forecast."""
+
+    @property
+    def code(self) -> str:
+        """Family and three digits."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The pattern in words."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """The template of its sentence."""
+        ...
+
+    @property
+    def docs(self) -> str:
+        """Markdown with the four `HEADINGS` in order."""
+        ...
+
+    @property
+    def explains(self) -> tuple[str, ...]:
+        """Codes of its symptoms."""
+        ...
+
+    def thresholds(self) -> dict[str, Threshold]:
+        """Its limits by name."""
+        ...
 
 
 class Rule(ABC):

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Formatter
 
-from diagnostics.rules.catalogue import CATALOGUE
-from diagnostics.rules.rule import Rule, Threshold
+from diagnostics.rules.catalogue import DOCUMENTED, MACHINE_PATTERNS
+from diagnostics.rules.rule import Documented, Threshold
 
 FOLDER = Path("docs/rules")
 
 
-def page(rule: Rule) -> str:
+def page(rule: Documented) -> str:
     """The page of one rule, in Markdown."""
     rows = [_row(name, limit) for name, limit in rule.thresholds().items()]
     parts = [
@@ -28,7 +28,12 @@ def page(rule: Rule) -> str:
 
 def index() -> str:
     """The page that lists all rules."""
-    rows = [f"| [{rule.code}]({_file(rule)}) | {rule.name} |" for rule in CATALOGUE]
+    of_memory_tool = {pattern.code for pattern in MACHINE_PATTERNS}
+    rows = [
+        f"| [{rule.code}]({_file(rule)}) | {rule.name} | "
+        f"{'machine, forecast' if rule.code in of_memory_tool else 'run'} |"
+        for rule in DOCUMENTED
+    ]
     return "\n".join(
         (
             "# The rules",
@@ -36,8 +41,11 @@ def index() -> str:
             "Written by `python -m diagnostics.rules.write_docs` from the rules themselves; a test",
             "keeps it current. `python analyze_performance.py --explain RULE` prints a page.",
             "",
-            "| rule | pattern |",
-            "|---|---|",
+            "`analyze_performance.py` looks at a run; `diagnose_memory.py` at the machine as it is",
+            "now, and at the forecast for a configuration.",
+            "",
+            "| rule | pattern | looks at |",
+            "|---|---|---|",
             *rows,
             "",
         )
@@ -46,10 +54,10 @@ def index() -> str:
 
 def pages() -> dict[str, str]:
     """Every file of the folder by its name."""
-    return {"README.md": index(), **{_file(rule): page(rule) for rule in CATALOGUE}}
+    return {"README.md": index(), **{_file(rule): page(rule) for rule in DOCUMENTED}}
 
 
-def _file(rule: Rule) -> str:
+def _file(rule: Documented) -> str:
     return f"{rule.code}-{rule.name}.md"
 
 
@@ -57,7 +65,7 @@ def _row(name: str, limit: Threshold) -> str:
     return f"| {name} | {limit.value:g} {limit.unit} | {limit.reason} | {limit.source} |"
 
 
-def _template(rule: Rule) -> str:
+def _template(rule: Documented) -> str:
     """The summary with `<name>` for each value, without formats."""
     parts = Formatter().parse(rule.summary)
     return "".join(text + (f"<{field}>" if field else "") for text, field, _, _ in parts)

@@ -4,18 +4,9 @@ from collections.abc import Iterator
 
 from diagnostics.analyses.memory_forecast import TIGHT_SHARE, Forecast, ResourceForecast
 from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
-from diagnostics.rules.machine.pattern import GIB, Pattern
+from diagnostics.rules.machine.forecast_patterns import FORECAST_PATTERNS
+from diagnostics.rules.machine.pattern import GIB
 from diagnostics.rules.machine.setting_advice import advise, verify_command
-
-_NEED = (
-    "{config} needs {need_gib:.2f} GiB of {resource}; with what is in use that is {share:.0%} of "
-    "{limit_gib:.2f} GiB: {verdict}."
-)
-PATTERNS = {
-    "host memory": Pattern("HM104", "forecast-exceeds-host-memory", _NEED),
-    "shared memory": Pattern("HM105", "forecast-exceeds-shared-memory", _NEED),
-    "GPU memory": Pattern("GM101", "forecast-exceeds-gpu-memory", _NEED),
-}
 
 
 def forecast_findings(forecast: Forecast) -> Iterator[Finding]:
@@ -28,7 +19,7 @@ def forecast_findings(forecast: Forecast) -> Iterator[Finding]:
 def _resource_finding(forecast: Forecast, resource: ResourceForecast) -> Finding:
     exceeds = resource.verdict == "does not fit"
     limit, need = resource.limit_bytes or 0, resource.need_bytes
-    return PATTERNS[resource.resource].finding(
+    return FORECAST_PATTERNS[resource.resource].finding(
         Severity.CRITICAL if exceeds else Severity.WARN,
         {
             "config": forecast.demand.config,

@@ -2,23 +2,72 @@
 
 from collections.abc import Iterator, Sequence
 
-from diagnostics.analyses.memory_checks import CACHE_SHARE_RULE, CORES_RULE, Check
+from diagnostics.analyses.memory_checks import (
+    CACHE_MAX_RAM_SHARE,
+    CACHE_SHARE_RULE,
+    CORES_RULE,
+    Check,
+)
 from diagnostics.analyses.memory_demand import Demand, SettingChange
 from diagnostics.rules.finding import Evidence, Finding, Severity
 from diagnostics.rules.machine.pattern import Pattern
 from diagnostics.rules.machine.setting_advice import advise, verify_command
+from diagnostics.rules.rule import Threshold
 
 CACHE_TOO_LARGE = Pattern(
-    "CF101",
-    "cache-above-half-of-memory",
-    "DATA.CACHE_SIZE_GB {value:g} is more than half of this machine's memory; the guide's limit is "
-    "{high:.1f} GiB here.",
+    code="CF101",
+    name="cache-above-half-of-memory",
+    summary="DATA.CACHE_SIZE_GB {value:g} is more than half of this machine's memory; the guide's "
+    "limit is {high:.1f} GiB here.",
+    docs="""
+## What it measures
+DATA.CACHE_SIZE_GB, one budget for the machine, against its memory or its container's limit.
+
+## Why it matters
+Model, batches in the making and the system's own file cache need the other half; a cache that
+grows beyond it ends in a killed process hours later.
+
+## What to try
+A budget of at most half of the memory. What the frames of the data set need is in the forecast of
+`python diagnose_memory.py --config FILE`.
+
+## False alarms
+A data set smaller than the budget never fills it. Without DATA.USE_RAM_CACHE nothing is checked.
+""",
+    limits={
+        "most_of_memory": Threshold(
+            CACHE_MAX_RAM_SHARE,
+            "share of the memory",
+            "the rest is needed for everything else",
+            "the performance guide (<= 50 %)",
+        )
+    },
 )
 TOO_MANY_WORKERS = Pattern(
-    "CF102",
-    "more-workers-than-cores",
-    "{value:.0f} loader processes share {high:.0f} cores: they wait for each other and each holds "
-    "memory.",
+    code="CF102",
+    name="more-workers-than-cores",
+    summary="{value:.0f} loader processes share {high:.0f} cores: they wait for each other and "
+    "each holds memory.",
+    docs="""
+## What it measures
+Loader processes of all ranks together, against the cores that this process may use: its affinity,
+or less where a container's quota allows less.
+
+## Why it matters
+Decoding is work for the processor. More processes than cores bring no batch sooner, and each
+holds its own batches and its part of the cache.
+
+## What to try
+DATALOADER.TOTAL_WORKERS at most the number of cores, or `auto`, which is 80 % of them.
+
+## False alarms
+Where processes wait for a slow disk or network and not for the processor, some more can help.
+""",
+    limits={
+        "most": Threshold(
+            1, "loader processes a core", "each decodes at full speed", "the performance guide"
+        )
+    },
 )
 
 

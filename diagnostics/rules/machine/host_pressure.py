@@ -1,44 +1,56 @@
-"""HM101, HM102: the memory of this machine, now, whatever will run on it."""
+"""HM101: the memory of this machine, now, whatever will run on it."""
 
 from collections.abc import Iterator, Sequence
 
 from diagnostics.analyses.machine_capacity import Capacity
 from diagnostics.analyses.machine_jobs import Job
-from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
+from diagnostics.rules.finding import Advice, Finding, Severity
+from diagnostics.rules.machine.memory_in_use import SHARE_UNIT, VERIFY, memory_in_use
 from diagnostics.rules.machine.pattern import GIB, Pattern
+from diagnostics.rules.machine.several_jobs import several_jobs_findings
+from diagnostics.rules.rule import Threshold
 
+FULL_WARN = Threshold(
+    0.90, SHARE_UNIT, "little is left for what comes", "the performance guide (warning above 90 %)"
+)
+FULL_CRITICAL = Threshold(
+    0.97, SHARE_UNIT, "the next large allocation ends a process", "own choice: 3 % is a few batches"
+)
 NEARLY_FULL = Pattern(
-    "HM101",
-    "machine-memory-nearly-full",
-    "{used_share:.0%} of {limit_gib:.1f} GiB are in use ({source}); at 100 % the system kills a "
-    "process.",
-)
-SEVERAL_JOBS = Pattern(
-    "HM102",
-    "several-jobs-on-tight-memory",
-    "{count} training jobs run at once and hold {held_gib:.1f} GiB, while {used_share:.0%} of "
-    "{limit_gib:.1f} GiB are in use.",
-)
+    code="HM101",
+    name="machine-memory-nearly-full",
+    summary="{used_share:.0%} of {limit_gib:.1f} GiB are in use ({source}); at 100 % the system "
+    "kills a process.",
+    docs="""
+## What it measures
+Memory in use now, against the smaller of the machine's memory and the limit of its container.
+File cache that the system drops by itself does not count as used.
 
-FULL_WARN_SHARE = 0.90
-"""The performance guide warns above 90 % of system memory."""
-FULL_CRITICAL_SHARE = 0.97
-TIGHT_SHARE = 0.80
-"""As the forecast: above it there is no room for what a machine does besides."""
-VERIFY = "python diagnose_memory.py"
+## Why it matters
+When nothing is left, the kernel kills a process, often the trainer or one of its loader processes.
+
+## What to try
+A smaller cache or fewer loader processes for the job that holds the most; otherwise end other
+programs first.
+
+## False alarms
+A machine that is used up by design, such as a database with a fixed budget, can stand so for years.
+""",
+    limits={"at_warn": FULL_WARN, "at_critical": FULL_CRITICAL},
+)
 
 
 def pressure_findings(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
     """A machine that is nearly full, or shared by several jobs."""
     yield from _nearly_full(capacity, jobs)
-    yield from _several_jobs(capacity, jobs)
+    yield from several_jobs_findings(capacity, jobs)
 
 
 def _nearly_full(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
     share, limit = capacity.used_share, capacity.memory_limit_bytes
-    if share is None or limit is None or share <= FULL_WARN_SHARE:
+    if share is None or limit is None or share <= FULL_WARN.value:
         return
-    severity = Severity.CRITICAL if share > FULL_CRITICAL_SHARE else Severity.WARN
+    severity = Severity.CRITICAL if share > FULL_CRITICAL.value else Severity.WARN
     if jobs:
         text = (
             "The training job listed above holds the most: give it a smaller cache "
@@ -53,46 +65,7 @@ def _nearly_full(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
             "limit_gib": limit / GIB,
             "source": capacity.memory_limit_source,
         },
-        [_used(capacity, FULL_WARN_SHARE)],
+        [memory_in_use(capacity, FULL_WARN.value)],
         [Advice(text=text, verify=VERIFY)],
         cost_bytes=int(share * limit),
-    )
-
-
-def _several_jobs(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
-    share, limit = capacity.used_share, capacity.memory_limit_bytes
-    if len(jobs) < 2 or share is None or limit is None or share <= TIGHT_SHARE:
-        return
-    held = sum(job.memory_bytes for job in jobs)
-    evidence = [_used(capacity, TIGHT_SHARE)]
-    evidence += [
-        Evidence(
-            metric=f"job of process {job.root_pid}",
-            value=job.memory_bytes,
-            unit="bytes",
-            source="/proc",
-        )
-        for job in jobs
-    ]
-    yield SEVERAL_JOBS.finding(
-        Severity.WARN,
-        {
-            "count": len(jobs),
-            "held_gib": held / GIB,
-            "used_share": share,
-            "limit_gib": limit / GIB,
-        },
-        evidence,
-        [Advice(text="Run them one after the other, or end the smallest.", verify=VERIFY)],
-        cost_bytes=held,
-    )
-
-
-def _used(capacity: Capacity, limit: float) -> Evidence:
-    return Evidence(
-        metric="memory in use",
-        value=capacity.used_share,
-        unit="share",
-        limit=limit,
-        source=capacity.memory_limit_source,
     )

@@ -4,17 +4,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from diagnostics.rules.finding import Advice, Evidence, Finding, Severity, Value
+from diagnostics.rules.rule import Threshold
 
 GIB = 1 << 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pattern:
-    """Code, name and the sentence that is filled with a finding's values."""
+    """Code, name, the sentence that is filled with a finding's values, documents and limits.
+
+    `docs` is Markdown with the four headings of a rule, in order.
+    """
 
     code: str
     name: str
     summary: str
+    docs: str
+    limits: Mapping[str, Threshold]
+    explains: tuple[str, ...] = ()
+
+    def thresholds(self) -> dict[str, Threshold]:
+        """The limits by name, in the order they are written."""
+        return dict(self.limits)
 
     def finding(
         self,

@@ -5,16 +5,37 @@ from collections.abc import Iterator
 from diagnostics.analyses.machine_capacity import Capacity
 from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
 from diagnostics.rules.machine.pattern import Pattern
+from diagnostics.rules.rule import Threshold
 
-TINY_SHARED_MEMORY = Pattern(
-    "HM103",
-    "shared-memory-tiny",
-    "/dev/shm holds {size_mib:.0f} MiB: loader processes hand their batches over there and fail "
-    "when it is full.",
+MIB = 1 << 20
+TINY = Threshold(
+    64,
+    "MiB",
+    "loader processes fill so little with a few batches",
+    "what a Docker container gets unless --shm-size says otherwise",
 )
+TINY_SHARED_MEMORY = Pattern(
+    code="HM103",
+    name="shared-memory-tiny",
+    summary="/dev/shm holds {size_mib:.0f} MiB: loader processes hand their batches over there and "
+    "fail when it is full.",
+    docs="""
+## What it measures
+The size of /dev/shm, the file system in memory through which loader processes hand over batches.
 
-TINY_SHARED_BYTES = 64 << 20
-"""What a Docker container gets unless --shm-size says otherwise."""
+## Why it matters
+When it is full, a loader process dies with a bus error in the middle of the training.
+
+## What to try
+In a container, `--shm-size=8g` or `--ipc=host`; elsewhere, a larger mount of /dev/shm. Without
+loader processes (DATALOADER.TOTAL_WORKERS 0) it is not needed.
+
+## False alarms
+A run without loader processes, or with very small batches, never fills it.
+""",
+    limits={"tiny": TINY},
+)
+TINY_SHARED_BYTES = int(TINY.value) * MIB
 
 
 def shared_memory_findings(capacity: Capacity) -> Iterator[Finding]:
@@ -24,7 +45,7 @@ def shared_memory_findings(capacity: Capacity) -> Iterator[Finding]:
         return
     yield TINY_SHARED_MEMORY.finding(
         Severity.WARN,
-        {"size_mib": size / 2**20},
+        {"size_mib": size / MIB},
         [
             Evidence(
                 metric="size of /dev/shm",

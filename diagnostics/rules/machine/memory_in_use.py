@@ -1,0 +1,18 @@
+"""The evidence that findings about a machine's memory share."""
+
+from diagnostics.analyses.machine_capacity import Capacity
+from diagnostics.rules.finding import Evidence
+
+SHARE_UNIT = "share of the memory that may be used"
+VERIFY = "python diagnose_memory.py"
+
+
+def memory_in_use(capacity: Capacity, limit: float) -> Evidence:
+    """Memory in use now, beside the limit it is held against."""
+    return Evidence(
+        metric="memory in use",
+        value=capacity.used_share,
+        unit="share",
+        limit=limit,
+        source=capacity.memory_limit_source,
+    )

@@ -1,0 +1,70 @@
+"""HM102: several training jobs share a machine that has little memory left."""
+
+from collections.abc import Iterator, Sequence
+
+from diagnostics.analyses.machine_capacity import Capacity
+from diagnostics.analyses.machine_jobs import Job
+from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
+from diagnostics.rules.machine.memory_in_use import SHARE_UNIT, VERIFY, memory_in_use
+from diagnostics.rules.machine.pattern import GIB, Pattern
+from diagnostics.rules.rule import Threshold
+
+TIGHT = Threshold(
+    0.80, SHARE_UNIT, "above it, jobs that grow meet each other", "own choice, as for the forecast"
+)
+AT_ONCE = Threshold(
+    2, "training jobs", "one alone competes with nobody", "the performance guide (a don't)"
+)
+SEVERAL_JOBS = Pattern(
+    code="HM102",
+    name="several-jobs-on-tight-memory",
+    summary="{count} training jobs run at once and hold {held_gib:.1f} GiB, while {used_share:.0%} "
+    "of {limit_gib:.1f} GiB are in use.",
+    docs="""
+## What it measures
+Training jobs of this trainer that run now (a process with its children is one job), and the memory
+in use.
+
+## Why it matters
+Each job was planned as if the machine were its own: caches and loader processes add up until one
+of them is killed.
+
+## What to try
+Run them one after the other, or give each a part of DATA.CACHE_SIZE_GB and
+DATALOADER.TOTAL_WORKERS.
+
+## False alarms
+Jobs whose caches are full do not grow any more; then a high share is steady.
+""",
+    limits={"at_once": AT_ONCE, "tight": TIGHT},
+)
+
+
+def several_jobs_findings(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
+    """Two jobs or more, while memory is tight."""
+    share, limit = capacity.used_share, capacity.memory_limit_bytes
+    if len(jobs) < AT_ONCE.value or share is None or limit is None or share <= TIGHT.value:
+        return
+    held = sum(job.memory_bytes for job in jobs)
+    evidence = [memory_in_use(capacity, TIGHT.value)]
+    evidence += [
+        Evidence(
+            metric=f"job of process {job.root_pid}",
+            value=job.memory_bytes,
+            unit="bytes",
+            source="/proc",
+        )
+        for job in jobs
+    ]
+    yield SEVERAL_JOBS.finding(
+        Severity.WARN,
+        {
+            "count": len(jobs),
+            "held_gib": held / GIB,
+            "used_share": share,
+            "limit_gib": limit / GIB,
+        },
+        evidence,
+        [Advice(text="Run them one after the other, or end the smallest.", verify=VERIFY)],
+        cost_bytes=held,
+    )
