@@ -2,20 +2,25 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from torch.utils.data import get_worker_info
 
 from diagnostics.analyses.run_analysis import analyse_run
 from diagnostics.load import load_run
 from tests.vrtspike.conftest import SIDE, tiny_config, write_clip, write_spike_config
+from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.train import main as train
 
 ROOT = Path(__file__).resolve().parent.parent
+TINY = ("--config", "config.yaml", "--device", "cpu")
 RUN = (
     "TRAIN.TOTAL_STEPS=9",
     "TRAIN.BATCH_SIZE=2",
@@ -43,7 +48,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def facts(workplace: Path) -> Path:
     """The facts of a run that finished."""
-    assert train(["--config", "config.yaml", "--device", "cpu", *RUN]) == 0
+    assert train([*TINY, *RUN]) == 0
     (folder,) = (workplace / "profiles").glob("train_*")
     return folder
 
@@ -121,3 +126,30 @@ def test_every_kind_of_line_that_the_trainer_can_write_is_described(described):
             written |= set(re.findall(r"\"(\[[a-z]+\]) ", path.read_text("utf-8")))
     assert {"[resume]", "[error]", "[amp]", "[checkpoint]", "[numerics]"} <= written
     assert written <= described
+
+
+def test_a_killed_loading_process_is_named_and_likely_want_of_memory(
+    workplace, tmp_path, capsys, monkeypatch
+):
+    read = SpikeDeblurDataset.__getitem__
+
+    def killed(dataset, index):
+        if get_worker_info() is not None and (tmp_path / "began").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        (tmp_path / "began").touch()
+        return read(dataset, index)
+
+    monkeypatch.setattr(SpikeDeblurDataset, "__getitem__", killed)
+    here = [f"LOG.SAVE_DIR={tmp_path / 'out'}", f"LOG.PROFILES_DIR={tmp_path / 'profiles'}"]
+    code = train([*TINY, "DATALOADER.TOTAL_WORKERS=1", *here])
+    said = capsys.readouterr().err
+    assert code == 2
+    assert said.startswith("error: a data loading process died: DataLoader worker (pid")
+    assert said.count("\n") == 1
+    (log,) = (tmp_path / "out/logs").glob("*.log")
+    assert "[error] a data loading process died" in log.read_text("utf-8")
+    for source in (tmp_path / "profiles", shutil.copy(log, tmp_path / "alone.log")):
+        page = report("analyze_performance", capsys, source)
+        (finding,) = [each for each in page["findings"] if each["rule"] == "HM003"]
+        assert "likely" in finding["summary"]
+        assert page["verdict"]["text"].startswith(finding["summary"])

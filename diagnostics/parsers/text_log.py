@@ -142,6 +142,8 @@ class _LogParser:
             (b"[Memory Warning]", self._on_memory_warning),
             (b"ut of memory", self._on_oom),
             (b"OutOfMemoryError", self._on_oom),
+            (b"[error] host memory ran out", self._on_oom),
+            (b"a data loading process died: ", self._on_death),
             (b"Cache ", self._on_cache_line),
             (b"  - ", self._on_cache_item),
             (b"[end] ", self._on_end),
@@ -229,6 +231,14 @@ class _LogParser:
 
     def _on_oom(self, text: str) -> bool:
         return self._event("oom", self.step, {"text": text[: log_lines.MAX_TEXT]})
+
+    def _on_death(self, text: str) -> bool:
+        found = re.search(r"killed by signal: ([\w ]{1,40})", text)
+        values = {
+            "signal": found[1].strip() if found else None,
+            "reason": text[: log_lines.MAX_TEXT],
+        }
+        return self._event("loading_process_died", self.step, values)
 
     def _on_cache_line(self, text: str) -> bool:
         if "Cache Stats:" in text:

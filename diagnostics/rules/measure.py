@@ -190,8 +190,9 @@ def _course(courses: Sequence[MemoryCourse], name: str) -> MemoryCourse | None:
 
 
 def _device_memory(run: Run, analysis: RunAnalysis, device: str | None) -> Fields:
-    fields: Fields = {"num_host_oom": None, "num_device_oom": None}
-    fields["num_host_oom"], fields["num_device_oom"] = _out_of_memory(run)
+    host, on_device = _out_of_memory(run)
+    fields: Fields = {"num_host_oom": host, "num_device_oom": on_device}
+    fields["num_loaders_killed"] = _loaders_killed(run)
     if device != "cuda":
         return fields
     gpus = _used_gpus(analysis.resources.gpus, run.info.world_size or 1)
@@ -225,6 +226,15 @@ def _out_of_memory(run: Run) -> tuple[int | None, int | None]:
     if run.evidence == FACTS and run.info.status in ("finished", "interrupted"):
         return counts
     return counts[0] or None, counts[1] or None
+
+
+def _loaders_killed(run: Run) -> int | None:
+    """None where there is no such event and none can be expected either."""
+    events = run.tables.events
+    died = events.loc[events["name"] == "loading_process_died", "values"]
+    killed = sum(values.get("signal") == "Killed" for values in died)
+    knows_its_end = run.evidence == FACTS and run.info.status != "running"
+    return killed if knows_its_end else killed or None
 
 
 def _is_device(values: dict[str, Any]) -> bool:
@@ -297,7 +307,7 @@ def _sources(run: Run) -> dict[str, str]:
         (
             spans,
             "stage_ms cache_hit_rate num_nonfinite num_amp_overflows psnr_last_db num_host_oom "
-            "num_device_oom",
+            "num_device_oom num_loaders_killed",
         ),
         (
             resources,

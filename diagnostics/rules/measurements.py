@@ -68,6 +68,8 @@ class Measurements:
     host_memory_course_steps: int | None = None
     """Steps that the slope was taken over."""
     num_host_oom: int | None = None
+    num_loaders_killed: int | None = None
+    """Loader processes that ended by SIGKILL, which the kernel sends when memory runs out."""
     device_memory_peak_bytes: int | None = None
     """Largest use of the fullest device: what its driver says, else what PyTorch reserved."""
     device_memory_total_bytes: int | None = None

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import psutil
 import pytest
 
 from vrtspike.engine.checkpoint import read_checkpoint
@@ -77,6 +78,21 @@ def test_a_kill_leaves_readable_files_and_the_last_whole_checkpoint(project):
     output, errors = again.communicate(timeout=120)
     assert again.returncode == 0, errors
     assert f"[resume] step {step} of " in output
+
+
+def test_a_killed_loading_process_is_one_line_and_exit_code_2(project):
+    process = start(*TRAIN, "TRAIN.TOTAL_STEPS=5000", "DATALOADER.TOTAL_WORKERS=1")
+    wait_for(process, "step 2/5000")
+    (worker,) = psutil.Process(process.pid).children()
+    os.kill(worker.pid, signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors.startswith("error: a data loading process died: DataLoader worker (pid")
+    assert "killed by signal: Killed" in errors
+    assert errors.count("\n") == 1
+    spans = (newest("profiles/train_*") / "spans.rank0.jsonl").read_text().splitlines()
+    (event,) = [each for each in map(json.loads, spans) if each.get("name", "").endswith("_died")]
+    assert event["values"]["signal"] == "Killed"
 
 
 CALM = ("MODEL.DROP_PATH_RATE=0.0", "MODEL.SPIKE_TSA.DROPOUT=0.0", "TRAIN.TOTAL_STEPS=4")

@@ -4,6 +4,7 @@ Accumulation groups run across the end of an epoch: the micro-batches left over 
 the first group of the next one, so that every optimizer step has equally many and none is lost.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -18,7 +19,11 @@ _CPU = torch.device("cpu")
 
 
 class LoadingDiedError(DataError):
-    """A process that loads data is gone."""
+    """A process that loads data is gone; `signal_name` as the system words it, where known."""
+
+    def __init__(self, message: str, signal_name: str | None = None) -> None:
+        super().__init__(message)
+        self.signal_name = signal_name
 
 
 class EpochSource(Protocol):
@@ -91,12 +96,33 @@ def _fetch(iterator: Iterator[Batch]) -> Batch:
         raise explained from error
 
 
-def explain_death(error: RuntimeError) -> LoadingDiedError | None:
-    """One line for what PyTorch raises, anywhere, when a loading process dies; None for others."""
-    if "DataLoader worker" not in str(error):
+_FEWER = "lower DATALOADER.TOTAL_WORKERS, DATA.CACHE_SIZE_GB or DATALOADER.TRAIN_PREFETCH_FACTOR"
+_LIKELY = {
+    "Killed": f"The system kills so when host memory runs out, which is likely the cause: {_FEWER}",
+    "Bus error": "So ends a process that finds /dev/shm full: start the container with a larger "
+    f"--shm-size, or {_FEWER}",
+}
+_PERHAPS = f"If host memory ran out, {_FEWER}"
+
+
+def explain_death(error: BaseException) -> LoadingDiedError | None:
+    """One line for what PyTorch raises, anywhere, when a loading process dies; None for others.
+
+    PyTorch learns the signal in one place and may raise from another: the whole chain is looked at.
+    """
+    said = [" ".join(str(each).split()) for each in _chain(error)]
+    deaths = [text for text in said if "DataLoader worker" in text]
+    if not deaths:
         return None
-    reason = " ".join(str(error).split())
-    return LoadingDiedError(
-        f"a data loading process died: {reason} If it was killed, host memory ran out: lower "
-        "DATALOADER.TOTAL_WORKERS, DATA.CACHE_SIZE_GB or DATALOADER.TRAIN_PREFETCH_FACTOR"
-    )
+    named = next((text for text in deaths if "killed by signal" in text), deaths[0])
+    found = re.search(r"killed by signal: ([\w ]+)", named)
+    signal_name = found[1].strip() if found else None
+    likely = _LIKELY.get(signal_name or "", _PERHAPS)
+    return LoadingDiedError(f"a data loading process died: {named} {likely}", signal_name)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from vrtspike.config import Config, config_to_mapping, load_config
-from vrtspike.engine.batch_stream import explain_death
+from vrtspike.engine.batch_stream import LoadingDiedError, explain_death
 from vrtspike.engine.distributed import World, join_world
 from vrtspike.engine.interrupts import StopRequest
 from vrtspike.engine.preparation import OpenRun, prepare
@@ -230,9 +230,12 @@ def _memory_explained(recorder: Recorder) -> Iterator[None]:
             "MODEL.VRT.USE_CHECKPOINT_ATTN=true and USE_CHECKPOINT_FFN=true"
         )
         raise _out_of_memory(recorder, "device", error, advice) from error
+    except LoadingDiedError as error:
+        _record_death(recorder, error)
+        raise
     except RuntimeError as error:
         if (explained := explain_death(error)) is not None:
-            recorder.event("loading_process_died", reason=str(error))
+            _record_death(recorder, explained)
             raise explained from error
         if "DefaultCPUAllocator" not in str(error):
             raise
@@ -241,6 +244,10 @@ def _memory_explained(recorder: Recorder) -> Iterator[None]:
             "or DATALOADER.TOTAL_WORKERS"
         )
         raise _out_of_memory(recorder, "host", error, advice) from error
+
+
+def _record_death(recorder: Recorder, error: LoadingDiedError) -> None:
+    recorder.event("loading_process_died", signal=error.signal_name, reason=str(error))
 
 
 def _out_of_memory(

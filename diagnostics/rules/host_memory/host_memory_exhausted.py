@@ -8,6 +8,9 @@ from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NO_WORD_OF_THE_END, RECORD_FACTS
 from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
 
+_RAN_OUT = "ran out"
+_LIKELY = "likely ran out (a loader process was killed, as the kernel's OOM killer does)"
+
 
 class HostMemoryExhausted(Rule):
     """An allocation that failed on the host, or a loader process that the system killed."""
@@ -15,11 +18,11 @@ class HostMemoryExhausted(Rule):
     code = "HM003"
     name = "host-memory-exhausted"
     explains = ("HM001",)
-    summary = "Host memory ran out {count} time(s) in this run."
+    summary = "Host memory {surely} {count} time(s) in this run."
     docs = """
 ## What it measures
-Failed allocations on the host and loader processes killed by the system, as the run recorded
-them.
+Failed allocations on the host, as the run recorded them, and loader processes that ended by
+SIGKILL. That is what the kernel sends when memory runs out; it does not tell the process why.
 
 ## Why it matters
 The run ended, or lost a part of itself. This is the memory of the machine, not of the GPU.
@@ -29,7 +32,8 @@ A smaller cache, fewer loader processes, less prefetching. In a GPU run, batch s
 accumulation do nothing here; in a CPU run the batch is in this memory, too.
 
 ## False alarms
-None known: the event is recorded where it happens. A process killed from outside leaves no event;
+A loader process that a person or another program killed looks the same: compare the peak of host
+memory with its limit, and see `dmesg`. A training process that was killed leaves no event at all;
 then the last samples of host memory tell.
 """
     at_critical: ClassVar = Threshold(
@@ -38,23 +42,31 @@ then the last samples of host memory tell.
 
     def check(self, measured: Measurements) -> Outcome:
         """Count the events."""
-        count = measured.num_host_oom
-        if count is None:
+        failed, killed = measured.num_host_oom, measured.num_loaders_killed
+        if failed is None and killed is None:
             return self.not_evaluated(NO_WORD_OF_THE_END, RECORD_FACTS)
+        count = failed or killed or 0
         severity = graded(count, (self.at_critical, Severity.CRITICAL))
         if severity is None:
             return None
         source = measured.source("num_host_oom")
         return self.finding(
             severity,
-            {"count": count},
+            {"count": count, "surely": _RAN_OUT if failed else _LIKELY},
             (
                 Evidence(
                     metric="host out-of-memory events",
-                    value=count,
+                    value=failed,
                     unit="count",
                     limit=self.at_critical.value,
                     source=source,
+                ),
+                Evidence(
+                    metric="loader processes ended by SIGKILL",
+                    value=killed,
+                    unit="count",
+                    limit=self.at_critical.value,
+                    source=measured.source("num_loaders_killed"),
                 ),
                 Evidence(
                     metric="peak host memory",

@@ -201,6 +201,18 @@ def test_memory_of_host_and_device_are_told_apart(values, host_count, device_cou
     assert (got.num_host_oom, got.num_device_oom) == (host_count, device_count)
 
 
+def test_only_a_killed_loader_counts_as_one():
+    noted = events(
+        ("loading_process_died", 3, {"signal": "Killed", "reason": "x"}),
+        ("loading_process_died", 3, {"signal": "Segmentation fault", "reason": "x"}),
+        ("loading_process_died", 3, {"signal": None, "reason": "exited unexpectedly"}),
+    )
+    failed = RunInfo(status="failed")
+    assert measured(run_of(failed, events=noted)).num_loaders_killed == 1
+    assert measured(run_of(failed)).num_loaders_killed == 0
+    assert measured(run_of(RunInfo(status="running"))).num_loaders_killed is None
+
+
 def test_settings_of_odd_types_and_sizes_are_no_numbers():
     config = {"A": {"B": True, "C": 10**400, "D": "4", "E": float("nan"), "F": 4, "G": 2.5}}
     got = replace(measured(run_of()), config=config)

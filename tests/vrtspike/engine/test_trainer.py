@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vrtspike.data.cache import LRUCache
-from vrtspike.engine.batch_stream import BatchStream, LoadingDiedError
+from vrtspike.engine.batch_stream import BatchStream, LoadingDiedError, explain_death
 from vrtspike.engine.cache_facts import CacheFacts
 from vrtspike.engine.checkpoint import Position
 from vrtspike.engine.clip_model import ClipRestorer
@@ -150,6 +150,22 @@ def test_dead_loading_processes_are_named_and_forgiven_after_a_signal(bench, bat
 
     assert not one.train(stream=BatchStream(Dying()), recorder=Signalled())
     assert one.crew.stop.exit_code == 143
+
+
+@pytest.mark.parametrize(
+    ("signal_name", "words"),
+    [("Killed", "likely the cause"), ("Bus error", "--shm-size"), ("Terminated", "If host memory")],
+)
+def test_the_signal_of_a_dead_loading_process_is_found_in_what_led_to_the_error(signal_name, words):
+    first = RuntimeError(f"DataLoader worker (pid 7) is killed by signal: {signal_name}. ")
+    second = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+    second.__cause__ = first
+    for error in (first, second):
+        explained = explain_death(error)
+        assert explained.signal_name == signal_name
+        assert words in str(explained)
+    assert explain_death(RuntimeError("DataLoader worker (pid(s) 7) exited")).signal_name is None
+    assert explain_death(RuntimeError("something else")) is None
 
 
 def validator(learner, batches):
