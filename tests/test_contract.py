@@ -6,6 +6,9 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from diagnostics.analyses.run_analysis import analyse_run
 from diagnostics.load import load_run
 from tests.vrtspike.conftest import SIDE, tiny_config, write_clip, write_spike_config
 from vrtspike.data.clips import SpikeDeblurDataset
+from vrtspike.engine.checkpoint import read_checkpoint
 from vrtspike.train import main as train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +64,12 @@ def log(facts: Path, workplace: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def alone(log: Path, tmp_path: Path) -> Path:
+    """The text log where no facts are."""
+    return Path(shutil.copy(log, tmp_path / "alone.log"))
+
+
 def tool(name: str) -> Callable[[list[str]], int]:
     spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
@@ -86,10 +96,10 @@ def test_the_caches_service_is_judged(facts, capsys):
     assert last["used_bytes"] <= last["limit_bytes"] == int(0.00001 * 2**30)
 
 
-def test_the_log_alone_tells_the_same_of_the_cache(facts, log, tmp_path):
-    alone = load_run([shutil.copy(log, tmp_path / "alone.log")])
-    assert alone.evidence == "text log only"
-    said, known = analyse_run(alone).cache, analyse_run(load_run([facts])).cache
+def test_the_log_alone_tells_the_same_of_the_cache(facts, alone):
+    run = load_run([alone])
+    assert run.evidence == "text log only"
+    said, known = analyse_run(run).cache, analyse_run(load_run([facts])).cache
     assert (said.hits, said.misses, said.num_items) == (known.hits, known.misses, known.num_items)
 
 
@@ -153,3 +163,77 @@ def test_a_killed_loading_process_is_named_and_likely_want_of_memory(
         (finding,) = [each for each in page["findings"] if each["rule"] == "HM003"]
         assert "likely" in finding["summary"]
         assert page["verdict"]["text"].startswith(finding["summary"])
+
+
+def test_parts_of_a_real_run_sum_to_their_whole(facts, capsys):
+    """For every step, tagged ones too; and for the means that the report shows."""
+    phases = load_run([facts]).tables.phases
+    by_step = phases.pivot_table(index="step", columns="name", values="ms", aggfunc="sum")
+    assert len(by_step) == 9
+    parts = by_step.drop(columns="step").sum(axis="columns")
+    assert parts.to_numpy() == pytest.approx(by_step["step"].to_numpy(), rel=0.01)
+    closures = report("analyze_performance", capsys, facts)["closures"]
+    names = {each["name"] for each in closures}
+    assert names == {"phases of the step", "stages of the forward"}
+    assert all(each["holds"] for each in closures)
+
+
+def test_the_log_alone_gives_the_same_means_within_rounding(facts, alone):
+    """Lines are written for each step here, and round to a tenth of a millisecond."""
+    told, known = (analyse_run(load_run([path])).breakdown for path in (alone, facts))
+    assert (told.count, told.excluded) == (known.count, known.excluded)
+    for said, measured in ((told.phases, known.phases), (told.stages, known.stages)):
+        expected = {part.name: part.mean_ms for part in measured}
+        assert {part.name: part.mean_ms for part in said} == pytest.approx(expected, abs=0.051)
+    assert "vrt.stage8" in {stage.name for stage in told.stages}
+
+
+def test_both_tools_find_the_run_and_its_memory(facts, capsys):
+    pages = [report(name, capsys, facts) for name in ("analyze_performance", "diagnose_memory")]
+    assert [page["run"]["id"] for page in pages] == [facts.name, facts.name]
+    sampled = {course["source"] for course in pages[0]["memory"]}
+    assert "step records" in sampled
+    assert pages[1]["memory"]
+    assert pages[0]["step"]["count"] + pages[0]["step"]["excluded"] == 9
+
+
+KILLED = """
+    import os, signal, sys
+    from vrtspike.engine.trainer import Trainer
+    from vrtspike.train import main
+
+    optimize = Trainer._optimize
+
+    def killed(trainer, sums):
+        if trainer.step == 1:  # within step 2
+            os.kill(os.getpid(), signal.SIGKILL)
+        return optimize(trainer, sums)
+
+    Trainer._optimize = killed
+    main(sys.argv[1:])
+"""
+
+
+def test_a_run_killed_within_a_step_is_readable_and_goes_on_where_it_was_saved(
+    workplace, tmp_path, capsys
+):
+    here = [f"LOG.SAVE_DIR={tmp_path / 'out'}", f"LOG.PROFILES_DIR={tmp_path / 'profiles'}"]
+    settings = [*TINY, *here, "LOG.CHECKPOINT_EVERY_STEPS=1", "TRAIN.TOTAL_STEPS=2"]
+    script = [sys.executable, "-c", textwrap.dedent(KILLED), *settings]
+    done = subprocess.run(script, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (facts,) = (tmp_path / "profiles").glob("train_*")
+    run = load_run([facts])
+    assert run.info.status == "running"
+    assert list(run.tables.steps["step"]) == [1]
+    (log,) = (tmp_path / "out/logs").glob("*.log")
+    alone = load_run([Path(shutil.copy(log, tmp_path / "alone.log"))])
+    assert (alone.evidence, alone.info.run_id) == ("text log only", facts.name)
+    assert list(alone.tables.log_steps["step"]) == [1]
+    assert report("analyze_performance", capsys, facts)["run"]["status"] == "running"
+    (saved,) = (tmp_path / "out/checkpoints").glob("*/last.pt")
+    assert read_checkpoint(saved).position.step == 1
+    assert train([*settings, "--resume", "auto"]) == 0
+    assert f"[resume] step 1 of {facts.name}" in capsys.readouterr().out
+    (resumed,) = set((tmp_path / "profiles").glob("train_*")) - {facts}
+    assert list(load_run([resumed]).tables.steps["step"]) == [2]
