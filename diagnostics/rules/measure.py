@@ -163,20 +163,23 @@ def _growth(
     courses: Sequence[MemoryCourse], use: tuple[float | None, float | None] | None
 ) -> Fields:
     """The slope over the second half of the run, where it is surely above zero."""
-    course = (
-        _course(courses, "process tree PSS")
-        or _course(courses, "process tree RSS")
-        or _course(courses, "rank process RSS")
-    )
-    if course is None or course.late_slope_bytes_per_100_steps is None:
+    named = ("process tree PSS", "process tree RSS", "rank process RSS")
+    known = [course for course in (_course(courses, name) for name in named) if course]
+    if not known:
         return {}
+    # PSS is the better figure, but is read seldom: a short run has too few points of it.
+    sloped = [course for course in known if course.late_slope_bytes_per_100_steps is not None]
+    course = (sloped or known)[0]
     steps = [point.step for point in course.points if point.step is not None]
+    num_steps = int(max(steps) - min(steps)) if steps else None
+    if course.late_slope_bytes_per_100_steps is None:
+        return {"host_memory_course_steps": num_steps}
     low = course.late_slope_low_bytes_per_100_steps
     grows = low is not None and low > 0
     slope = course.late_slope_bytes_per_100_steps / 100 if grows else 0.0
     fields: Fields = {
         "host_memory_growth_bytes_per_step": slope,
-        "host_memory_course_steps": int(max(steps) - min(steps)) if steps else None,
+        "host_memory_course_steps": num_steps,
     }
     if slope > 0 and use is not None and use[0] is not None and use[1] is not None:
         fields["host_memory_steps_to_limit"] = max(0.0, use[1] - use[0]) / slope

@@ -48,8 +48,12 @@ several processes is counted once only where the system tells the proportional s
         """Judge the slope by its rise over the run and by what is left."""
         slope = measured.host_memory_growth_bytes_per_step
         steps = measured.host_memory_course_steps
-        if slope is None or steps is None:
+        if steps is None:
             return self.not_evaluated("the course of host memory was not recorded", RECORD_FACTS)
+        if slope is None:
+            return self.not_evaluated(
+                f"memory was read too seldom over {steps} steps to see a trend", "train longer"
+            )
         if steps < self.least_steps.value:
             return self.not_evaluated(
                 f"memory was followed over {steps} steps only; at least "
