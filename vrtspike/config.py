@@ -33,6 +33,10 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
     profiling: ProfilingConfig = field(default_factory=ProfilingConfig)
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed: must not be negative, got {self.seed}")
+
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration file and apply `KEY.PATH=VALUE` overrides.

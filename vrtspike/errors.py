@@ -1,8 +1,23 @@
 """The one family of errors a user of the trainer can meet."""
 
+_LIMIT = 2000
+
 
 class VRTSpikeError(Exception):
     """A mistake or fault that the user can act on; printed as one line, exit code 2."""
+
+    def __str__(self) -> str:
+        r"""One line of at most 2000 characters, cut in the middle.
+
+        A key, a path or another library's message in it can hold anything: control characters
+        become escapes, since a raw `\x1b[2J` would clear the reader's screen.
+        """
+        text = super().__str__()
+        if len(text) > _LIMIT:
+            text = f"{text[: _LIMIT // 2]} ... {text[-_LIMIT // 2 + 5 :]}"
+        return "".join(
+            each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+        )
 
 
 class ConfigError(VRTSpikeError):

@@ -23,6 +23,7 @@ T = TypeVar("T")
 _TRUE = frozenset({"true", "yes", "on"})
 _FALSE = frozenset({"false", "no", "off"})
 _NULL = frozenset({"null", "~", ""})
+_MAX_WHOLE = 2**63 - 1
 _MAX_DEPTH = 20
 COMMAND_LINE = "command line"
 
@@ -37,8 +38,7 @@ def compose(text: str, source: str) -> yaml.Node:
     Raises:
         ConfigError: the text is not one YAML document.
     """
-    loader = yaml.SafeLoader(text)
-    loader.name = source
+    loader = _loader(text, source)
     try:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
@@ -54,6 +54,18 @@ def compose(text: str, source: str) -> yaml.Node:
     if node is None:
         raise ConfigError(f"{source}: the file is empty; a configuration was expected")
     return node
+
+
+def _loader(text: str, source: str) -> yaml.SafeLoader:
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{source}:{line}: not valid YAML: the character U+{error.character:04X} is not allowed"
+        ) from None
+    loader.name = source
+    return loader
 
 
 def read_dataclass(node: yaml.Node, cls: type[T], source: str, path: str = "") -> T:
@@ -264,6 +276,8 @@ def _read_scalar(node: yaml.Node, kind: type) -> Any:
     if kind is str:
         if is_plain and text.lower() in _NULL:
             raise _MismatchError(names[kind])
+        if "\0" in text:
+            raise _MismatchError("text without the character U+0000")
         return text
     if kind is bool:
         if text.lower() not in _TRUE | _FALSE:
@@ -277,8 +291,10 @@ def _read_number(text: str, kind: type, name: str) -> int | float:
         number = kind(text)
     except ValueError:
         raise _MismatchError(name) from None
-    if not math.isfinite(number):
+    if kind is float and not math.isfinite(number):
         raise _MismatchError("a finite number")
+    if kind is int and abs(number) > _MAX_WHOLE:
+        raise _MismatchError("a whole number of at most 64 bits")
     return typing.cast("int | float", number)
 
 

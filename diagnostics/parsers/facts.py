@@ -65,6 +65,8 @@ def read_meta(folder: Path) -> RunRecord:
     """
     path = folder / META
     try:
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise DiagnosticsError(f"cannot read {path}: it is not a plain file")
         with path.open("rb") as file:
             text = file.read(MAX_META_BYTES + 1)
     except OSError as error:

@@ -89,6 +89,21 @@ def test_missing_key_is_named(write):
         ("EPOCHS", "is not of the form KEY.PATH=VALUE"),
         ("LOSS.VGG_PERCEPTUAL.WEIGHT=0.1", "needs a file of VGG-16 weights"),
         ("DATA.VAL_CROP_SIZE=abc", "must be a whole number or null"),
+        ("SEED=-1", "'SEED': must not be negative"),
+        ("TRAIN.TOTAL_STEPS=1" + "0" * 30, "must be a whole number of at most 64 bits"),
+        ("SEED=1" + "0" * 400, "must be a whole number of at most 64 bits"),
+        ("DATALOADER.TOTAL_WORKERS=100000", "'DATALOADER.TOTAL_WORKERS': must be at most 1024"),
+        ("MODEL.CHANNELS_PER_SCALE=[0,0,0,0]", "must be positive"),
+        ("MODEL.WINDOW_SIZE=0", "'MODEL.WINDOW_SIZE': must be positive, got 0"),
+        ("MODEL.WINDOW_SIZE=[4,-1,4]", "'MODEL.WINDOW_SIZE': must be positive"),
+        ("MODEL.WINDOW_SIZE=[]", "'MODEL.WINDOW_SIZE': must be positive"),
+        ("MODEL.FUSE.MLP_RATIO=1e308", "'MODEL.FUSE.MLP_RATIO': must be at most 64"),
+        ("PROFILING.RESOURCE_INTERVAL_S=1e300", "must lie in [0.05, 3600]"),
+        ('LOG.SAVE_DIR="a\\0b"', "must be text without the character U+0000"),
+        (
+            "LOSS.VGG_PERCEPTUAL={WEIGHT: 1, LAYERS: [], WEIGHTS_PATH: x}",
+            "'LOSS.VGG_PERCEPTUAL.LAYERS': at least one is needed",
+        ),
     ],
 )
 def test_bad_override_is_one_line_that_blames_the_command_line(write, override, expected):
@@ -105,6 +120,18 @@ def test_override_through_a_scalar_is_refused(write):
 )
 def test_hostile_text_is_one_line(write, text):
     message(write(text))
+
+
+def test_a_character_that_yaml_forbids_is_one_line_with_its_place(write):
+    assert ":5: not valid YAML: the character U+001B" in message(write(MINIMAL + "\x1b[31m: 1\n"))
+    assert ":5: not valid YAML: the character U+0000" in message(write(MINIMAL + "\0"))
+
+
+def test_what_the_message_quotes_reaches_no_terminal_raw_or_in_full(write):
+    text = message(write(MINIMAL + '"\\e[31mA\\nB": 1\n'))
+    assert r"'\x1b[31mA\nB'" in text
+    assert text.isprintable()
+    assert len(message(write(MINIMAL + "SEED: " + "A" * 100_000))) <= 2010
 
 
 def test_binary_and_missing_files_are_one_line(tmp_path):

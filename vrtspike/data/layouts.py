@@ -103,7 +103,7 @@ def splits_in(root: Path) -> list[str]:
     names: set[str] = set()
     for base in _bases(root):
         for entry in base.iterdir():
-            if entry.is_dir() and not entry.name.startswith((".", GOPRO)):
+            if _is_folder(entry) and not entry.name.startswith((".", GOPRO)):
                 names.add(entry.name.removesuffix("_GT_blurred").removesuffix("_GT"))
     return sorted(names)
 
@@ -175,13 +175,21 @@ def _separate_spikes(base: Path, spikes: Path | None, inner: str) -> tuple[Path,
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
     """`folder` and the folders in it, links followed, to a depth that ends loops of links."""
-    if not folder.is_dir():
+    if not _is_folder(folder):
         return
     yield folder
     if depth < _MAX_DEPTH:
         for entry in sorted(_entries(folder)):
-            if entry.is_dir() and not entry.name.startswith("."):
+            if _is_folder(entry) and not entry.name.startswith("."):
                 yield from _walk(entry, depth + 1)
+
+
+def _is_folder(path: Path) -> bool:
+    """False, too, for what may not be looked at: others' files may lie in the tree."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from typing import Literal
 
 VoxelMode = Literal["flat", "documented"]
 BlurFolder = Literal["blur", "blur_gamma"]
+MAX_WORKERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,11 @@ class DataLoaderConfig:
     def __post_init__(self) -> None:
         if isinstance(self.total_workers, int) and self.total_workers < 0:
             raise ValueError(f"total_workers: must not be negative, got {self.total_workers}")
+        if isinstance(self.total_workers, int) and self.total_workers > MAX_WORKERS:
+            raise ValueError(
+                f"total_workers: must be at most {MAX_WORKERS}, got {self.total_workers}; "
+                "each is a process"
+            )
         for name in ("train_prefetch_factor", "val_prefetch_factor"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")

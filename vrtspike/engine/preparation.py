@@ -19,7 +19,12 @@ from vrtspike.engine.learner import Learner
 from vrtspike.engine.numerics import Reporting
 from vrtspike.engine.precision import choose_precision
 from vrtspike.engine.resume import Found, changed_keys
-from vrtspike.engine.saving import CheckpointSaver, continue_from, restore_random_state
+from vrtspike.engine.saving import (
+    CheckpointSaver,
+    check_folder,
+    continue_from,
+    restore_random_state,
+)
 from vrtspike.engine.trainer import Crew, Schedule, Trainer
 from vrtspike.profiling.recorder import Recorder
 
@@ -51,6 +56,8 @@ def prepare(run: OpenRun) -> Trainer:
         VRTSpikeError: data, model, checkpoint or configuration do not allow it.
     """
     config, world = run.config, run.world
+    if world.is_main:
+        check_folder(run.checkpoint_dir)
     with run.recorder.span("dataset_creation") as span:
         loaders = assembly.make_loaders(config, world)
         span.values.update(train_samples=len(loaders.train_set), val_samples=len(loaders.val_set))

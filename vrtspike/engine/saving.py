@@ -1,5 +1,6 @@
 """Writing checkpoints of a run in progress, and continuing from one."""
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,22 @@ from vrtspike.engine.learner import Learner
 from vrtspike.engine.resume import Found
 from vrtspike.errors import CheckpointError
 from vrtspike.profiling.log_lines import checkpoint_line
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure before the training, not hours later, that checkpoints can be written.
+
+    Raises:
+        CheckpointError: the folder above `folder` cannot be made or written to.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder.parent).close()
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder.parent}: checkpoints cannot be written here: {error.strerror}; "
+            "set LOG.SAVE_DIR to a folder that can be written to"
+        ) from None
 
 
 @dataclass

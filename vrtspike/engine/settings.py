@@ -117,6 +117,8 @@ class PerceptualConfig:
                 "weights_path: the perceptual loss needs a file of VGG-16 weights "
                 "(nothing is downloaded); set it, or set WEIGHT to 0"
             )
+        if self.weight > 0 and not self.layers:
+            raise ValueError("layers: at least one is needed, or set WEIGHT to 0")
         known = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
         unknown = [layer for layer in self.layers if layer not in known]
         if unknown:

@@ -1,30 +1,12 @@
 """Reading files of tensors written by PyTorch, without running any code they hold."""
 
-import pickle
-import struct
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vrtspike.errors import CheckpointError
-
-# What torch.load lets through for files that are cut short, damaged, or something else entirely.
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ImportError,
-    struct.error,
-    OverflowError,
-    MemoryError,
-)
+from vrtspike.model.weights_file import UNREADABLE
 
 
 def read_tensors(path: Path, what: str) -> dict[Any, Any]:
@@ -41,7 +23,7 @@ def read_tensors(path: Path, what: str) -> dict[Any, Any]:
         raise CheckpointError(f"{path}: no such file ({what} expected)")
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CheckpointError(
             f"{path}: cannot be read as {what}: cut short, damaged or of another kind "
             f"({type(error).__name__})"

@@ -38,7 +38,7 @@ class Validator:
         up.
 
         Raises:
-            VRTSpikeError: there was nothing to measure.
+            VRTSpikeError: there was nothing to measure, or the model no longer gives numbers.
         """
         model = self.restorer.model
         with (
@@ -61,7 +61,13 @@ class Validator:
             blur, sharp, vox = (batch[key].to(device) for key in ("blur", "sharp", "spike_vox"))
             with self.precision.autocast():
                 output = self.restorer(Clips(blur, vox))
-            sums.add(output.flatten(0, 1), sharp.flatten(0, 1), blur.flatten(0, 1))
+            try:
+                sums.add(output.flatten(0, 1), sharp.flatten(0, 1), blur.flatten(0, 1))
+            except ValueError as error:
+                raise VRTSpikeError(
+                    f"validation: {error}: lower TRAIN.OPTIM.LR or TRAIN.MAX_GRAD_NORM, prefer "
+                    "TRAIN.AMP_DTYPE=bf16 to fp16, or check the validation data"
+                ) from error
         return sums
 
 

@@ -1,6 +1,5 @@
 """From the configuration to a network ready to train."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from vrtspike.model.optical_flow import SpyNet
 from vrtspike.model.settings import ModelConfig
 from vrtspike.model.vrt import VRT
 from vrtspike.model.vrt_spike import VRTSpike
+from vrtspike.model.weights_file import UNREADABLE
 
 _WRAPPERS = ("params_ema", "params", "state_dict", "model")
 _FLOW_PREFIXES = ("vrt.spynet.", "spynet.", "")
@@ -69,8 +69,10 @@ def load_flow(spynet: SpyNet, path: Path) -> None:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except UNREADABLE as error:
+        reason = getattr(error, "strerror", None) or (
+            f"cut short, damaged or of another kind: {type(error).__name__}"
+        )
         raise ModelError(f"pretrained_flow {path}: cannot be read as weights ({reason})") from error
     try:
         spynet.load_state_dict(_flow_state(content, path, spynet.state_dict()))

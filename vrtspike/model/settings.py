@@ -8,6 +8,7 @@ ChunkShape = Literal["square", "wide", "tall"]
 
 NUM_TRUNK_STAGES = 7
 NUM_FUSION_SCALES = 4
+MAX_MLP_RATIO = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class ChunkedAttentionConfig:
         for name in ("heads", "max_batch_tokens", "chunk_size", "mlp_ratio"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: must be positive, got {getattr(self, name)}")
+        if self.mlp_ratio > MAX_MLP_RATIO:
+            raise ValueError(f"mlp_ratio: must be at most {MAX_MLP_RATIO}, got {self.mlp_ratio}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout: must lie in [0, 1), got {self.dropout}")
 
@@ -96,6 +99,10 @@ class ModelConfig:
             raise ValueError(
                 f"channels_per_scale: needs 4 values, got {list(self.channels_per_scale)}"
             )
+        if min(self.channels_per_scale) < 1:
+            raise ValueError(
+                f"channels_per_scale: must be positive, got {list(self.channels_per_scale)}"
+            )
         if len(self.vrt_depths) <= NUM_TRUNK_STAGES:
             raise ValueError(
                 "vrt_depths: needs 7 stage depths and at least one for stage 8, "
@@ -103,6 +110,9 @@ class ModelConfig:
             )
         if min(self.vrt_depths) < 1:
             raise ValueError(f"vrt_depths: depths must be positive, got {list(self.vrt_depths)}")
+        window = self.window_size
+        if min(window if isinstance(window, tuple) else (window,), default=0) < 1:
+            raise ValueError(f"window_size: must be positive, got {window}")
         if isinstance(self.window_size, tuple) and len(self.window_size) != 3:
             raise ValueError(f"window_size: needs one or three integers, got {self.window_size}")
         if not 0.0 <= self.drop_path_rate < 1.0:

@@ -5,7 +5,6 @@ MB and GB in these documented lines are 1024-based.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Literal
 
 from vrtspike.profiling.memory import MemoryFigures
@@ -199,8 +198,7 @@ def end_line(
 
 def clock_text(seconds: float) -> str:
     """`H:MM:SS`; hours are not bounded."""
-    whole = timedelta(seconds=max(0, round(seconds)))
-    hours, rest = divmod(int(whole.total_seconds()), 3600)
+    hours, rest = divmod(max(0, round(seconds)), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
 
 

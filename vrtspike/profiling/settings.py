@@ -63,7 +63,7 @@ class ProfilingConfig:
             raise ValueError("wait, warmup: must not be negative")
         if self.active < 1:
             raise ValueError(f"active: must be at least 1, got {self.active}")
-        if self.resource_interval_s < 0.05:
+        if not 0.05 <= self.resource_interval_s <= 3600:
             raise ValueError(
-                f"resource_interval_s: must be at least 0.05, got {self.resource_interval_s}"
+                f"resource_interval_s: must lie in [0.05, 3600], got {self.resource_interval_s}"
             )

@@ -1,6 +1,7 @@
 """A facts folder, whole and damaged."""
 
 import json
+import os
 import random
 
 import pytest
@@ -136,6 +137,20 @@ def test_an_odd_meta_is_noted_and_the_steps_are_read(tmp_path):
         assert facts.meta is None
         assert len(facts.tables.steps) == 5
         assert "what it says about the run is unknown" in facts.notes[0]
+
+
+def test_a_pipe_as_meta_is_not_waited_for(tmp_path):
+    write_facts(tmp_path, make_run(5))
+    (tmp_path / "meta.json").unlink()
+    os.mkfifo(tmp_path / "meta.json")
+    writer = os.open(tmp_path / "meta.json", os.O_RDWR)  # were it opened, it would give this
+    os.write(writer, b"not JSON")
+    try:
+        facts = parse_facts(tmp_path)
+    finally:
+        os.close(writer)
+    assert "it is not a plain file" in facts.notes[0]
+    assert len(facts.tables.steps) == 5
 
 
 def test_another_schema_is_one_clear_line(tmp_path):

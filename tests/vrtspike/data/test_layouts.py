@@ -1,6 +1,7 @@
 """Every layout is found, gaps break windows, and a missing folder says what to do."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,19 @@ def test_unified_tree_is_searched_recursively(unified):
     assert found == {"a": [0, 1, 2, 3, 4, 5], "deep/b": [0, 1, 2, 3, 4, 5]}
     assert clips[0].sensor.spike_h == 32
     assert clips[0].expected_ticks == 16
+
+
+def test_what_may_not_be_looked_at_is_left_out(unified, monkeypatch):
+    (unified / "train" / "secret").mkdir()
+    stat = Path.stat
+
+    def refuse(path, **options):
+        if "secret" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert list(names_and_files(unified)[0]) == ["a", "deep/b"]
 
 
 def raw_gopro(root, clip_writer, sensor=True):

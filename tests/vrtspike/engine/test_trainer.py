@@ -1,3 +1,4 @@
+import math
 import re
 import signal
 
@@ -11,8 +12,9 @@ from vrtspike.engine.cache_facts import CacheFacts
 from vrtspike.engine.checkpoint import Position
 from vrtspike.engine.clip_model import ClipRestorer
 from vrtspike.engine.distributed import World
+from vrtspike.engine.saving import check_folder
 from vrtspike.engine.validation import Validator
-from vrtspike.errors import CheckpointError, DataError
+from vrtspike.errors import CheckpointError, DataError, VRTSpikeError
 from vrtspike.profiling.null_recorder import NullRecorder
 
 CPU = torch.device("cpu")
@@ -186,6 +188,22 @@ def test_validation_keeps_the_best_and_leaves_mode_and_random_numbers_alone(benc
     )
     assert re.fullmatch(shape, line)
     assert [name for name, _ in one.saver.saved] == ["best.pt", "last.pt"]
+
+
+def test_a_model_that_gives_no_numbers_any_more_is_one_line(bench, batch):
+    learner = bench([batch(1)], 1).learner
+    with torch.no_grad():
+        next(learner.model.parameters()).fill_(math.nan)
+    with pytest.raises(VRTSpikeError, match=r"the output holds NaN: lower TRAIN.OPTIM.LR"):
+        validator(learner, [batch(2)]).measure()
+
+
+def test_a_folder_that_takes_no_checkpoint_is_said_before_the_training(tmp_path):
+    check_folder(tmp_path / "new" / "run")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="checkpoints cannot be written here"):
+        check_folder(tmp_path / "file" / "run")
 
 
 def test_validation_weighs_every_frame_equally(bench, batch):

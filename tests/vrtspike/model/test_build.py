@@ -127,7 +127,8 @@ class Hostile:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot be read as weights"),
+        (b"not weights", "cannot be read as weights"),
+        (b"root:x:0:0:root:/root:/bin/bash", "cannot be read as weights"),
         ({"conv.weight": torch.zeros(1)}, "holds no SpyNet weights"),
         ([1, 2], "holds no SpyNet weights"),
         ({"basic_module.0.basic_module.0.weight": torch.zeros(1)}, "Missing key|size mismatch"),
@@ -136,8 +137,8 @@ class Hostile:
 )
 def test_flow_files_that_do_not_fit_are_refused(tmp_path, capsys, content, message):
     path = tmp_path / "flow.pth"
-    if content is None:
-        path.write_bytes(b"not weights")
+    if isinstance(content, bytes):
+        path.write_bytes(content)
     else:
         torch.save(content, path)
     with pytest.raises(ModelError, match=message) as caught:

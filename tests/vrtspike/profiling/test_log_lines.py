@@ -118,7 +118,14 @@ def test_run_line():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (360000, "100:00:00"), (-1, "0:00:00")]
+    ("seconds", "text"),
+    [
+        (0, "0:00:00"),
+        (59.6, "0:01:00"),
+        (360000, "100:00:00"),
+        (-1, "0:00:00"),
+        (3.6e18, "1000000000000000:00:00"),
+    ],
 )
 def test_clock_text(seconds, text):
     assert log_lines.clock_text(seconds) == text
