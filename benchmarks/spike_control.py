@@ -69,9 +69,9 @@ def read_outcome(folder: Path, seed: int, use_spike: bool) -> Outcome | None:
     return Outcome(
         seed=seed,
         use_spike=use_spike,
-        psnr_rgb=last[-1]["psnr_rgb"],
+        psnr_rgb=last[-1]["psnr_rgb_db"],
         ssim_y=last[-1]["ssim_y"],
-        input_psnr_rgb=last[-1]["input_psnr_rgb"],
+        input_psnr_rgb=last[-1]["input_psnr_rgb_db"],
     )
 
 
