@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
 
     if options.list_rules:
         return publish.list_rules()
-    if options.explain:
+    if options.explain is not None:
         return publish.explain_rule(options.explain, parser)
     return publish.diagnose(options, PROGRAM)
 

@@ -4,6 +4,7 @@ Everything here is cheap to import, so that `--help` answers at once.
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,7 @@ from diagnostics.printable import printable
 
 FAIL_ON = ("none", "note", "warn", "critical")
 STDOUT = "-"
+_OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class ExitCode(IntEnum):
@@ -155,6 +157,9 @@ def write_atomically(path: Path, text: str) -> None:
     """
     if not path.name:
         raise DiagnosticsError(f"{str(path)!r}: is not the name of a file")
+    if _is_a_way_out(path):
+        _write_into(path, text)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -167,11 +172,30 @@ def write_atomically(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def _is_a_way_out(path: Path) -> bool:
+    """A pipe or a device, such as /dev/stdout or a shell's `>(...)`, is not to be replaced."""
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _write_into(path: Path, text: str) -> None:
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            file.write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DiagnosticsError(f"{path}: cannot be written: {error.strerror}") from None
+
+
 def run_tool(program: str, tool: Callable[[Sequence[str] | None], int]) -> int:
     """Run a tool's `main`: its errors become one line, and a closed pipe is no error.
 
     Anything that is not a `DiagnosticsError` is a bug and keeps its traceback.
     """
+    _open_closed_streams()
     _never_fail_to_encode()
     try:
         code = int(tool(None))
@@ -180,12 +204,30 @@ def run_tool(program: str, tool: Callable[[Sequence[str] | None], int]) -> int:
         print_error(program, str(error))
         return error.exit_code
     except BrokenPipeError:
-        # Python flushes stdout once more on its way out; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return int(ExitCode.READER_GONE)
+    except OSError as error:
+        if error.errno not in _OUTPUT_FAILED or error.filename is not None:
+            raise
+        _discard_output()
+        print_error(program, f"the output cannot be written: {error.strerror}")
+        return int(ExitCode.BAD_INPUT)
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     return code
+
+
+def _open_closed_streams() -> None:
+    """A stream that the shell closed (`>&-`) is None in Python; what is said there is lost."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+def _discard_output() -> None:
+    """Python flushes stdout once more on its way out; give it somewhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _never_fail_to_encode() -> None:

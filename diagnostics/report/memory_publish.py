@@ -21,7 +21,7 @@ def publish(report: MemoryReport, options: argparse.Namespace, program: str) -> 
     if options.json != STDOUT:
         color = False if options.no_color else None
         render_terminal(report, sys.stdout, options.width, color)
-    if options.json:
+    if options.json is not None:
         write_json(options.json, to_json(report))
     return _exit_code(report, options.fail_on, all_read=not failed)
 

@@ -34,7 +34,7 @@ def diagnose(options: argparse.Namespace, program: str) -> ExitCode:
     if options.json != STDOUT:
         color = False if options.no_color else None
         render_terminal(report, sys.stdout, options.width, color)
-    if options.json:
+    if options.json is not None:
         write_json(options.json, to_json(report))
     if options.tensorboard:
         written = write_tensorboard(report, facts_folder_of(report), time.time())

@@ -1,6 +1,7 @@
 """The edge both tools share: exit codes, one-line errors, files written whole or not at all."""
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,51 @@ def test_a_closed_pipe_is_no_traceback():
         errors = process.stderr.read()
         code = process.wait(timeout=30)
     assert (code, errors) == (ExitCode.READER_GONE, b"")
+
+
+TOOL = (
+    "from diagnostics.command_line import print_error, run_tool\n"
+    "def tool(_):\n"
+    "    print('report')\n"
+    "    print_error('tool.py', 'said')\n"
+    "    return 0\n"
+    "raise SystemExit(run_tool('tool.py', tool))\n"
+)
+
+
+def in_shell(redirection: str) -> subprocess.CompletedProcess[bytes]:
+    command = f'"$0" -c "$1" {redirection}'
+    return subprocess.run(
+        ["sh", "-c", command, sys.executable, TOOL], capture_output=True, check=False
+    )
+
+
+def test_a_stream_that_the_shell_closed_is_no_traceback_and_spills_nowhere():
+    no_output, no_errors = in_shell(">&-"), in_shell("2>&-")
+    assert (no_output.returncode, no_output.stderr) == (0, b"tool.py: said\n")
+    assert (no_errors.returncode, no_errors.stdout) == (0, b"report\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line():
+    done = in_shell(">/dev/full")
+    assert done.returncode == ExitCode.BAD_INPUT
+    assert done.stderr.splitlines()[-1] == (
+        b"tool.py: the output cannot be written: No space left on device"
+    )
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_pipe_is_written_into_and_not_replaced(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR)
+    try:
+        write_atomically(pipe, "text")
+        assert os.read(reader, 100) == b"text"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
 
 
 def test_a_stream_that_knows_only_ascii_gets_escapes():
