@@ -1,5 +1,6 @@
 """From paths to a `Run`: what kind each is, what lies beside it, and both joined."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -137,7 +138,8 @@ class _Loading:
         self, path: Path, kind: InputKind, notes: list[str], *, is_partial: bool
     ) -> None:
         status: InputStatus = "partial" if is_partial else "read"
-        self.inputs.append(Input(path=path, kind=kind, status=status, notes=tuple(notes)))
+        shown = Path(os.path.normpath(path))  # a log names its facts, and they it, by way of ".."
+        self.inputs.append(Input(path=shown, kind=kind, status=status, notes=tuple(notes)))
 
     def run(self) -> Run:
         if self.facts is None and self.log is None:

@@ -18,6 +18,7 @@ from diagnostics.report.console import (
     indented,
     line,
     make_console,
+    print_parts,
 )
 from diagnostics.report.console import table as make_table
 from diagnostics.report.memory_forecast_terminal import forecast_section, guide_section
@@ -33,9 +34,7 @@ def render_terminal(
     report: MemoryReport, stream: IO[str], width: int | None = None, color: bool | None = None
 ) -> None:
     """Print the report; see `make_console` for width and colour."""
-    console = make_console(stream, width, color)
-    for part in _parts(report):
-        console.print(part)
+    print_parts(make_console(stream, width, color), _parts(report))
 
 
 def _parts(report: MemoryReport) -> Iterator[RenderableType]:

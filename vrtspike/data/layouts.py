@@ -89,8 +89,9 @@ def find_clips(config: DataConfig, split: str, spikes: Path | None = None) -> li
     root = Path(config.root)
     if not root.is_dir():
         raise DataError(
-            f"DATA.ROOT {root} does not exist; for the demo data run: "
-            f"python -m vrtspike.data.sample_video --out {root}"
+            f"DATA.ROOT {root} does not exist; make it from GoPro and its spikes "
+            f"(python -m vrtspike.data.prepare --help), or set DATA.ROOT=data/sample and make "
+            "demo data there: python -m vrtspike.data.sample_video"
         )
     clips = [_clip(folders) for folders in _clip_folders(root, split, config, spikes)]
     if not clips:

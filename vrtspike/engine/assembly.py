@@ -1,9 +1,11 @@
 """Putting the parts of a run together from its configuration."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -127,9 +129,16 @@ def make_network(config: Config, model: nn.Module, world: World) -> nn.Module:
     return DistributedDataParallel(
         model,
         device_ids=[world.device] if world.device.type == "cuda" else None,
-        broadcast_buffers=False,
         gradient_as_bucket_view=True,
+        **_without_buffer_exchange(),
     )
+
+
+def _without_buffer_exchange() -> dict[str, Any]:
+    """The switch that leaves buffers alone; PyTorch 2.13 renamed it and warns of the old name."""
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    new, old = "forward_sync_buffers", "broadcast_buffers"
+    return {new if new in known else old: False}
 
 
 def make_guard(learner: Learner, world: World, reporting: Reporting) -> NumericsGuard:
