@@ -23,6 +23,7 @@ import numpy as np
 from vrtspike.data.atomic_files import folder_lock, replace_file, whole_folder
 from vrtspike.data.sample_clips import CLIPS, PACKAGE, Shot, Split, locate, read_frames
 from vrtspike.data.spike_camera import SpikeCamera
+from vrtspike.data.spike_config import FILE_NAME as SPIKE_CONFIG
 from vrtspike.data.spike_config import write_spike_config
 from vrtspike.data.spike_stream import DEFAULT_THETA, ByteArray, FloatArray, encode, write_dat
 from vrtspike.data.subframes import SubframeInterpolator
@@ -59,6 +60,8 @@ class SampleParams:
             raise DataError(f"averaged frames must be 2 to 31, got {self.averaged}")
         if not 0.05 <= self.scale <= 1.0:
             raise DataError(f"scale must be 0.05 to 1, got {self.scale}")
+        if self.seed < 0:
+            raise DataError(f"seed must not be negative, got {self.seed}")
 
 
 SIZES = {
@@ -95,12 +98,22 @@ def make_sample_dataset(out: Path, params: SampleParams) -> Path:
     with folder_lock(out):
         if _is_current(out, key):
             return out
-        if out.exists() and not (out / MANIFEST).is_file() and any(out.iterdir()):
+        if out.exists() and not _may_replace(out):
             raise DataError(f"{out} is not a sample data set and is not overwritten: choose --out")
         with whole_folder(out) as folder, _one_cv2_thread():
             facts = _generate(folder, params, source)
             _finish(folder, params, source, {**facts, "key": key})
     return out
+
+
+def _may_replace(out: Path) -> bool:
+    """An empty folder, or one that plainly is a sample data set and holds nothing else.
+
+    A `manifest.json` alone proves nothing: many programs write files of that name.
+    """
+    there = {entry.name for entry in out.iterdir()}
+    ours = {"train", "val", SPIKE_CONFIG, MANIFEST}
+    return not there or (there <= ours and {"key", "files", "generator"} <= set(read_manifest(out)))
 
 
 def read_manifest(root: Path) -> dict[str, Any]:

@@ -186,6 +186,20 @@ def test_a_foreign_folder_is_never_overwritten(tmp_path):
     with pytest.raises(DataError, match="not overwritten"):
         make_sample_dataset(tmp_path / "mine", TINY)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "x"
+    for manifest in ("[]", "{}", '{"name": "an extension of a browser"}', "not JSON"):
+        (tmp_path / "mine" / "manifest.json").write_text(manifest)
+        with pytest.raises(DataError, match="not overwritten"):
+            make_sample_dataset(tmp_path / "mine", TINY)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "x"
+
+
+@needs_video
+def test_what_was_put_into_a_sample_data_set_is_kept(tmp_path):
+    make_sample_dataset(tmp_path / "data", TINY)
+    (tmp_path / "data" / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match="not overwritten"):
+        make_sample_dataset(tmp_path / "data", dataclasses.replace(TINY, seed=7))
+    assert (tmp_path / "data" / "notes.txt").read_text() == "x"
 
 
 KILLED = """
@@ -253,7 +267,7 @@ def test_command_line_says_what_it_did(tmp_path, capsys):
     assert "already there" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", [{"clip": "x"}, {"averaged": 1}, {"scale": 0.0}])
+@pytest.mark.parametrize("wrong", [{"clip": "x"}, {"averaged": 1}, {"scale": 0.0}, {"seed": -1}])
 def test_wrong_parameters_are_refused(wrong):
     with pytest.raises(DataError):
         SampleParams(**wrong)
