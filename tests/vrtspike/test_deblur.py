@@ -51,6 +51,18 @@ def test_a_video_without_spikes_says_what_simulated_spikes_are_worth(project, ch
     assert "[metrics] 4 frames | PSNR_RGB=" in said
 
 
+def test_the_input_is_never_overwritten(project, checkpoint, capsys):
+    blur = Path("tree/val/c/blur")
+    assert deblur([str(blur), "--out", "film.avi", "--checkpoint", str(checkpoint)]) == 0
+    before = Path("film.avi").read_bytes()
+    Path("link.avi").symlink_to("film.avi")
+    for name in ("film.avi", "link.avi"):
+        capsys.readouterr()
+        assert deblur([name, "--out", "film.avi", "--checkpoint", str(checkpoint)]) == 2
+        assert "film.avi: is an input and is not overwritten" in capsys.readouterr().err
+    assert Path("film.avi").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -60,6 +60,8 @@ def picture_size(path: Path) -> tuple[int, int]:
         DataError: missing, not a picture or too large.
     """
     try:
+        if path.is_fifo():  # it would be waited for
+            raise DataError(f"{path}: cannot read the picture: it is a pipe")
         with path.open("rb") as file:
             head = file.read(24)
     except OSError as error:

@@ -64,6 +64,9 @@ def deblur(request: DeblurRequest) -> None:
         VRTSpikeError: an input is missing, broken or does not fit, or memory ran out; one line.
     """
     check_output(request.output)
+    for given in (request.source, request.sharp):
+        if given is not None and given.exists() and _same(given, request.output):
+            raise DataError(f"{request.output}: is an input and is not overwritten; choose another")
     film = open_film(request.source)
     sharp = None if request.sharp is None else _open_sharp(request.sharp, film)
     model = CheckpointModel(request.checkpoint, choose_device(request.device))
@@ -90,6 +93,10 @@ def deblur(request: DeblurRequest) -> None:
     print(f"[deblur] {len(film.names)} frames -> {request.output}")
     if sharp is not None:
         print(_quality_line(sums))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.exists() and one.samefile(other)
 
 
 class _Tee:

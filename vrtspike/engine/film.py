@@ -42,6 +42,8 @@ def open_film(path: Path) -> Film:
         return PictureFolder(path)
     if not path.exists():
         raise DataError(f"{path}: no such video or folder")
+    if not path.is_file():  # a pipe or a device might never end
+        raise DataError(f"{path}: is neither a video file nor a folder")
     return VideoFile(path)
 
 
@@ -104,10 +106,16 @@ class VideoFile:
             capture.release()
 
     def _open(self) -> cv2.VideoCapture:
+        _quieten_opencv()
         capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise DataError(f"{self._path}: not a video that can be decoded")
         return capture
+
+
+def _quieten_opencv() -> None:
+    """Our one line says what is wrong with a video; OpenCV would add its own."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
 class FilmWriter(Protocol):
@@ -145,7 +153,10 @@ def create_film(path: Path, size: tuple[int, int], fps: float) -> Iterator[FilmW
         DataError: see `check_output`; or the frames cannot be encoded.
     """
     check_output(path)
-    writer = _VideoWriter(path, size, fps) if path.suffix else _FolderWriter(path)
+    try:
+        writer = _VideoWriter(path, size, fps) if path.suffix else _FolderWriter(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
     try:
         yield writer
         writer.commit()

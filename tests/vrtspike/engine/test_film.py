@@ -1,3 +1,6 @@
+import os
+import tempfile
+
 import cv2
 import numpy as np
 import pytest
@@ -61,15 +64,37 @@ def test_outputs_that_cannot_be_are_refused_first(tmp_path):
     check_output(tmp_path / "new")
 
 
+def test_a_place_that_takes_no_output_is_one_line(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    with (
+        pytest.raises(DataError, match="new: cannot be written: Permission denied"),
+        create_film(tmp_path / "new", (16, 16), 25.0),
+    ):
+        pass
+
+
 def test_inputs_that_are_no_film_are_one_line(tmp_path, capfd):
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "empty").mkdir()
     (tmp_path / "mixed").mkdir()
     cv2.imwrite(str(tmp_path / "mixed" / "a.png"), smooth(0))
     cv2.imwrite(str(tmp_path / "mixed" / "b.png"), smooth(0)[:20])
-    for name, words in [("text.mp4", "text.mp4"), ("empty", "no pictures"), ("none", "no such")]:
+    (tmp_path / "piped").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    os.mkfifo(tmp_path / "piped" / "a.png")
+    for name, words in [
+        ("text.mp4", "text.mp4"),
+        ("empty", "no pictures"),
+        ("none", "no such"),
+        ("pipe.mp4", "neither a video file nor a folder"),
+        ("piped", "it is a pipe"),
+    ]:
         with pytest.raises(DataError, match=words):
             open_film(tmp_path / name)
+    assert "WARN" not in capfd.readouterr().err
     with pytest.raises(DataError, match=r"b\.png: 20x64 pixels, .* 48x64"):
         list(open_film(tmp_path / "mixed").frames())
 
