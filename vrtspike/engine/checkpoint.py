@@ -22,6 +22,16 @@ FORMAT = "vrtspike-checkpoint"
 VERSION = 1
 LAST = "last.pt"
 BEST = "best.pt"
+_KINDS: dict[str, Any] = {
+    "run_id": str,
+    "position": dict,
+    "config": dict,
+    "model": dict,
+    "optimizer": dict,
+    "scaler": dict,
+    "random_states": list,
+    "best_psnr_db": float | None,
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,12 @@ class Position:
     epoch: int = 0
     micro_batch: int = 0
     clips: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            least = 1 if name == "clips" else 0
+            if type(value) is not int or value < least:
+                raise TypeError(f"'position': {name} is {value!r}")
 
     def with_clips(self, clips: int) -> "Position":
         """The same place in the epoch, counted in micro-batches of `clips`."""
@@ -119,6 +135,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: has checkpoint version {body.get('version')}; this program reads {VERSION}"
         )
+    for key, kind in _KINDS.items():
+        if key in body and not isinstance(body[key], kind):
+            raise CheckpointError(f"{path}: '{key}' in the checkpoint is of the wrong kind")
     try:
         return Checkpoint(
             run_id=str(body["run_id"]),

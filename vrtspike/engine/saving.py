@@ -90,7 +90,13 @@ def restore_random_state(found: Found, world: World, say: Callable[[str], None])
     """Continue with this rank's random numbers, directly before the first step."""
     states = found.checkpoint.random_states
     if len(states) == world.size:
-        random_state.restore(states[world.rank], world.device)
+        try:
+            random_state.restore(states[world.rank], world.device)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise CheckpointError(
+                f"{found.path}: the random states are damaged ({reason})"
+            ) from None
     else:
         say(
             f"[resume] written by {len(states)} processes, now {world.size}: random numbers "

@@ -1,5 +1,6 @@
 """Reading files of tensors written by PyTorch, without running any code they hold."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ def read_tensors(path: Path, what: str) -> dict[Any, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file ({what} expected)")
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how the file was pickled; the error says it
+            stored = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise CheckpointError(
             f"{path}: cannot be read as {what}: cut short, damaged or of another kind "

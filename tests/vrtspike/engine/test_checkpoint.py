@@ -14,6 +14,8 @@ from vrtspike.engine.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
+from vrtspike.engine.distributed import World
+from vrtspike.engine.saving import restore_random_state
 from vrtspike.engine.settings import TrainConfig
 from vrtspike.errors import CheckpointError
 
@@ -131,6 +133,37 @@ def test_anything_else_is_refused_in_one_line(tmp_path, content, capsys):
         read_checkpoint(path)
     assert "\n" not in str(error.value)
     assert "owned" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", ["x", -1, {}, [1.5], None])
+@pytest.mark.parametrize(
+    "key", ["run_id", "position", "config", "model", "optimizer", "scaler", "random_states"]
+)
+def test_a_part_of_another_kind_is_one_line(tmp_path, key, wrong):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, checkpoint())
+    kinds = {"run_id": str, "random_states": list}
+    if isinstance(wrong, kinds.get(key, dict)):
+        pytest.skip("of the right kind")
+    torch.save({**torch.load(path, weights_only=True), key: wrong}, path)
+    with pytest.raises(CheckpointError, match=f"last.pt: .*'{key}'"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("wrong", [{"step": -1}, {"step": "x"}, {"clips": 0}, {"epoch": 1.5}])
+def test_a_position_that_cannot_be_is_one_line(tmp_path, wrong):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, checkpoint())
+    stored = torch.load(path, weights_only=True)
+    torch.save({**stored, "position": {**stored["position"], **wrong}}, path)
+    with pytest.raises(CheckpointError, match=r"last\.pt: .*'position'"):
+        read_checkpoint(path)
+
+
+def test_damaged_random_states_are_one_line(tmp_path):
+    found = resume.Found(tmp_path / "last.pt", checkpoint_with({"torch": "x"}))
+    with pytest.raises(CheckpointError, match="random states are damaged"):
+        restore_random_state(found, World(CPU), print)
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path):
