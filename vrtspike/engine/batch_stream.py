@@ -5,6 +5,7 @@ the first group of the next one, so that every optimizer step has equally many a
 """
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -87,7 +88,15 @@ class BatchStream:
 
 def _fetch(iterator: Iterator[Batch]) -> Batch:
     try:
-        return next(iterator)
+        try:
+            return next(iterator)
+        except (EOFError, ConnectionError) as error:
+            # The process died while it handed a batch over. PyTorch's handler of the signal, due
+            # now, ends this wait and knows what killed it.
+            time.sleep(_SIGNAL_DUE_S)
+            raise LoadingDiedError(
+                f"a data loading process died while it handed over a batch. {_PERHAPS}", None
+            ) from error
     except StopIteration:
         raise DataError("the data set ended before its epoch did: did its files change?") from None
     except RuntimeError as error:
@@ -96,6 +105,7 @@ def _fetch(iterator: Iterator[Batch]) -> Batch:
         raise explained from error
 
 
+_SIGNAL_DUE_S = 2.0
 _FEWER = "lower DATALOADER.TOTAL_WORKERS, DATA.CACHE_SIZE_GB or DATALOADER.TRAIN_PREFETCH_FACTOR"
 _LIKELY = {
     "Killed": f"The system kills so when host memory runs out, which is likely the cause: {_FEWER}",

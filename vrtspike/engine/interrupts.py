@@ -39,7 +39,7 @@ class StopRequest:
         del frame
         if self._signal is None:
             self._signal, self._first_s = number, self._clock()
-            _let_children_die()
+            let_children_die()
         elif number == signal.SIGINT and self._clock() - self._first_s > _ECHO_S:
             raise KeyboardInterrupt
 
@@ -55,7 +55,7 @@ class StopRequest:
                 signal.signal(number, handler)
 
 
-def _let_children_die() -> None:
+def let_children_die() -> None:
     """Forget the DataLoader's SIGCHLD handler.
 
     It raises in the middle of whatever runs when a loading process dies, and a signal to the whole

@@ -14,7 +14,7 @@ import torch
 from vrtspike.config import Config, config_to_mapping, load_config
 from vrtspike.engine.batch_stream import LoadingDiedError, explain_death
 from vrtspike.engine.distributed import World, join_world
-from vrtspike.engine.interrupts import StopRequest
+from vrtspike.engine.interrupts import StopRequest, let_children_die
 from vrtspike.engine.preparation import OpenRun, prepare
 from vrtspike.engine.resume import Found, check_same_model, find_resume, read_found
 from vrtspike.engine.trainer import Trainer
@@ -247,6 +247,7 @@ def _memory_explained(recorder: Recorder) -> Iterator[None]:
 
 
 def _record_death(recorder: Recorder, error: LoadingDiedError) -> None:
+    let_children_die()  # another one's signal must not break the closing of log and record
     recorder.event("loading_process_died", signal=error.signal_name, reason=str(error))
 
 
