@@ -12,7 +12,7 @@ class VRTSpikeError(Exception):
         A key, a path or another library's message in it can hold anything: control characters
         become escapes, since a raw `\x1b[2J` would clear the reader's screen.
         """
-        text = super().__str__()
+        text = super().__str__().strip()
         if len(text) > _LIMIT:
             text = f"{text[: _LIMIT // 2]} ... {text[-_LIMIT // 2 + 5 :]}"
         return "".join(

@@ -131,6 +131,7 @@ def test_what_the_message_quotes_reaches_no_terminal_raw_or_in_full(write):
     text = message(write(MINIMAL + '"\\e[31mA\\nB": 1\n'))
     assert r"'\x1b[31mA\nB'" in text
     assert text.isprintable()
+    assert str(ConfigError("as a loading process hands it on\n")).endswith("hands it on")
     assert len(message(write(MINIMAL + "SEED: " + "A" * 100_000))) <= 2010
 
 

@@ -175,6 +175,14 @@ def test_nan_is_named_with_step_and_tensor_and_nothing_is_saved_after_it(project
     assert json.loads((newest("profiles/train_*") / "meta.json").read_text())["status"] == "failed"
 
 
+def test_a_model_too_large_for_the_memory_is_one_line(project, capsys):
+    assert run("MODEL.WINDOW_SIZE=10000000", "TRAIN.TOTAL_STEPS=1") == 2
+    message = capsys.readouterr().err
+    assert "host memory ran out" in message
+    assert "the sizes under MODEL" in message
+    assert message.count("\n") == 1
+
+
 def test_distillation_adds_its_term_and_learns_from_the_checkpoints_own_model(project):
     assert run("TRAIN.TOTAL_STEPS=1") == 0
     teacher = newest("outputs/checkpoints/*/last.pt")

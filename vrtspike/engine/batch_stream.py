@@ -115,13 +115,20 @@ _LIKELY = {
 _PERHAPS = f"If host memory ran out, {_FEWER}"
 
 
+# A worker's own exception reads "Caught RuntimeError in DataLoader worker process 0": no death.
+_DIED = re.compile(r"(?<! in )DataLoader worker")
+_SHARED_MEMORY = re.compile(r"unable to [^<>]*file </torch_[^<>]*>[^<>]*\(\d+\)")
+
+
 def explain_death(error: BaseException) -> LoadingDiedError | None:
     """One line for what PyTorch raises, anywhere, when a loading process dies; None for others.
 
     PyTorch learns the signal in one place and may raise from another: the whole chain is looked at.
     """
     said = [" ".join(str(each).split()) for each in _chain(error)]
-    deaths = [text for text in said if "DataLoader worker" in text]
+    if (full := _SHARED_MEMORY.search(said[0])) is not None:
+        return LoadingDiedError(f"{full[0]}. {_LIKELY['Bus error']}", None)
+    deaths = [text for text in said if _DIED.search(text)]
     if not deaths:
         return None
     named = next((text for text in deaths if "killed by signal" in text), deaths[0])

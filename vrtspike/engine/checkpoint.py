@@ -95,7 +95,17 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     except (OSError, RuntimeError) as error:  # a full disk reaches torch.save as RuntimeError
         if "DataLoader worker" in str(error):  # raised here by chance, from a signal handler
             raise
-        raise CheckpointError(f"{path}: the checkpoint cannot be written: {error}") from error
+        reason = _system_error(error) or error
+        raise CheckpointError(f"{path}: the checkpoint cannot be written: {reason}") from error
+
+
+def _system_error(error: BaseException | None) -> str | None:
+    """What the system said: PyTorch hides a full disk behind an error of its own."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error.strerror or str(error)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _write_whole(path: Path, body: Mapping[str, Any]) -> None:

@@ -86,7 +86,8 @@ class Session:
         for note in notes:
             self._say(note)
         with self._ending(), self._recorder(run, paths) as recorder:
-            self._trainer = prepare(self._open_run(run_id, paths, recorder, found))
+            with _memory_explained(recorder):
+                self._trainer = prepare(self._open_run(run_id, paths, recorder, found))
             with self._stop.listening(), _memory_explained(recorder):
                 completed = self._trainer.run()
             recorder.finish("finished" if completed else "interrupted")
@@ -240,8 +241,8 @@ def _memory_explained(recorder: Recorder) -> Iterator[None]:
         if "DefaultCPUAllocator" not in str(error):
             raise
         advice = (
-            "host memory ran out: {} Lower TRAIN.BATCH_SIZE, DATA.CROP_SIZE, DATA.CACHE_SIZE_GB "
-            "or DATALOADER.TOTAL_WORKERS"
+            "host memory ran out: {} Lower TRAIN.BATCH_SIZE, DATA.CROP_SIZE, DATA.CACHE_SIZE_GB, "
+            "DATALOADER.TOTAL_WORKERS or the sizes under MODEL"
         )
         raise _out_of_memory(recorder, "host", error, advice) from error
 

@@ -1,4 +1,6 @@
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,27 @@ def test_a_full_disk_leaves_the_old_file_and_one_line(tmp_path, monkeypatch):
         save_checkpoint(path, checkpoint(step=2))
     assert read_checkpoint(path).position.step == 1
     assert [one.name for one in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_disk_that_fills_while_writing_is_named_as_such(tmp_path):
+    code = (
+        "import resource, sys, torch\n"
+        "from pathlib import Path\n"
+        "from vrtspike.engine.checkpoint import Checkpoint, Position, save_checkpoint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
+        "model = {'w': torch.ones(9999)}\n"
+        "one = Checkpoint(run_id='x', position=Position(), config={}, model=model)\n"
+        "try: save_checkpoint(Path(sys.argv[1]), one)\n"
+        "except Exception as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "last.pt")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.endswith("the checkpoint cannot be written: File too large\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 class Evil:

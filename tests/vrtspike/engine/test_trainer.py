@@ -170,6 +170,15 @@ def test_the_signal_of_a_dead_loading_process_is_found_in_what_led_to_the_error(
     assert explain_death(RuntimeError("something else")) is None
 
 
+def test_a_loading_process_without_shared_memory_is_told_from_one_with_a_bug():
+    caught = "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback:\n  File x\n"
+    full = "unable to write to file </torch_158_31_2>: No space left on device (28)"
+    explained = explain_death(RuntimeError(f"{caught}RuntimeError: {full}"))
+    assert str(explained).startswith(f"{full}. ")
+    assert "--shm-size" in str(explained)
+    assert explain_death(RuntimeError(f"{caught}RuntimeError: a bug")) is None
+
+
 def validator(learner, batches):
     restorer = ClipRestorer(learner.model, use_spike=True, least=(16, 16))
     return Validator(restorer, batches, learner.precision, World(CPU))
