@@ -3,9 +3,10 @@
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+from vrtspike.profiling.parts import StepFields
 from vrtspike.profiling.records import (
     FORWARD_OTHER,
     MEASURED_PHASES,
@@ -21,7 +22,7 @@ from vrtspike.profiling.timers import Interval, Mark, Timer, round_ms, sum_by_na
 class PendingStep:
     """A step whose device has not been heard of yet.
 
-    `scalars` gives the values of `scalar_names` once the step's end mark is done.
+    `scalars` and `fields` give their values once the step's end mark is done.
     """
 
     step: int
@@ -33,6 +34,7 @@ class PendingStep:
     scalars: Callable[[], list[float]]
     lr: float | None
     memory: MemoryRecord | None
+    fields: StepFields = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ def resolve(pending: PendingStep, timer: Timer) -> Resolved:
     values, nonfinite = _split(pending.scalar_names, pending.scalars())
     host_ms = _host_ms(account)
     device_ms = _device_ms(account, timer) if timer.clock == "device" else None
+    measured: dict[str, Any] = {name: read() for name, read in pending.fields.items()}
     step = _step_record(pending, values, nonfinite, host_ms, device_ms)
+    step = replace(step, **measured) if measured else step
     stages = _stages(pending, timer, device_ms or host_ms)
     if timer.clock == "device":
         timer.release(_marks(account))

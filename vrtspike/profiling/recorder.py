@@ -24,15 +24,15 @@ from vrtspike.profiling import spans
 from vrtspike.profiling.facts import FactsWriter
 from vrtspike.profiling.kineto import TraceSession, plan_window, torch_tracer
 from vrtspike.profiling.listeners import EventListener, SpanListener, StepListener
+from vrtspike.profiling.machine_sampling import MachineSampling
 from vrtspike.profiling.module_hooks import StageHooks
+from vrtspike.profiling.parts import RecorderPart
 from vrtspike.profiling.pending import PendingStep, PendingSteps, Resolved
 from vrtspike.profiling.ranges import NoRanges, Ranges
 from vrtspike.profiling.recording import Instruments, RankPlace, RecordingPlan
 from vrtspike.profiling.records import MEASURED_PHASES, EventRecord, RunRecord, SpanRecord
 from vrtspike.profiling.redaction import redact_value, trace_redaction
-from vrtspike.profiling.resources import gpu_absence
 from vrtspike.profiling.run_folder import utc_text
-from vrtspike.profiling.sampler_process import SamplerProcess, launcher_pid
 from vrtspike.profiling.spans import SpanValues, Value
 from vrtspike.profiling.step_book import PhaseContext, StepBook
 from vrtspike.profiling.step_tags import StepTags
@@ -53,6 +53,7 @@ class Recorder:
         place: The rank is part of the file names; local rank 0 samples the machine.
         listeners: Hear of every step, of spans and events if they can.
         instruments: What measures; by default what fits the device.
+        parts: What measures more about each step.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Recorder:
         place: RankPlace | None = None,
         listeners: Sequence[StepListener] = (),
         instruments: Instruments | None = None,
+        parts: Sequence[RecorderPart] = (),
     ) -> None:
         self._facts_dir = facts_dir
         measuring = instruments or Instruments.fitting(device)
@@ -74,6 +76,7 @@ class Recorder:
         self._plan = plan
         self._place = place or RankPlace()
         self._listeners = tuple(listeners)
+        self._parts = (*self._own_parts(), *parts)
         self._trace = self._trace_session(device) if plan.profile else None
         ranges: Ranges = self._trace.ranges if self._trace else NoRanges()
         self._hooks = StageHooks(self._timer, ranges)
@@ -85,7 +88,6 @@ class Recorder:
         self._in_step = False
         self._spans_open = 0
         self._facts: FactsWriter | None = None
-        self._sampler: SamplerProcess | None = None
         self._steps_ended = 0
         self._finished = False
 
@@ -107,8 +109,8 @@ class Recorder:
         self._facts.meta(self._run)
         self._tags.add("first")
         self._tags.watch_gc()
-        if self._plan.settings.resources and self._place.local_rank == 0:
-            self._start_sampler()
+        for part in self._parts:
+            part.start(self)
         spans.activate(self)
         return self
 
@@ -155,6 +157,8 @@ class Recorder:
         self._in_step = True
         if self._trace is not None:
             self._trace.step_begins(step)
+        for part in self._parts:
+            part.step_begins(step)
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         """A phase of the step; may repeat and nest. Inside a span it measures nothing.
@@ -197,6 +201,7 @@ class Recorder:
         scalars = {name: value for name, value in named.items() if value is not None}
         read = self._timer.read(tuple(scalars.values()))
         memory = self._memory.read()
+        fields = {n: f for part in self._parts for n, f in part.step_ends(self._step).items()}
         pending = PendingStep(
             step=self._step,
             micro_batches=micro_batches,
@@ -207,6 +212,7 @@ class Recorder:
             scalars=read,
             lr=lr,
             memory=memory,
+            fields=fields,
         )
         self._in_step = False
         self._steps_ended += 1
@@ -274,7 +280,8 @@ class Recorder:
         self._drain()
         self._say_silent_stages()
         self._hooks.detach()
-        self._stop_sampler()
+        for part in self._parts:
+            part.finish()
         self._say_lost_lines()
         for listener in self._listeners:
             listener.close()
@@ -300,20 +307,12 @@ class Recorder:
     def _host_part(self) -> str:
         return re.sub(r"[^A-Za-z0-9.-]", "-", self._run.host or "host")
 
-    def _start_sampler(self) -> None:
-        self._sampler = SamplerProcess(
-            self._facts_dir / f"resources.{self._host_part()}.jsonl",
-            self._plan.settings.resource_interval_s,
-            launcher_pid(dict(os.environ)),
-        )
-        reason = gpu_absence()
-        if reason is not None:
-            self.event("gpus_absent", reason=reason)
-
-    def _stop_sampler(self) -> None:
-        code = self._sampler.stop() if self._sampler else None
-        if code is not None:
-            self.event("resource_sampler_died", exit_code=code)
+    def _own_parts(self) -> list[RecorderPart]:
+        settings = self._plan.settings
+        if not settings.resources or self._place.local_rank != 0:
+            return []
+        out = self._facts_dir / f"resources.{self._host_part()}.jsonl"
+        return [MachineSampling(out, settings.resource_interval_s)]
 
     def _write(self, resolved: Iterator[Resolved]) -> None:
         for records in resolved:
