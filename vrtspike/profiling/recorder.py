@@ -53,7 +53,6 @@ class Recorder:
         place: The rank is part of the file names; local rank 0 samples the machine.
         listeners: Hear of every step, of spans and events if they can.
         instruments: What measures; by default what fits the device.
-        parts: What measures more about each step.
     """
 
     def __init__(
@@ -66,7 +65,6 @@ class Recorder:
         place: RankPlace | None = None,
         listeners: Sequence[StepListener] = (),
         instruments: Instruments | None = None,
-        parts: Sequence[RecorderPart] = (),
     ) -> None:
         self._facts_dir = facts_dir
         measuring = instruments or Instruments.fitting(device)
@@ -76,7 +74,7 @@ class Recorder:
         self._plan = plan
         self._place = place or RankPlace()
         self._listeners = tuple(listeners)
-        self._parts = (*self._own_parts(), *parts)
+        self._parts = (*self._own_parts(), *plan.parts)
         self._trace = self._trace_session(device) if plan.profile else None
         ranges: Ranges = self._trace.ranges if self._trace else NoRanges()
         self._hooks = StageHooks(self._timer, ranges)

@@ -8,6 +8,7 @@ import torch
 from vrtspike.profiling.clock import Clock, SystemClock
 from vrtspike.profiling.cuda_events import CudaEventTimer
 from vrtspike.profiling.memory import StepMemory, step_memory
+from vrtspike.profiling.parts import RecorderPart
 from vrtspike.profiling.settings import ProfilingConfig
 from vrtspike.profiling.timers import HostTimer, Timer
 
@@ -18,12 +19,13 @@ class RecordingPlan:
 
     `settings` holds the profiler's schedule and the resource sampler. With `profile` a window of
     steps is traced with the torch profiler; `profile_steps` of them are kept, by default
-    `settings.active`.
+    `settings.active`. `parts` measure more about each step.
     """
 
     settings: ProfilingConfig
     profile: bool = False
     profile_steps: int | None = None
+    parts: tuple[RecorderPart, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
