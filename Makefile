@@ -6,9 +6,9 @@ PYTHON_IN_VENV := .venv/bin/python
 # A machine without a locale would read and write ASCII; foreign Python paths would shadow ours.
 export PYTHONUTF8 := 1
 unexport PYTHONPATH PYTHONHOME
-# Threads of torch that wait for each other spin for a moment (10 000 turns), then sleep: with the long spin that is the default,
+# Threads of torch that wait for each other spin for a moment (1000 turns), then sleep: with the long spin that is the default,
 # steps on a busy machine took 2 to 4 times as long; with none at all they take 1.3 times as long on an idle one.
-export GOMP_SPINCOUNT ?= 10000
+export GOMP_SPINCOUNT ?= 1000
 
 ifeq ($(filter $(SIZE),demo ci),)
 $(error SIZE is demo or ci, not '$(SIZE)')
