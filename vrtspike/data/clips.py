@@ -20,11 +20,12 @@ from vrtspike.data.cropping import (
     random_turn,
     random_window,
 )
-from vrtspike.data.frames import open_voxels, picture_size, read_rgb
+from vrtspike.data.frames import decode_rgb, open_voxels, picture_size, read_picture
 from vrtspike.data.layouts import Clip, Frame, find_clips, is_complete, window_starts
 from vrtspike.data.settings import DataConfig
 from vrtspike.data.spike_stream import ByteArray, Window, decode, read_dat, voxelise
 from vrtspike.errors import DataError
+from vrtspike.profiling.loading_clock import PartTimer, SilentTimer
 
 
 class ClipMeta(TypedDict):
@@ -90,6 +91,7 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         self._cache_share: CacheShare | None = None
         self._cache: LRUCache | None = None
         self._cache_slot = -1
+        self._clock: PartTimer = SilentTimer()
         voxels = config.use_precomputed_voxels
         starts = [
             window_starts(c, config.clip_len, voxels=voxels, stride=stride) for c in self.clips
@@ -106,6 +108,10 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
 
     def __getitem__(self, index: int) -> ClipSample:
         """Load one window; raises DataError naming the file that is broken."""
+        with self._clock.sample():
+            return self._load(index)
+
+    def _load(self, index: int) -> ClipSample:
         number, start = self._windows[index]
         clip = self.clips[number]
         frames = clip.frames[start : start + self.config.clip_len]
@@ -147,6 +153,10 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         """Keep decoded pictures and packed spikes in memory, within `share`."""
         self._cache_share = share
 
+    def use_clock(self, clock: PartTimer) -> None:
+        """Time the parts of every sample, in the process that loads it."""
+        self._clock = clock
+
     def cache_stats(self) -> CacheStats | None:
         """Counts of all loading processes of this rank; None without a cache."""
         return None if self._cache_share is None else self._cache_share.stats()
@@ -172,14 +182,18 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
     def _pictures(self, kind: str, paths: list[Path], cut: _Cut, pair: FramePair) -> torch.Tensor:
         size = (pair.height, pair.width)
         crops = [self._picture(kind, path, size)[*cut.picture.slices()] for path in paths]
-        stacked = cut.turn.apply(np.stack(crops).transpose(0, 3, 1, 2))
-        return torch.from_numpy(np.ascontiguousarray(stacked)).float().div_(255.0)
+        with self._clock.part("augment"):
+            stacked = cut.turn.apply(np.stack(crops).transpose(0, 3, 1, 2))
+            return torch.from_numpy(np.ascontiguousarray(stacked)).float().div_(255.0)
 
     def _picture(self, kind: str, path: Path, size: tuple[int, int]) -> ByteArray:
         cache, key = self._open_cache(), f"{kind}:{path}"
         picture = None if cache is None else cache.view(key)
         if picture is None:
-            picture = read_rgb(path)
+            with self._clock.part("read"):
+                data = read_picture(path)
+            with self._clock.part("decode"):
+                picture = decode_rgb(data, path)
             if cache is not None:
                 cache.put(key, picture)
         if picture.shape[:2] != size:
@@ -191,8 +205,12 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
 
     def _voxels(self, clip: Clip, frames: tuple[Frame, ...], cut: _Cut) -> torch.Tensor:
         made = [self._frame_voxels(clip, frame, cut.spikes) for frame in frames]
-        stacked = cut.turn.apply(np.stack(made))
-        return torch.from_numpy(np.ascontiguousarray(stacked, np.float32))
+        # Voxels from a file are mapped: only now are they read.
+        with self._clock.part("read" if self.config.use_precomputed_voxels else "augment"):
+            together = np.stack(made)
+        with self._clock.part("augment"):
+            stacked = cut.turn.apply(together)
+            return torch.from_numpy(np.ascontiguousarray(stacked, np.float32))
 
     def _frame_voxels(self, clip: Clip, frame: Frame, window: Window) -> NDArray[np.generic]:
         path = frame.voxels if self.config.use_precomputed_voxels else frame.spikes
@@ -204,23 +222,32 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         cache, key = self._open_cache(), f"spike:{path}"
         packed = None if cache is None else cache.view(key)
         if packed is None:
-            stream = read_dat(path, sensor.spike_h, sensor.spike_w, byte_padded=sensor.byte_padded)
+            with self._clock.part("read"):
+                stream = read_dat(
+                    path, sensor.spike_h, sensor.spike_w, byte_padded=sensor.byte_padded
+                )
             if cache is not None:
                 cache.put(key, stream.packed)
         else:
             raw = np.asarray(packed, np.uint8).reshape(-1)
             stream = decode(raw, sensor.spike_h, sensor.spike_w, source=path)
-        return voxelise(
-            stream, self.config.k, mode=self.config.voxel_mode, theta=sensor.theta, window=window
-        )
+        with self._clock.part("voxelise"):
+            return voxelise(
+                stream,
+                self.config.k,
+                mode=self.config.voxel_mode,
+                theta=sensor.theta,
+                window=window,
+            )
 
     def _stored_voxels(self, path: Path) -> NDArray[np.generic]:
         cache, key = self._open_cache(), f"voxel:{path}"
         voxels = None if cache is None else cache.view(key)
         if voxels is None:
-            voxels = open_voxels(path)
+            with self._clock.part("read"):
+                voxels = open_voxels(path)
+                voxels = voxels if cache is None else np.array(voxels)
             if cache is not None:
-                voxels = np.array(voxels)
                 cache.put(key, voxels)
         if voxels.shape[0] != self.config.k:
             raise DataError(f"{path}: {voxels.shape[0]} voxel bins, DATA.K is {self.config.k}")

@@ -20,8 +20,25 @@ def read_rgb(path: Path) -> ByteArray:
     Raises:
         DataError: missing, not a picture, cut short or too large.
     """
+    return decode_rgb(read_picture(path), path)
+
+
+def read_picture(path: Path) -> ByteArray:
+    """The bytes of a picture's file, whose size in pixels is sensible.
+
+    Raises:
+        DataError: missing, not a picture or too large.
+    """
     picture_size(path)
-    data = np.fromfile(path, dtype=np.uint8)
+    return np.fromfile(path, dtype=np.uint8)
+
+
+def decode_rgb(data: ByteArray, path: Path) -> ByteArray:
+    """The picture in the bytes of a file as RGB uint8 (height, width, 3).
+
+    Raises:
+        DataError: not a picture, or cut short; the line names `path`.
+    """
     _check_png(data, path)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:

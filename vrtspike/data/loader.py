@@ -8,7 +8,7 @@ from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, default_collate
 
 from vrtspike.data.cache import CacheShare
 from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
@@ -17,11 +17,15 @@ from vrtspike.data.samplers import ShardSampler, ShuffleSampler
 from vrtspike.data.settings import DataConfig, DataLoaderConfig
 from vrtspike.data.workers import WorkerChoice, allowed_cores, resolve_workers
 from vrtspike.errors import DataError
+from vrtspike.profiling.loader_facts import LoaderFacts
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderJob:
-    """What the loaders must know about the run. `batch_size` is of one rank."""
+    """What the loaders must know about the run.
+
+    `batch_size` is of one rank; `facts` hears how the training batches came to be.
+    """
 
     batch_size: int = 1
     val_batch_size: int = 1
@@ -30,15 +34,18 @@ class LoaderJob:
     world_size: int = 1
     local_ranks: int = 1
     cuda: bool = False
+    facts: LoaderFacts | None = None
 
 
 class ClipLoader(DataLoader[ClipSample]):
-    """A DataLoader whose workers' data errors stay one line."""
+    """A DataLoader whose workers' data errors stay one line; `facts` hears of every fetch."""
+
+    facts: LoaderFacts | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Yield batches; raises DataError with the worker's own words, without its traceback."""
         try:
-            yield from super().__iter__()
+            yield from self._watched(super().__iter__())
         except DataError as error:
             message = _last_message(str(error))
             # End the workers now. Left to the garbage collector (the frames of the error refer to
@@ -48,6 +55,9 @@ class ClipLoader(DataLoader[ClipSample]):
         else:
             return
         raise DataError(message)
+
+    def _watched(self, batches: Iterator[Any]) -> Iterator[Any]:
+        return batches if self.facts is None else self.facts.fetches(batches)
 
 
 def _last_message(text: str) -> str:
@@ -129,16 +139,23 @@ def _train_loader(
     job: LoaderJob,
     workers: int,
 ) -> ClipLoader:
-    return ClipLoader(
+    collate = None
+    if job.facts is not None:
+        dataset.use_clock(job.facts.clock)
+        collate = job.facts.clock.collating(default_collate)
+    loader = ClipLoader(
         dataset,
         batch_size=job.batch_size,
         sampler=sampler,
+        collate_fn=collate,
         drop_last=loading.drop_last,
         pin_memory=loading.pin_memory and job.cuda,
         **_worker_options(
             workers, loading.train_prefetch_factor, persistent=loading.persistent_workers
         ),
     )
+    loader.facts = job.facts
+    return loader
 
 
 def _val_loader(

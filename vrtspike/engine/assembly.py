@@ -36,6 +36,7 @@ from vrtspike.engine.trainer import Schedule
 from vrtspike.engine.validation import Validator
 from vrtspike.errors import ConfigError
 from vrtspike.model.stages import stage_submodules
+from vrtspike.profiling.loader_facts import LoaderFacts
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class LoaderSource:
         return iter(self.loaders.train)
 
 
-def make_loaders(config: Config, world: World) -> Loaders:
-    """The loaders of this rank."""
+def make_loaders(config: Config, world: World, facts: LoaderFacts | None = None) -> Loaders:
+    """The loaders of this rank; `facts` hears how the training batches came to be."""
     job = LoaderJob(
         batch_size=config.train.batch_size,
         val_batch_size=config.train.val_batch_size,
@@ -65,6 +66,7 @@ def make_loaders(config: Config, world: World) -> Loaders:
         world_size=world.size,
         local_ranks=world.local_size,
         cuda=world.device.type == "cuda",
+        facts=facts,
     )
     return build_loaders(config.data, config.dataloader, job)
 

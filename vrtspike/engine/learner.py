@@ -15,6 +15,9 @@ from vrtspike.engine.losses import LossValue, TrainingLoss
 from vrtspike.engine.optim import set_learning_rate
 from vrtspike.engine.precision import Precision
 
+COPIED = ("blur", "spike_vox", "sharp")
+"""What of a batch goes to the device."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
@@ -40,9 +43,7 @@ class Learner:
 
     def to_device(self, batch: Batch) -> Clips:
         """Start copying a micro-batch; pinned memory is copied without waiting."""
-        blur, vox, sharp = (
-            batch[key].to(self.device, non_blocking=True) for key in ("blur", "spike_vox", "sharp")
-        )
+        blur, vox, sharp = (batch[key].to(self.device, non_blocking=True) for key in COPIED)
         return Clips(blur, vox, sharp)
 
     def gradient_sync(self, *, last: bool) -> AbstractContextManager[None]:

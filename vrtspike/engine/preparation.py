@@ -26,6 +26,7 @@ from vrtspike.engine.saving import (
     restore_random_state,
 )
 from vrtspike.engine.trainer import Crew, Schedule, Trainer
+from vrtspike.profiling.loader_facts import LoaderFacts
 from vrtspike.profiling.recorder import Recorder
 
 
@@ -34,7 +35,8 @@ class OpenRun:
     """A run whose log and record are open.
 
     `mapping` is the configuration with the YAML's own keys; `expect_steps` hears how many steps
-    the whole training has, once that is known; `found` is what to continue from.
+    the whole training has, once that is known; `found` is what to continue from; `loading` is the
+    part of the recorder that watches the loader.
     """
 
     config: Config
@@ -43,6 +45,7 @@ class OpenRun:
     run_id: str
     checkpoint_dir: Path
     recorder: Recorder
+    loading: LoaderFacts
     say: Callable[[str], None]
     expect_steps: Callable[[int], None]
     stop: StopRequest
@@ -59,7 +62,7 @@ def prepare(run: OpenRun) -> Trainer:
     if world.is_main:
         check_folder(run.checkpoint_dir)
     with run.recorder.span("dataset_creation") as span:
-        loaders = assembly.make_loaders(config, world)
+        loaders = assembly.make_loaders(config, world, run.loading)
         span.values.update(train_samples=len(loaders.train_set), val_samples=len(loaders.val_set))
     for note in loaders.notes:
         run.say(note if note.startswith("[") else f"[data] {note}")
@@ -73,6 +76,7 @@ def prepare(run: OpenRun) -> Trainer:
         world=world,
         stream=BatchStream(source, position.epoch, position.micro_batch),
         recorder=run.recorder,
+        loading=run.loading,
         guard=assembly.make_guard(learner, world, Reporting(run.say, run.recorder.event)),
         saver=_make_saver(run, learner),
         say=run.say,

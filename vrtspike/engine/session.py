@@ -20,6 +20,7 @@ from vrtspike.engine.resume import Found, check_same_model, find_resume, read_fo
 from vrtspike.engine.trainer import Trainer
 from vrtspike.errors import VRTSpikeError
 from vrtspike.profiling.environment import describe_device, versions
+from vrtspike.profiling.loader_facts import LoaderFacts
 from vrtspike.profiling.log_lines import end_line
 from vrtspike.profiling.memory import read_memory_figures
 from vrtspike.profiling.recorder import EndStatus, Recorder
@@ -73,6 +74,7 @@ class Session:
         self._began_s = time.monotonic()
         self._log: RunLog | None = None
         self._lines: StepLines | None = None
+        self._loading = LoaderFacts(world.device)
         self._trainer: Trainer | None = None
 
     def run(self) -> int:
@@ -164,6 +166,7 @@ class Session:
             settings=self._config.profiling,
             profile=self._request.profile,
             profile_steps=self._request.profile_steps,
+            parts=(self._loading,),
         )
         return Recorder(
             facts_dir=paths.facts_dir,
@@ -189,6 +192,7 @@ class Session:
             run_id=run_id,
             checkpoint_dir=paths.checkpoint_dir,
             recorder=recorder,
+            loading=self._loading,
             say=self._say,
             expect_steps=expect_steps,
             stop=self._stop,

@@ -16,11 +16,12 @@ from vrtspike.engine.clip_model import Clips
 from vrtspike.engine.compilation import compiled_graphs
 from vrtspike.engine.distributed import World
 from vrtspike.engine.interrupts import StopRequest
-from vrtspike.engine.learner import Learner
+from vrtspike.engine.learner import COPIED, Learner
 from vrtspike.engine.losses import LossValue
 from vrtspike.engine.numerics import NumericsGuard, StepFigures, combine
 from vrtspike.engine.validation import Validator
 from vrtspike.errors import CheckpointError
+from vrtspike.profiling.loader_facts import LoaderFacts
 from vrtspike.profiling.log_lines import epoch_line, validation_line
 from vrtspike.profiling.null_recorder import NullRecorder
 from vrtspike.profiling.recorder import Recorder
@@ -61,6 +62,7 @@ class Crew:
     stop: StopRequest
     validator: Validator | None = None
     cache: CacheFacts | None = None
+    loading: LoaderFacts | None = None
     clock: Callable[[], float] = time.monotonic
 
 
@@ -184,6 +186,8 @@ class Trainer:
             return self._crew.stream.next()
 
     def _to_device(self, batch: Batch) -> Clips:
+        if self._crew.loading is not None:
+            self._crew.loading.copied(batch[key] for key in COPIED)
         with self._recorder.phase("h2d"):
             return self._learner.to_device(batch)
 

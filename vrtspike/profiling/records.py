@@ -24,6 +24,12 @@ FORWARD_OTHER = "forward.other"
 STEP_TAGS = ("first", "compile", "validation", "checkpoint", "gc", "profiled")
 """Marks of a step that statistics leave out: what happened in it, or directly before it."""
 
+LOADING_PARTS = ("read", "decode", "voxelise", "augment", "collate")
+"""What the making of a batch consists of."""
+
+LOADING_OTHER = "other"
+"""What it spends outside these."""
+
 Clock = Literal["device", "host"]
 Milliseconds = dict[str, float]
 
@@ -41,13 +47,52 @@ class MemoryRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FetchRecord:
+    """One `next(loader)`: how long it waited, and for what.
+
+    `ready` counts batches that were finished when it began; null without loading processes or where
+    PyTorch does not tell. `worker` is the process that made the batch, null where the trainer made
+    it itself or it is unknown. `made_ms` is what making the batch of `samples` took there;
+    `queued_ms` runs from its end until the trainer had the batch: hand-over, pinning, waiting.
+    """
+
+    wait_ms: float
+    ready: int | None = None
+    worker: int | None = None
+    samples: int | None = None
+    made_ms: float | None = None
+    queued_ms: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderRecord:
+    """Where the step's batches came from.
+
+    `part_ms` sums over the fetches with a `made_ms`; its values (`read, decode, voxelise, augment,
+    collate, other`) sum to theirs. It is null where no fetch was timed.
+    """
+
+    fetches: tuple[FetchRecord, ...]
+    part_ms: Milliseconds | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyRecord:
+    """What a step copied to its device; only pinned bytes are copied while the host goes on."""
+
+    bytes: int
+    pinned_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepRecord:
     """One optimizer step of one rank; a line of `steps.rankN.jsonl`.
 
     `host_ms` maps every phase, and `step`, to wall-clock time on the host; `device_ms` does so by
     CUDA events and is null without a GPU. The two are never added. `samples` counts clips of this
     rank; `start_unix_s` is the host's time at the start of the step. A loss or gradient norm that
-    is not a number is null and named in `nonfinite`, as in `{"loss": "nan"}`.
+    is not a number is null and named in `nonfinite`, as in `{"loss": "nan"}`. `loader` is null
+    where nothing watched the loader, `copy` where nothing is copied to a device.
     """
 
     kind: ClassVar[str] = "step"
@@ -65,6 +110,8 @@ class StepRecord:
     grad_norm: float | None = None
     nonfinite: dict[str, str] = field(default_factory=dict)
     memory: MemoryRecord | None = None
+    loader: LoaderRecord | None = None
+    copy: CopyRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
