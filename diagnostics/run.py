@@ -40,8 +40,9 @@ class RunInfo:
     """What is known about the run as a whole; None is unknown.
 
     `config` has the YAML's own keys and is empty when unknown. `status` "running" with an old
-    `started_at` means that the process was killed or still runs. `log_family` is None when no text
-    log was read. `lost_lines` counts lines of facts that the system refused to write.
+    `started_at` means that the process was killed or still runs. `trainer` "own" is a training
+    loop recorded through `vrtspike.profiling`, which may have a `name`. `log_family` is None when
+    no text log was read. `lost_lines` counts lines of facts that the system refused to write.
     """
 
     run_id: str | None = None
@@ -63,6 +64,8 @@ class RunInfo:
     resumed_from: str | None = None
     profiled_steps: tuple[int, int] | None = None
     redacted: bool | None = None
+    trainer: Literal["vrtspike", "own"] | None = None
+    name: str | None = None
     lost_lines: int | None = None
     log_family: LogFamily | None = None
     gpus_absent_reason: str | None = None

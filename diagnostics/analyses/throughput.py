@@ -41,15 +41,21 @@ def _from_facts(run: Run) -> Throughput:
         samples_per_s=_ratio(used["samples"].sum(), time_s),
         samples_per_step=_ratio(used["samples"].sum(), len(used)),
         num_steps=len(used),
-        wall_samples_per_s=None if wall_s is None else _ratio(steps["samples"].sum(), wall_s),
+        wall_samples_per_s=None if wall_s is None else _ratio(_sum(steps["samples"]), wall_s),
         wall_s=wall_s,
-        reasons=() if time_s > 0 else ("no ordinary step has a time",),
+        reasons=() if time_s > 0 else (_why_unknown(steps),),
     )
+
+
+def _why_unknown(steps: pd.DataFrame) -> str:
+    if len(steps) and steps["samples"].isna().all():
+        return "the training loop did not say how many samples a step has"
+    return "no ordinary step has a time"
 
 
 def _by_step(run: Run, steps: pd.DataFrame) -> pd.DataFrame:
     """Samples of all ranks and time of the slowest for each step: the others wait for it."""
-    samples = steps.groupby("step")["samples"].sum()
+    samples = steps.groupby("step")["samples"].sum(min_count=1)
     phases = run.tables.phases
     is_whole = (phases["name"] == "step") & (phases["clock"] == "host")
     slowest = phases[is_whole].groupby("step")["ms"].max()
@@ -119,5 +125,12 @@ def _with_wall(
     )
 
 
+def _sum(samples: pd.Series) -> float:
+    """NaN where no step says its samples."""
+    return float(samples.sum(min_count=1))
+
+
 def _ratio(part: float, whole: float) -> float | None:
+    if pd.isna(part):
+        return None
     return float(part / whole) if whole > 0 else None

@@ -43,7 +43,7 @@ class StepRecord(_Line, tag="step", kw_only=True):
     step: Count
     start_unix_s: UnixSeconds
     micro_batches: Count
-    samples: Count
+    samples: Count | None = None
     clock: Clock
     host_ms: dict[Name, Milliseconds]
     device_ms: dict[Name, Milliseconds] | None = None
@@ -164,6 +164,8 @@ class RunRecord(Struct):
     profiled_steps: tuple[Count, Count] | None = None
     lost_lines: Count = 0
     redacted: bool = False
+    trainer: Literal["vrtspike", "own"] = "vrtspike"
+    name: Name | None = None
 
 
 class SchemaOnly(Struct):

@@ -35,7 +35,7 @@ class NullRecorder:
         self,
         *,
         micro_batches: int,
-        samples: int,
+        samples: int | None,
         loss: Tensor | float | None = None,
         loss_terms: Mapping[str, Tensor | float] | None = None,
         lr: float | None = None,

@@ -27,7 +27,7 @@ class PendingStep:
 
     step: int
     micro_batches: int
-    samples: int
+    samples: int | None
     account: Account
     tags: tuple[str, ...]
     scalar_names: tuple[str, ...]

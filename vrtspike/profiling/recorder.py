@@ -5,7 +5,6 @@ recorder stamps them, times the model's stages through hooks, and writes records
 times are known. It never waits for the device inside a step and never stops the training.
 """
 
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -158,6 +157,15 @@ class Recorder:
         for part in self._parts:
             part.step_begins(step)
 
+    def withdraw_step(self) -> None:
+        """The step that was begun has not come yet: a span now lies outside the steps."""
+        self._in_step = False
+
+    @property
+    def outside_phases(self) -> bool:
+        """Whether a phase could be opened now without lying in another one, or in a span."""
+        return not (self._book.in_phase or self._spans_open or self._finished)
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         """A phase of the step; may repeat and nest. Inside a span it measures nothing.
 
@@ -173,7 +181,7 @@ class Recorder:
         self,
         *,
         micro_batches: int,
-        samples: int,
+        samples: int | None,
         loss: Tensor | float | None = None,
         loss_terms: Mapping[str, Tensor | float] | None = None,
         lr: float | None = None,
@@ -183,7 +191,7 @@ class Recorder:
 
         Args:
             micro_batches: Forward passes of the step.
-            samples: Clips of this rank in the step.
+            samples: Clips of this rank in the step; None if they are not known.
             loss: Their mean loss; a device tensor is read later, without waiting.
             loss_terms: Parts of the loss by name.
             lr: The learning rate that was used.
@@ -299,7 +307,7 @@ class Recorder:
         )
 
     def _sayable(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        plain = _plain(values)
+        plain = spans.plain_values(values)
         return {n: redact_value(v) for n, v in plain.items()} if self._run.redacted else plain
 
     def _host_part(self) -> str:
@@ -373,14 +381,3 @@ class Recorder:
             lost_lines=self._facts.lost_lines,
         )
         self._facts.meta(self._run)
-
-
-def _plain(values: Mapping[str, Value]) -> dict[str, Value]:
-    """Values as JSON can hold them: a number that is none becomes its name."""
-
-    def plain(value: Value) -> Value:
-        if isinstance(value, float) and not math.isfinite(value):
-            return str(value)
-        return value if value is None or isinstance(value, int | float | str) else str(value)
-
-    return {name: plain(value) for name, value in values.items()}

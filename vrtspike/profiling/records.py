@@ -90,16 +90,17 @@ class StepRecord:
 
     `host_ms` maps every phase, and `step`, to wall-clock time on the host; `device_ms` does so by
     CUDA events and is null without a GPU. The two are never added. `samples` counts clips of this
-    rank; `start_unix_s` is the host's time at the start of the step. A loss or gradient norm that
-    is not a number is null and named in `nonfinite`, as in `{"loss": "nan"}`. `loader` is null
-    where nothing watched the loader, `copy` where nothing is copied to a device.
+    rank, null where the loop does not say; `start_unix_s` is the host's time at the start of the
+    step. A loss or gradient norm that is not a number is null and named in `nonfinite`, as in
+    `{"loss": "nan"}`. `loader` is null where nothing watched the loader, `copy` where nothing is
+    copied to a device.
     """
 
     kind: ClassVar[str] = "step"
     step: int
     start_unix_s: float
     micro_batches: int
-    samples: int
+    samples: int | None = None
     clock: Clock
     host_ms: Milliseconds
     device_ms: Milliseconds | None = None
@@ -238,7 +239,9 @@ class RunRecord:
     `status` stays "running" when the process was killed. `config` is the configuration with the
     YAML's own keys. `log` and `checkpoint_dir` are relative to the facts folder. `profiled_steps`
     are the first and last step kept in the trace. `lost_lines` counts lines of rank 0 that the
-    system refused to write; other ranks say theirs in an event `lines_lost`.
+    system refused to write; other ranks say theirs in an event `lines_lost`. `trainer` is "own" for
+    a loop recorded through `vrtspike.profiling.record`, whose `config` is its own and which may
+    have been given a `name`.
     """
 
     run_id: str
@@ -264,6 +267,8 @@ class RunRecord:
     profiled_steps: tuple[int, int] | None = None
     lost_lines: int = 0
     redacted: bool = False
+    trainer: Literal["vrtspike", "own"] = "vrtspike"
+    name: str | None = None
 
 
 Record = StepRecord | StagesRecord | SpanRecord | EventRecord | ResourceRecord

@@ -21,15 +21,17 @@ class RunLog:
 
     Args:
         path: The log file; its folder is made. None writes to the stream alone.
-        stream: The terminal or pipe, usually standard output.
+        stream: The terminal or pipe, usually standard output; None for the file alone.
         bar: Whether to show a progress bar; by default on a terminal only.
     """
 
-    def __init__(self, path: Path | None, stream: TextIO, *, bar: bool | None = None) -> None:
+    def __init__(
+        self, path: Path | None, stream: TextIO | None, *, bar: bool | None = None
+    ) -> None:
         self.path = path
-        self._stream: TextIO | None = stream
+        self._stream = stream
         self._file = _open(path)
-        self._shows_bar = stream.isatty() if bar is None else bar
+        self._shows_bar = (stream is not None and stream.isatty()) if bar is None else bar
         self._bar = ""
 
     def begin(self, run: RunRecord, facts_dir: Path) -> None:

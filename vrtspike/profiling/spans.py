@@ -5,6 +5,8 @@ It asks for the active recorder when it is entered and does nothing without one,
 carry spans whether or not anybody records.
 """
 
+import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ContextDecorator
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -20,6 +22,17 @@ class SpanValues:
     """What a span found out; written with it when it ends."""
 
     values: dict[str, Value] = field(default_factory=dict)
+
+
+def plain_values(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Values as JSON can hold them: a number that is none becomes its name."""
+
+    def plain(value: Value) -> Value:
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)
+        return value if value is None or isinstance(value, int | float | str) else str(value)
+
+    return {name: plain(value) for name, value in values.items()}
 
 
 class SpanSource(Protocol):

@@ -64,6 +64,11 @@ class StepBook:
         self._intervals: list[Interval] = []
         self._start: _Boundary | None = None
 
+    @property
+    def in_phase(self) -> bool:
+        """Whether a phase is open."""
+        return bool(self._open)
+
     def start_first(self) -> None:
         """Starts the first step of a run here, unless a phase of it has run already."""
         if not self._open and not self._host_ns:

@@ -99,12 +99,11 @@ class StepLines:
         memory = means.last.memory
         allocated = memory.device_allocated_bytes if memory else None
         step_ms = means.host_ms["step"]
-        samples = means.samples_per_step * self._place.world_size
         figures = log_lines.StepFigures(
             losses=means.losses,
             lr=means.last.lr,
             gpu_memory=None if allocated is None else (self._place.rank, allocated),
-            samples_per_s=1e3 * samples / step_ms if step_ms > 0 else None,
+            samples_per_s=means.samples_per_s(self._place.world_size),
             data_ms=means.host_ms["data_wait"],
             step_ms=step_ms,
         )

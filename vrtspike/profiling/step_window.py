@@ -11,7 +11,7 @@ class _Sums:
     """Sums by name; `count` steps went in."""
 
     count: int = 0
-    samples: int = 0
+    samples: int | None = 0
     values: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def add(self, group: str, values: Mapping[str, float]) -> None:
@@ -28,7 +28,8 @@ class WindowMeans:
     """Means over a window of steps; times in milliseconds.
 
     `phases_ms` and `stages_ms` are by `clock`; `host_ms` by the host's. `losses` holds `loss` and
-    its terms, NaN where any step of the window had a loss that is no number.
+    its terms, NaN where any step of the window had a loss that is no number. `samples_per_step` is
+    None where any step did not say its samples.
     """
 
     step: int
@@ -38,8 +39,15 @@ class WindowMeans:
     phases_ms: dict[str, float]
     stages_ms: dict[str, float]
     losses: dict[str, float]
-    samples_per_step: float
+    samples_per_step: float | None
     last: StepRecord
+
+    def samples_per_s(self, world_size: int) -> float | None:
+        """Of all ranks, each with as many samples as this one; None where they are not known."""
+        step_ms = self.host_ms["step"]
+        if self.samples_per_step is None or step_ms <= 0:
+            return None
+        return 1e3 * self.samples_per_step * world_size / step_ms
 
 
 class StepWindow:
@@ -75,14 +83,17 @@ class StepWindow:
             phases_ms=sums.means("device" if on_device else "host"),
             stages_ms=sums.means("stages"),
             losses=sums.means("losses"),
-            samples_per_step=sums.samples / sums.count,
+            samples_per_step=None if sums.samples is None else sums.samples / sums.count,
             last=last,
         )
 
 
 def _add(sums: _Sums, step: StepRecord, stages: Sequence[StagesRecord]) -> None:
     sums.count += 1
-    sums.samples += step.samples
+    if sums.samples is None or step.samples is None:
+        sums.samples = None
+    else:
+        sums.samples += step.samples
     sums.add("host", step.host_ms)
     if step.device_ms is not None:
         sums.add("device", step.device_ms)

@@ -120,13 +120,13 @@ class TensorboardScalars:
 def step_scalars(means: WindowMeans, world_size: int) -> dict[str, float]:
     """Scalars of one window by TensorBoard tag; the unit is in the tag."""
     step_ms = means.host_ms["step"]
-    samples = means.samples_per_step * world_size
+    samples_per_s = means.samples_per_s(world_size)
     scalars = {"time/step_ms": step_ms, "data/data_wait_ms": means.host_ms["data_wait"]}
     phases = {name: ms for name, ms in means.phases_ms.items() if name != "step"}
     scalars |= {f"phases_ms/{name}": ms for name, ms in phases.items()}
     scalars |= {f"stages_ms/{name}": ms for name, ms in means.stages_ms.items()}
-    if step_ms > 0:
-        scalars["throughput/samples_per_s"] = 1e3 * samples / step_ms
+    if samples_per_s is not None:
+        scalars["throughput/samples_per_s"] = samples_per_s
     scalars |= {f"train/{name}": value for name, value in means.losses.items()}
     last = means.last
     optional = {"train/lr": last.lr, "train/grad_norm": last.grad_norm}
