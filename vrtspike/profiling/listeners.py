@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 from vrtspike.profiling.records import EventRecord, SpanRecord, StagesRecord, StepRecord
 
 
+@runtime_checkable
 class StepListener(Protocol):
     """Hears of every step. It must not raise for a fault of its own output."""
 

@@ -45,5 +45,14 @@ class RecorderPart:
         """A step is about to be closed; gives what its record shall hold besides."""
         return NO_FIELDS
 
+    def span_begins(self, name: str) -> None:
+        """A span outside the steps has begun."""
+
+    def span_ends(self) -> None:
+        """The innermost span has ended."""
+
+    def failed(self, error: BaseException) -> None:
+        """The run ends with an error; `finish` follows."""
+
     def finish(self) -> None:
         """The run is over; the facts are still open."""

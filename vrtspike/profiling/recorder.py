@@ -6,7 +6,6 @@ times are known. It never waits for the device inside a step and never stops the
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -23,9 +22,8 @@ from vrtspike.profiling import spans
 from vrtspike.profiling.facts import FactsWriter
 from vrtspike.profiling.kineto import TraceSession, plan_window, torch_tracer
 from vrtspike.profiling.listeners import EventListener, SpanListener, StepListener
-from vrtspike.profiling.machine_sampling import MachineSampling
 from vrtspike.profiling.module_hooks import StageHooks
-from vrtspike.profiling.parts import RecorderPart
+from vrtspike.profiling.own_parts import host_part, own_parts
 from vrtspike.profiling.pending import PendingStep, PendingSteps, Resolved
 from vrtspike.profiling.ranges import NoRanges, Ranges
 from vrtspike.profiling.recording import Instruments, RankPlace, RecordingPlan
@@ -72,8 +70,9 @@ class Recorder:
         self._run = replace(run, clock=self._timer.clock)
         self._plan = plan
         self._place = place or RankPlace()
-        self._listeners = tuple(listeners)
-        self._parts = (*self._own_parts(), *plan.parts)
+        self._parts = (*own_parts(facts_dir, run, plan, device, self._place), *plan.parts)
+        hearing = [part for part in self._parts if isinstance(part, StepListener)]
+        self._listeners = (*listeners, *hearing)
         self._trace = self._trace_session(device) if plan.profile else None
         ranges: Ranges = self._trace.ranges if self._trace else NoRanges()
         self._hooks = StageHooks(self._timer, ranges)
@@ -117,6 +116,9 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None and not isinstance(error, KeyboardInterrupt):
+            for part in self._parts:
+                part.failed(error)
         if kind is None:
             self.finish("finished")
         else:
@@ -244,6 +246,8 @@ class Recorder:
         values = SpanValues()
         start_unix_s, start_ns = self._clock.unix_s(), self._clock.perf_ns()
         self._spans_open += 1
+        for part in self._parts:
+            part.span_begins(name)
         counting, self._hooks.counting = self._hooks.counting, False
         try:
             yield values
@@ -253,6 +257,8 @@ class Recorder:
         finally:
             self._hooks.counting = counting
             self._spans_open -= 1
+            for part in self._parts:
+                part.span_ends()
             spent_ms = (self._clock.perf_ns() - start_ns) / 1e6
             self._end_span(
                 SpanRecord(
@@ -298,27 +304,17 @@ class Recorder:
         settings = self._plan.settings
         return TraceSession(
             folder=self._facts_dir,
-            worker_name=f"{self._host_part()}_{os.getpid()}",
+            worker_name=f"{host_part(self._run)}_{os.getpid()}",
             run_id=self._run.run_id,
             window=plan_window(self._run.first_step, settings, self._plan.profile_steps),
             new_tracer=partial(torch_tracer, settings, device),
             clock=self._clock,
-            rewrite=trace_redaction(self._host_part()) if self._run.redacted else None,
+            rewrite=trace_redaction(host_part(self._run)) if self._run.redacted else None,
         )
 
     def _sayable(self, values: Mapping[str, Value]) -> dict[str, Value]:
         plain = spans.plain_values(values)
         return {n: redact_value(v) for n, v in plain.items()} if self._run.redacted else plain
-
-    def _host_part(self) -> str:
-        return re.sub(r"[^A-Za-z0-9.-]", "-", self._run.host or "host")
-
-    def _own_parts(self) -> list[RecorderPart]:
-        settings = self._plan.settings
-        if not settings.resources or self._place.local_rank != 0:
-            return []
-        out = self._facts_dir / f"resources.{self._host_part()}.jsonl"
-        return [MachineSampling(out, settings.resource_interval_s)]
 
     def _write(self, resolved: Iterator[Resolved]) -> None:
         for records in resolved:

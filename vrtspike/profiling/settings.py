@@ -47,6 +47,11 @@ class ProfilingConfig:
     The schedule counts this run's own optimizer steps, so it also holds right after a resume:
     `wait` steps untouched, `warmup` steps traced and thrown away, `active` steps kept.
     `resources` off records no machine load.
+
+    `black_box` keeps the last `black_box_steps` steps and writes at most `black_box_files` files
+    when something goes wrong; a run that stands still for `hang_after_s` at least counts as hung.
+    `memory_history` is how many allocations and frees of a GPU are remembered for a memory
+    snapshot; 0 remembers none.
     """
 
     wait: int = 5
@@ -57,6 +62,11 @@ class ProfilingConfig:
     with_stack: bool = False
     resources: bool = True
     resource_interval_s: float = 0.5
+    black_box: bool = True
+    black_box_steps: int = 64
+    black_box_files: int = 20
+    hang_after_s: float = 30.0
+    memory_history: int = 0
 
     def __post_init__(self) -> None:
         if self.wait < 0 or self.warmup < 0:
@@ -67,3 +77,13 @@ class ProfilingConfig:
             raise ValueError(
                 f"resource_interval_s: must lie in [0.05, 3600], got {self.resource_interval_s}"
             )
+        for name, least, most in (
+            ("black_box_steps", 1, 1000),
+            ("black_box_files", 2, 1000),
+            ("hang_after_s", 1.0, 86_400.0),
+            ("memory_history", 0, 1_000_000),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(
+                    f"{name}: must lie in [{least}, {most}], got {getattr(self, name)}"
+                )

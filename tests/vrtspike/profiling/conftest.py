@@ -16,7 +16,7 @@ from vrtspike.profiling.records import RunRecord
 from vrtspike.profiling.settings import ProfilingConfig
 from vrtspike.profiling.timers import HostTimer, Timer
 
-QUIET = ProfilingConfig(resources=False)
+QUIET = ProfilingConfig(resources=False, black_box=False)
 
 
 class FakeClock:
