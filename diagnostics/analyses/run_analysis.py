@@ -7,6 +7,7 @@ from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_cour
 from diagnostics.analyses.quality import Quality, compute_quality
 from diagnostics.analyses.ranking import Ranking, compute_ranking
 from diagnostics.analyses.resources import Resources, compute_resources
+from diagnostics.analyses.run_end import RunEnd, compute_run_end
 from diagnostics.analyses.step_breakdown import StepBreakdown, compute_step_breakdown
 from diagnostics.analyses.throughput import Throughput, compute_throughput
 from diagnostics.run import Run
@@ -23,6 +24,7 @@ class RunAnalysis:
     resources: Resources
     quality: Quality
     cache: CacheUse | None
+    end: RunEnd
 
 
 def analyse_run(run: Run) -> RunAnalysis:
@@ -36,4 +38,5 @@ def analyse_run(run: Run) -> RunAnalysis:
         resources=compute_resources(run),
         quality=compute_quality(run),
         cache=compute_cache_use(run),
+        end=compute_run_end(run),
     )

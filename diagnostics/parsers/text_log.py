@@ -140,9 +140,9 @@ class _LogParser:
             (b"critically high", self._on_memory_warning),
             (b"[Memory Ceiling]", self._on_memory_warning),
             (b"[Memory Warning]", self._on_memory_warning),
+            (b"[error] ", self._on_error),
             (b"ut of memory", self._on_oom),
             (b"OutOfMemoryError", self._on_oom),
-            (b"[error] host memory ran out", self._on_oom),
             (b"a data loading process died: ", self._on_death),
             (b"Cache ", self._on_cache_line),
             (b"  - ", self._on_cache_item),
@@ -228,6 +228,17 @@ class _LogParser:
     def _on_memory_warning(self, text: str) -> bool:
         values = {"percent": log_lines.parse_percent(text), "text": text[: log_lines.MAX_TEXT]}
         return self._event("memory_warning", self.step, values)
+
+    def _on_error(self, text: str) -> bool:
+        """The line that the run ended with; where it tells what ran out or died, that as well."""
+        reason = text.partition("[error] ")[2].strip()[: log_lines.MAX_TEXT]
+        if not reason:
+            return False
+        if "ut of memory" in reason or reason.startswith("host memory ran out"):
+            self._on_oom(text)
+        elif "a data loading process died: " in reason:
+            self._on_death(text)
+        return self._event("run_failed", self.step, {"reason": reason})
 
     def _on_oom(self, text: str) -> bool:
         return self._event("oom", self.step, {"text": text[: log_lines.MAX_TEXT]})

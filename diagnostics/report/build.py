@@ -34,7 +34,7 @@ def build_report(run: Run, rules: Iterable[Rule] = CATALOGUE) -> Report:
         info=run.info,
         device=device,
         trust=trust,
-        verdict=form_verdict(evaluation.causes, trust, analysis),
+        verdict=form_verdict(evaluation.causes, trust, analysis, device),
         analysis=analysis,
         phases=tuple(each for each in breakdown.phases if each.clock == breakdown.clock),
         host_phases=tuple(each for each in breakdown.phases if each.clock != breakdown.clock),

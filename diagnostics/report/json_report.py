@@ -71,6 +71,8 @@ def _run(report: Report) -> dict[str, Any]:
         "clock": report.analysis.breakdown.clock,
         "host": info.host,
         "status": info.status,
+        "error": report.analysis.end.error,
+        "last_step": report.analysis.end.last_step,
         "started_at": info.started_at,
         "ended_at": info.ended_at,
         "total_steps": info.total_steps,

@@ -48,6 +48,8 @@ def _run(run: Report) -> dict[str, Any]:
         "device": run.device,
         "config": dict(run.info.config),
         "status": run.info.status,
+        "error": run.analysis.end.error,
+        "last_step": run.analysis.end.last_step,
     }
 
 

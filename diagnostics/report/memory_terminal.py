@@ -21,6 +21,7 @@ from diagnostics.report.console import (
     print_parts,
 )
 from diagnostics.report.console import table as make_table
+from diagnostics.report.ending import describe_end
 from diagnostics.report.memory_forecast_terminal import forecast_section, guide_section
 from diagnostics.report.memory_model import MachineView, MemoryReport
 from diagnostics.report.terminal_findings import finding_parts
@@ -155,6 +156,9 @@ def _run(report: MemoryReport) -> Iterator[RenderableType]:
         return
     name = printable(run.info.run_id or "(no name)")
     yield heading(f"Run {name} ({run.info.status or 'end unknown'})")
+    ending = describe_end(run.analysis.end)
+    if ending is not None:
+        yield indented(ending, style="yellow")
     if run.analysis.memory:
         yield from memory_section(run)
     else:

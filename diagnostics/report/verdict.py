@@ -1,34 +1,79 @@
 """The answer in one or two sentences, with the measured numbers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from diagnostics.analyses.ranking import RankedPart
 from diagnostics.analyses.run_analysis import RunAnalysis
-from diagnostics.report.model import Trust, Verdict
+from diagnostics.report.ending import describe_end
+from diagnostics.report.model import Device, Trust, Verdict
 from diagnostics.rules.finding import Finding, Severity
+from diagnostics.rules.trust.too_few_steps import TooFewSteps
 
 NO_VERDICT = "D"
 TRUST_FAMILY = "TR"
 TOP_STAGES = 3
 ALL_WELL = "Nothing is wrong by the rules that could look."
+NO_HEALTH = "No rule that could look found a fault, but {doubts}."
 RECORD_NEXT = (
-    "Record next: at least 20 ordinary steps with this trainer, which times a GPU by CUDA events, "
-    "and give the facts folder (profiles/<run_id>)."
+    "Record next: at least 20 ordinary steps with this trainer{on_gpu}, and give the facts folder "
+    "(profiles/<run_id>)."
+)
+ON_GPU = ", which times a GPU by CUDA events"
+START_AGAIN = (
+    "Nothing was measured: train again, or give the folder of another run (profiles/<run_id>)."
 )
 
 
-def form_verdict(causes: Sequence[Finding], trust: Trust, analysis: RunAnalysis) -> Verdict:
-    """What stopped the run, else doubt, else the finding that costs most, else what is slowest."""
+def form_verdict(
+    causes: Sequence[Finding], trust: Trust, analysis: RunAnalysis, device: Device | None
+) -> Verdict:
+    """How the run ended if not well; what stopped it, else doubt, else what costs most or is slow.
+
+    The end comes first: whatever else is true of a failed run, its error is what to act on.
+    """
+    judged = _judge(causes, trust, analysis, device)
+    ending = describe_end(analysis.end)
+    if ending is None:
+        return judged
+    if analysis.end.last_step is None and not judged.judged:
+        return replace(judged, text=f"{ending} {START_AGAIN}")
+    return replace(judged, text=f"{ending} {judged.text}")
+
+
+def _judge(
+    causes: Sequence[Finding], trust: Trust, analysis: RunAnalysis, device: Device | None
+) -> Verdict:
     stopped = [finding for finding in causes if _stops_the_run(finding)]
     if stopped:
         return Verdict(text=_told(stopped[0]), rule=stopped[0].rule)
     if trust.grade == NO_VERDICT:
         doubts = "; ".join(trust.reasons)
-        return Verdict(text=f"Cannot judge: {doubts}. {RECORD_NEXT}", judged=False)
+        record_next = RECORD_NEXT.format(on_gpu="" if device == "cpu" else ON_GPU)
+        return Verdict(text=f"Cannot judge: {doubts}. {record_next}", judged=False)
     faults = [finding for finding in causes if finding.severity >= Severity.WARN]
     if faults:
         return Verdict(text=_told(faults[0]), rule=faults[0].rule)
-    return Verdict(text=f"{ALL_WELL} {_shape(analysis)}".strip())
+    return Verdict(text=f"{_health(analysis)} {_shape(analysis)}".strip())
+
+
+def _health(analysis: RunAnalysis) -> str:
+    """No fault is no health: too few steps, or an output worse than its input, are said with it."""
+    doubts = []
+    count, few = analysis.breakdown.count, TooFewSteps.at_note.value
+    if count < few:
+        doubts.append(
+            f"{count} ordinary step(s) are too few to call the run healthy (at least {few:.0f})"
+        )
+    last = analysis.quality.last
+    if last is not None and last.gain_db is not None and last.gain_db < 0:
+        doubts.append(
+            f"the output is not sharper than its blurry input yet ({last.psnr_rgb_db:.2f} against "
+            f"{last.input_psnr_rgb_db:.2f} dB PSNR after step {last.step}): train on"
+        )
+    if doubts:
+        return NO_HEALTH.format(doubts="; ".join(doubts))
+    return ALL_WELL if describe_end(analysis.end) is None else ""
 
 
 def _stops_the_run(finding: Finding) -> bool:

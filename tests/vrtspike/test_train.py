@@ -102,6 +102,36 @@ def test_a_resumed_run_goes_on_with_another_batch_size_at_the_same_clip(project)
     assert (saved.position.step, saved.position.micro_batch, saved.position.clips) == (3, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("length", "folders", "advice"),
+    [
+        (
+            "TRAIN.TOTAL_STEPS=2",
+            1,
+            "nothing to do: {file} is at step 2, and TRAIN.TOTAL_STEPS is 2",
+        ),
+        ("TRAIN.EPOCHS=1", 2, "nothing to do: step 6 is the last of the schedule"),
+    ],
+)
+def test_resuming_what_is_done_says_so_and_how_to_go_on(project, capsys, length, folders, advice):
+    assert run(length) == 0
+    checkpoint = newest("outputs/checkpoints/*/last.pt")
+    capsys.readouterr()
+    assert run(length, "--resume", "auto") == 0
+    said = capsys.readouterr().out
+    assert advice.format(file=checkpoint) in said
+    assert "To go on, raise" in said
+    assert len(list(Path("profiles").iterdir())) == folders
+
+
+def test_a_run_that_fails_leaves_its_error_among_the_facts(project, capsys):
+    assert run("DATA.ROOT=nowhere") == 2
+    said = capsys.readouterr().err.removeprefix("error: ").strip()
+    lines = newest("profiles/train_*/spans.rank0.jsonl").read_text().splitlines()
+    events = {line["name"]: line for line in map(json.loads, lines) if line["kind"] == "event"}
+    assert events["run_failed"]["values"] == {"reason": said}
+
+
 def test_only_the_newest_runs_keep_their_facts_and_a_running_one_always_does(project, capsys):
     def finished(run_id: str, started_at: str, **meta) -> Path:
         folder = Path("profiles", run_id)

@@ -72,6 +72,11 @@ def prepare(run: OpenRun) -> Trainer:
     learner = _make_learner(run)
     _say_plan(run, learner, schedule, len(source))
     position = _position(run)
+    if position.step >= schedule.total_steps:
+        run.say(
+            f"[train] nothing to do: step {position.step} is the last of the schedule. "
+            f"To go on, raise TRAIN.EPOCHS above {config.train.epochs}"
+        )
     crew = Crew(
         world=world,
         stream=BatchStream(source, position.epoch, position.micro_batch),

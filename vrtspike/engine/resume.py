@@ -116,6 +116,20 @@ def check_same_model(found: Found, config: Mapping[str, Any]) -> None:
         raise CheckpointError(f"{found.path}: holds another model: {'; '.join(differing)}")
 
 
+def nothing_to_do(found: Found, settings: TrainConfig) -> str | None:
+    """One line when the checkpoint is at the end of the schedule already; None when it is not.
+
+    With `TRAIN.EPOCHS` the end is known only with the data set: then it is None, too.
+    """
+    total, step = settings.total_steps, found.checkpoint.position.step
+    if settings.epochs is not None or total is None or step < total:
+        return None
+    return (
+        f"nothing to do: {found.path} is at step {step}, and TRAIN.TOTAL_STEPS is {total}. "
+        f"To go on, raise it, such as TRAIN.TOTAL_STEPS={step + total}"
+    )
+
+
 def changed_keys(found: Found, config: Mapping[str, Any]) -> list[str]:
     """`KEY old -> new` for every key whose value differs from the checkpoint's."""
     stored, wanted = flatten(found.checkpoint.config), flatten(config)

@@ -16,7 +16,13 @@ from vrtspike.engine.batch_stream import LoadingDiedError, explain_death
 from vrtspike.engine.distributed import World, join_world
 from vrtspike.engine.interrupts import StopRequest, let_children_die
 from vrtspike.engine.preparation import OpenRun, prepare
-from vrtspike.engine.resume import Found, check_same_model, find_resume, read_found
+from vrtspike.engine.resume import (
+    Found,
+    check_same_model,
+    find_resume,
+    nothing_to_do,
+    read_found,
+)
 from vrtspike.engine.trainer import Trainer
 from vrtspike.errors import VRTSpikeError
 from vrtspike.profiling.environment import describe_device, versions
@@ -83,17 +89,25 @@ class Session:
         run_id = self._world.share(new_run_id(now))
         notes: list[str] = []
         found = self._find_resume(notes.append)
+        if found is not None and (line := nothing_to_do(found, self._config.train)) is not None:
+            self._print(line)
+            return 0
         run, paths = self._describe(run_id, now, found)
         self._open_log(run, paths)
         for note in notes:
             self._say(note)
-        with self._ending(), self._recorder(run, paths) as recorder:
+        with self._ending(), self._recorder(run, paths) as recorder, _failure_recorded(recorder):
             with _memory_explained(recorder):
                 self._trainer = prepare(self._open_run(run_id, paths, recorder, found))
             with self._stop.listening(), _memory_explained(recorder):
                 completed = self._trainer.run()
             recorder.finish("finished" if completed else "interrupted")
         return 0 if completed else self._stop.exit_code
+
+    def _print(self, line: str) -> None:
+        """For what ends before there is a run, and with it a log."""
+        if self._world.is_main:
+            print(line)
 
     def _find_resume(self, say: Callable[[str], None]) -> Found | None:
         """Rank 0 chooses the file, so that all ranks continue from the same one."""
@@ -249,6 +263,16 @@ def _memory_explained(recorder: Recorder) -> Iterator[None]:
             "DATALOADER.TOTAL_WORKERS or the sizes under MODEL"
         )
         raise _out_of_memory(recorder, "host", error, advice) from error
+
+
+@contextmanager
+def _failure_recorded(recorder: Recorder) -> Iterator[None]:
+    """The line that the run ends with is a fact, too: a report must not depend on the log."""
+    try:
+        yield
+    except VRTSpikeError as error:
+        recorder.event("run_failed", reason=str(error))
+        raise
 
 
 def _record_death(recorder: Recorder, error: LoadingDiedError) -> None:

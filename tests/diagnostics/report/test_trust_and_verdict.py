@@ -67,6 +67,24 @@ def test_a_healthy_run_has_no_warning(cpu_run):
     assert {finding.severity.label for finding in report_of(cpu_run).findings} <= {"note"}
 
 
+@pytest.mark.parametrize(("steps", "claims"), [(4, False), (20, False), (21, True)])
+def test_no_health_is_claimed_from_a_handful_of_steps(new_run, steps, claims):
+    verdict = report_of(new_run(steps=steps)).verdict
+    assert verdict.judged
+    assert verdict.text.startswith("Nothing is wrong") == claims
+    assert (f"{steps - 1} ordinary step(s) are too few" in verdict.text) == (not claims)
+
+
+@pytest.mark.parametrize(("input_psnr", "claims"), [(28.0, True), (28.01, False)])
+def test_no_health_is_claimed_of_an_output_below_its_input(cpu_run, input_psnr, claims):
+    path = cpu_run / "spans.rank0.jsonl"
+    text = path.read_text("utf-8")
+    path.write_text(text.replace('"input_psnr_rgb_db":27.0', f'"input_psnr_rgb_db":{input_psnr}'))
+    verdict = report_of(cpu_run).verdict
+    assert verdict.text.startswith("Nothing is wrong") == claims
+    assert ("28.00 against 28.01 dB PSNR after step 40" in verdict.text) == (not claims)
+
+
 def test_the_costliest_cause_is_the_verdict(starved_run):
     verdict = report_of(starved_run).verdict
     assert verdict.rule == "DL001"
