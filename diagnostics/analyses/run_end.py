@@ -40,7 +40,7 @@ def _error(events: pd.DataFrame) -> str | None:
 
 
 def _last_step(run: Run) -> int | None:
-    """A step before the run's first is where a resumed run would have gone on: no step of its own."""
+    """A step before the run's first is the one it was resumed from, and none of its own."""
     tables = run.tables
     known = [int(rows["step"].max()) for rows in (tables.steps, tables.progress) if len(rows)]
     first = run.info.first_step or 1

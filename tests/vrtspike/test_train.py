@@ -108,7 +108,7 @@ def test_a_resumed_run_goes_on_with_another_batch_size_at_the_same_clip(project)
         (
             "TRAIN.TOTAL_STEPS=2",
             1,
-            "nothing to do: {file} is at step 2, and TRAIN.TOTAL_STEPS is 2",
+            "nothing to do: {file} is at step 2, and TRAIN.TOTAL_STEPS",
         ),
         ("TRAIN.EPOCHS=1", 2, "nothing to do: step 6 is the last of the schedule"),
     ],
