@@ -170,7 +170,11 @@ def _info(facts: Facts | None, log: TextLog | None) -> RunInfo:
             log_family=log.family,
         )
     if facts is not None:
-        info = replace(info, gpus_absent_reason=facts.gpus_absent_reason or info.gpus_absent_reason)
+        info = replace(
+            info,
+            gpus_absent_reason=facts.gpus_absent_reason or info.gpus_absent_reason,
+            facts_bytes=facts.num_bytes,
+        )
         if facts.ranks:
             info = replace(info, world_size=len(facts.ranks))
         if facts.meta is not None:

@@ -42,7 +42,8 @@ class RunInfo:
     `config` has the YAML's own keys and is empty when unknown. `status` "running" with an old
     `started_at` means that the process was killed or still runs. `trainer` "own" is a training
     loop recorded through `vrtspike.profiling`, which may have a `name`. `log_family` is None when
-    no text log was read. `lost_lines` counts lines of facts that the system refused to write.
+    no text log was read. `lost_lines` counts lines of facts that the system refused to write;
+    `facts_bytes` is the size of what all ranks wrote about steps, spans and events.
     """
 
     run_id: str | None = None
@@ -67,6 +68,7 @@ class RunInfo:
     trainer: Literal["vrtspike", "own"] | None = None
     name: str | None = None
     lost_lines: int | None = None
+    facts_bytes: int | None = None
     log_family: LogFamily | None = None
     gpus_absent_reason: str | None = None
 

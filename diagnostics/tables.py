@@ -89,6 +89,7 @@ STEPS = Table(
             device_peak_reserved_bytes="Most held by the allocator during the step.",
         ),
         *_numbers("-", device_alloc_retries="Allocations retried after a flush, so far."),
+        *_numbers("ms", recorder_ms="What the recorder itself spent on the host, within the step."),
     ),
 )
 

@@ -6,6 +6,7 @@ from diagnostics.analyses.cache_use import CacheUse, compute_cache_use
 from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_courses
 from diagnostics.analyses.quality import Quality, compute_quality
 from diagnostics.analyses.ranking import Ranking, compute_ranking
+from diagnostics.analyses.recorder_cost import RecorderCost, compute_recorder_cost
 from diagnostics.analyses.resources import Resources, compute_resources
 from diagnostics.analyses.run_end import RunEnd, compute_run_end
 from diagnostics.analyses.step_breakdown import StepBreakdown, compute_step_breakdown
@@ -15,7 +16,10 @@ from diagnostics.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class RunAnalysis:
-    """What the analyses found. `cache` is None when no statistics of a cache were left."""
+    """What the analyses found. `cache` is None when no statistics of a cache were left.
+
+    `recorder_cost` is None for a text log.
+    """
 
     breakdown: StepBreakdown
     ranking: Ranking
@@ -25,6 +29,7 @@ class RunAnalysis:
     quality: Quality
     cache: CacheUse | None
     end: RunEnd
+    recorder_cost: RecorderCost | None
 
 
 def analyse_run(run: Run) -> RunAnalysis:
@@ -39,4 +44,5 @@ def analyse_run(run: Run) -> RunAnalysis:
         quality=compute_quality(run),
         cache=compute_cache_use(run),
         end=compute_run_end(run),
+        recorder_cost=compute_recorder_cost(run),
     )

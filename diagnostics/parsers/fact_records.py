@@ -53,6 +53,7 @@ class StepRecord(_Line, tag="step", kw_only=True):
     grad_norm: Real | None = None
     nonfinite: dict[Name, Name] = msgspec.field(default_factory=dict)
     memory: MemoryRecord | None = None
+    recorder_ms: Milliseconds | None = None
 
 
 class StagesRecord(_Line, tag="stages", kw_only=True):

@@ -91,6 +91,7 @@ class FactRows:
                 record.grad_norm,
                 ",".join(record.nonfinite) or None,
                 *msgspec.structs.astuple(record.memory or _NO_MEMORY),
+                record.recorder_ms,
             )
         )
 

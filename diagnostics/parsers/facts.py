@@ -6,6 +6,7 @@ be cut by a kill and is dropped. Keys that this version does not know are ignore
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,15 @@ _RESOURCE_FILE = re.compile(r"resources\.(.{1,200})\.jsonl")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Facts:
-    """What a facts folder holds. `meta` is None when meta.json is missing or damaged."""
+    """What a facts folder holds. `meta` is None when meta.json is missing or damaged.
+
+    `num_bytes` is the size of the files of the ranks; None if the system would not tell.
+    """
 
     folder: Path
     meta: RunRecord | None
     ranks: tuple[int, ...]
+    num_bytes: int | None
     gpus_absent_reason: str | None
     tables: RunTables
     notes: tuple[str, ...]
@@ -91,6 +96,13 @@ def parse_facts(folder: Path) -> Facts:
     return _FactsParser(folder).parse()
 
 
+def _size_of_rank_files(paths: Iterable[Path]) -> int | None:
+    try:
+        return sum(path.stat().st_size for path in paths if _RANK_FILE.fullmatch(path.name))
+    except OSError:
+        return None
+
+
 def _wrong_schema(path: Path, schema: object) -> DiagnosticsError:
     return DiagnosticsError(
         f"{path} has schema {schema}; this version reads schema {SCHEMA_VERSION}: "
@@ -124,6 +136,7 @@ class _FactsParser:
             folder=self.folder,
             meta=meta,
             ranks=tuple(sorted(self.ranks)),
+            num_bytes=_size_of_rank_files(self._files()),
             gpus_absent_reason=self.rows.gpus_absent_reason,
             tables=tables,
             notes=tuple(self.notes),

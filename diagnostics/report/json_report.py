@@ -54,7 +54,9 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "checklist": [],
         "comparison": {},
         "forecast": {},
-        "recorder_cost": dict(report.recorder_cost),
+        "recorder_cost": (
+            asdict(report.analysis.recorder_cost) if report.analysis.recorder_cost else {}
+        ),
         "thresholds": asdict(report.thresholds),
         "notes": list(report.notes),
     }

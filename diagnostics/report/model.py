@@ -1,7 +1,6 @@
 """Everything a renderer may show about one run. Renderers format it and compute nothing."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from diagnostics.analyses.ranking import Priority
@@ -88,4 +87,3 @@ class Report:
     passed: tuple[str, ...]
     thresholds: ThresholdDigest
     notes: tuple[str, ...] = ()
-    recorder_cost: Mapping[str, float | int | str | None] = field(default_factory=dict)

@@ -25,6 +25,7 @@ from diagnostics.report.terminal_machine import (
     quality_section,
     resources_section,
 )
+from diagnostics.report.terminal_recorder import recorder_cost_section
 from diagnostics.run import Input
 
 GRADES = {"A": "sound", "B": "usable", "C": "rough", "D": "no verdict"}
@@ -53,7 +54,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield from findings_section(report)
     yield from not_evaluated_section(report)
     yield from _notes(report)
-    yield from _recorder_cost(report)
+    yield from recorder_cost_section(report)
 
 
 def _title(report: Report) -> Iterator[RenderableType]:
@@ -203,11 +204,3 @@ def _limited(notes: Sequence[str]) -> Iterator[RenderableType]:
         yield indented(f"- {note}")
     if len(notes) > MAX_NOTES:
         yield indented(f"- and {len(notes) - MAX_NOTES} more (--json has all of them)")
-
-
-def _recorder_cost(report: Report) -> Iterator[RenderableType]:
-    if not report.recorder_cost:
-        return
-    yield heading("Cost of recording")
-    for name, value in report.recorder_cost.items():
-        yield indented(f"{name}: {'unknown' if value is None else value}")

@@ -184,6 +184,27 @@ def no_gpu_line(reason: str) -> str:
     return f"[resources] no NVIDIA GPU ({reason})"
 
 
+def thinned_line(every_steps: object, cost_share: object, budget_share: object) -> str:
+    """Said when the recorder has thinned itself out, or could not do so far enough.
+
+    Args:
+        every_steps: Stages are timed in every nth step; None: thinning does not help.
+        cost_share: What recording cost, of a step, 0..1.
+        budget_share: What it may cost.
+    """
+
+    def percent(share: object) -> str:
+        return f"{100 * share:.2f} %" if isinstance(share, int | float) else "?"
+
+    limit = f"PROFILING.BUDGET_SHARE={budget_share}"
+    if every_steps is None:
+        return f"[recorder] WARNING: recording costs {percent(cost_share)} of a step; {limit}"
+    return (
+        f"[recorder] recording cost {percent(cost_share)} of a step, {limit}: stages are timed in "
+        f"one of {every_steps} steps from now on"
+    )
+
+
 def profile_line(text: str) -> str:
     """What became of the torch profiler's trace."""
     return f"[profile] {text}"

@@ -23,10 +23,12 @@ from vrtspike.profiling.facts import FactsWriter
 from vrtspike.profiling.kineto import TraceSession, plan_window, torch_tracer
 from vrtspike.profiling.listeners import EventListener, SpanListener, StepListener
 from vrtspike.profiling.module_hooks import StageHooks
+from vrtspike.profiling.own_cost import OwnCost
 from vrtspike.profiling.own_parts import host_part, own_parts
 from vrtspike.profiling.pending import PendingStep, PendingSteps, Resolved
 from vrtspike.profiling.ranges import NoRanges, Ranges
 from vrtspike.profiling.recording import Instruments, RankPlace, RecordingPlan
+from vrtspike.profiling.recording_budget import RecordingBudget
 from vrtspike.profiling.records import MEASURED_PHASES, EventRecord, RunRecord, SpanRecord
 from vrtspike.profiling.redaction import redact_value, trace_redaction
 from vrtspike.profiling.run_folder import utc_text
@@ -70,14 +72,17 @@ class Recorder:
         self._run = replace(run, clock=self._timer.clock)
         self._plan = plan
         self._place = place or RankPlace()
-        self._parts = (*own_parts(facts_dir, run, plan, device, self._place), *plan.parts)
+        self._cost = OwnCost(self._clock.perf_ns)
+        self._budget = RecordingBudget(self._cost, plan.settings.budget_share)
+        own = own_parts(facts_dir, run, plan, device, self._place)
+        self._parts = (*own, *plan.parts, self._budget)
         hearing = [part for part in self._parts if isinstance(part, StepListener)]
         self._listeners = (*listeners, *hearing)
         self._trace = self._trace_session(device) if plan.profile else None
         ranges: Ranges = self._trace.ranges if self._trace else NoRanges()
         self._hooks = StageHooks(self._timer, ranges)
         self._book = StepBook(self._clock, self._timer, self._hooks, ranges)
-        self._phases = {name: PhaseContext(self._book, name) for name in MEASURED_PHASES}
+        self._phases = {n: PhaseContext(self._book, n, self._cost) for n in MEASURED_PHASES}
         self._pending = PendingSteps(self._timer)
         self._tags = StepTags()
         self._step = run.first_step - 1
@@ -150,6 +155,7 @@ class Recorder:
 
         The first step of a run begins here: what came before is preparation.
         """
+        self._cost.begin()
         if not self._steps_ended and not self._in_step:
             self._book.start_first()
         self._step = step
@@ -158,6 +164,9 @@ class Recorder:
             self._trace.step_begins(step)
         for part in self._parts:
             part.step_begins(step)
+        tracing = self._trace is not None and self._trace.tracing
+        self._book.observing = tracing or self._budget.observes(step)
+        self._cost.end()
 
     def withdraw_step(self) -> None:
         """The step that was begun has not come yet: a span now lies outside the steps."""
@@ -201,6 +210,7 @@ class Recorder:
         """
         if self._finished:
             return
+        self._cost.begin()
         if self._trace is not None:
             if self._trace.tracing:
                 self._tags.add("profiled")
@@ -227,6 +237,7 @@ class Recorder:
         self._memory.reset_peak()
         self._pending.add(pending)
         self._write(self._pending.ready())
+        self._cost.end()
 
     def tag(self, tag: str) -> None:
         """Tags the running step, or the next one between steps.

@@ -93,7 +93,8 @@ class StepRecord:
     rank, null where the loop does not say; `start_unix_s` is the host's time at the start of the
     step. A loss or gradient norm that is not a number is null and named in `nonfinite`, as in
     `{"loss": "nan"}`. `loader` is null where nothing watched the loader, `copy` where nothing is
-    copied to a device.
+    copied to a device. `recorder_ms` is what the recorder itself spent on the host since the end of
+    the step before; it lies within `host_ms`, in the phases in which it was spent.
     """
 
     kind: ClassVar[str] = "step"
@@ -113,6 +114,7 @@ class StepRecord:
     memory: MemoryRecord | None = None
     loader: LoaderRecord | None = None
     copy: CopyRecord | None = None
+    recorder_ms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

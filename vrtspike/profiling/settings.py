@@ -46,7 +46,8 @@ class ProfilingConfig:
 
     The schedule counts this run's own optimizer steps, so it also holds right after a resume:
     `wait` steps untouched, `warmup` steps traced and thrown away, `active` steps kept.
-    `resources` off records no machine load.
+    `resources` off records no machine load. `budget_share` is the share of a step that the
+    recorder may cost on the host before it times the stages in fewer steps; null sets no limit.
 
     `black_box` keeps the last `black_box_steps` steps and writes at most `black_box_files` files
     when something goes wrong; a run that stands still for `hang_after_s` at least counts as hung.
@@ -67,8 +68,11 @@ class ProfilingConfig:
     black_box_files: int = 20
     hang_after_s: float = 30.0
     memory_history: int = 0
+    budget_share: float | None = 0.005
 
     def __post_init__(self) -> None:
+        if self.budget_share is not None and not 0 < self.budget_share <= 1:
+            raise ValueError(f"budget_share: must be null or in (0, 1], got {self.budget_share}")
         if self.wait < 0 or self.warmup < 0:
             raise ValueError("wait, warmup: must not be negative")
         if self.active < 1:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from vrtspike.profiling.clock import Clock
 from vrtspike.profiling.module_hooks import StageHooks
+from vrtspike.profiling.own_cost import OwnCost
 from vrtspike.profiling.ranges import Range, Ranges
 from vrtspike.profiling.timers import Interval, Mark, Timer
 
@@ -51,9 +52,11 @@ class StepBook:
     """Accumulates the running step.
 
     Phases may repeat (micro-batches) and nest; a nested phase is not charged to the outer one.
+    Stages are timed while `observing` is set, for whole steps.
     """
 
     def __init__(self, clock: Clock, timer: Timer, hooks: StageHooks, ranges: Ranges) -> None:
+        self.observing = True
         self._clock = clock
         self._timer = timer
         self._hooks = hooks
@@ -91,7 +94,7 @@ class StepBook:
         span = self._ranges.open(name)
         mark = self._timer.mark() if self._on_device else None
         self._open.append(_OpenPhase(name, self._clock.perf_ns(), mark, span))
-        self._hooks.counting = name == "forward"
+        self._hooks.counting = name == "forward" and self.observing
 
     def leave(self) -> None:
         """Closes the innermost phase, and stages that an exception left open in it."""
@@ -107,7 +110,7 @@ class StepBook:
         if self._on_device:
             self._intervals.append(Interval(phase.name, outer, phase.mark, self._timer.mark()))
         self._ranges.close(phase.range)
-        self._hooks.counting = outer == "forward"
+        self._hooks.counting = outer == "forward" and self.observing
 
     def close(self) -> Account:
         """Closes the step and begins the next.
@@ -128,7 +131,7 @@ class StepBook:
             end_mark=end.mark,
             device_phases=self._intervals,
             stages=stages,
-            calls=calls,
+            calls=calls if self.observing else {},
             forward_ran="forward" in self._host_ns,
         )
         self._host_ns, self._intervals = {}, []
@@ -146,14 +149,19 @@ class StepBook:
 class PhaseContext:
     """`with phase:`; one object for each name, since the state lives in the book's stack."""
 
-    __slots__ = ("_book", "_name")
+    __slots__ = ("_book", "_cost", "_name")
 
-    def __init__(self, book: StepBook, name: str) -> None:
+    def __init__(self, book: StepBook, name: str, cost: OwnCost) -> None:
         self._book = book
         self._name = name
+        self._cost = cost
 
     def __enter__(self) -> None:
+        self._cost.begin()
         self._book.enter(self._name)
+        self._cost.end()
 
     def __exit__(self, *exc: object) -> None:
+        self._cost.begin()
         self._book.leave()
+        self._cost.end()

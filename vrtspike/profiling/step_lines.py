@@ -49,6 +49,7 @@ class StepLines:
         self._clock = clock or SystemClock()
         self._progress = Progress(total_steps, first_step, self._clock)
         self._memory = MemoryLines(log, read_memory)
+        self._said: set[str] = set()
 
     def expect_steps(self, total: int) -> None:
         """Says how many steps the whole training has; the time of the progress starts now."""
@@ -86,12 +87,22 @@ class StepLines:
             self._log.line(log_lines.no_gpu_line(reason))
         elif event.name == "profile_missing":
             self._log.line(log_lines.profile_line(reason))
+        elif event.name in ("recording_thinned", "recording_over_budget"):
+            self._write_thinned(event)
 
     def close(self) -> None:
         """Writes the steps that no line has told of yet."""
         self._write_step(self._steps.take())
         self._write_stages(self._stages.take())
         self._memory.close()
+
+    def _write_thinned(self, event: EventRecord) -> None:
+        """Once: how the recorder goes on adapting is in the facts."""
+        if event.name in self._said:
+            return
+        self._said.add(event.name)
+        wanted = ("every_steps", "cost_share", "budget_share")
+        self._log.line(log_lines.thinned_line(*(event.values.get(name) for name in wanted)))
 
     def _write_step(self, means: WindowMeans | None) -> None:
         if means is None:

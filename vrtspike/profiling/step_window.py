@@ -8,24 +8,30 @@ from vrtspike.profiling.records import Clock, StagesRecord, StepRecord
 
 @dataclass
 class _Sums:
-    """Sums by name; `count` steps went in."""
+    """Sums by name; `count` steps went in, of them `counts` with something in the group."""
 
     count: int = 0
     samples: int | None = 0
     values: dict[str, dict[str, float]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, group: str, values: Mapping[str, float]) -> None:
         sums = self.values.setdefault(group, {})
+        # Steps without the group, such as those whose stages were not timed, are missing, not 0.
+        self.counts[group] = self.counts.get(group, 0) + 1
         for name, value in values.items():
             sums[name] = sums.get(name, 0.0) + value
 
     def means(self, group: str) -> dict[str, float]:
-        return {name: total / self.count for name, total in self.values.get(group, {}).items()}
+        sums = self.values.get(group, {})
+        return {name: total / self.counts[group] for name, total in sums.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowMeans:
     """Means over a window of steps; times in milliseconds.
+
+    Stages are means over the steps that had them timed; empty where none had.
 
     `phases_ms` and `stages_ms` are by `clock`; `host_ms` by the host's. `losses` holds `loss` and
     its terms, NaN where any step of the window had a loss that is no number. `samples_per_step` is
@@ -100,7 +106,8 @@ def _add(sums: _Sums, step: StepRecord, stages: Sequence[StagesRecord]) -> None:
     for record in stages:
         if record.phase == "forward":
             sums.add("stages", record.ms)
-    sums.add("losses", _losses(step))
+    if losses := _losses(step):
+        sums.add("losses", losses)
 
 
 def _losses(step: StepRecord) -> dict[str, float]:

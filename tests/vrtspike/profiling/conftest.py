@@ -10,6 +10,7 @@ import torch
 
 from vrtspike.profiling.cuda_events import MAX_SCALARS, CudaEventTimer
 from vrtspike.profiling.memory import HostStepMemory
+from vrtspike.profiling.parts import RecorderPart
 from vrtspike.profiling.recorder import Recorder
 from vrtspike.profiling.recording import Instruments, RecordingPlan
 from vrtspike.profiling.records import RunRecord
@@ -151,6 +152,7 @@ def new_recorder(
         first_step: int = 1,
         settings: ProfilingConfig = QUIET,
         profile: bool = False,
+        parts: tuple[RecorderPart, ...] = (),
         timer: Timer | None = None,
         **options: Any,
     ) -> Recorder:
@@ -163,7 +165,7 @@ def new_recorder(
         chosen = {
             "facts_dir": tmp_path / "facts",
             "run": run,
-            "plan": RecordingPlan(settings=settings, profile=profile),
+            "plan": RecordingPlan(settings=settings, profile=profile, parts=parts),
             "device": torch.device("cpu"),
             "listeners": (heard,),
             "instruments": Instruments(

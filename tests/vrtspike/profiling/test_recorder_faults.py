@@ -79,7 +79,7 @@ from vrtspike.profiling.records import RunRecord
 from vrtspike.profiling.settings import ProfilingConfig
 run = RunRecord(run_id="train_x", started_at="", status="running")
 model = nn.Sequential(nn.Linear(4, 4))
-plan = RecordingPlan(settings=ProfilingConfig())
+plan = RecordingPlan(settings=ProfilingConfig(budget_share=None))
 with Recorder(facts_dir=Path(sys.argv[1]), run=run, plan=plan,
               device=torch.device("cpu")) as recorder:
     recorder.observe(model, {"a": ["0"]})

@@ -166,6 +166,34 @@ def test_device_means_are_by_the_device_clock():
     assert window.take() is None
 
 
+def test_stages_are_means_over_the_steps_that_had_them_timed():
+    window = StepWindow()
+    for number in range(1, 5):
+        window.add(step(number), stages(number, 6.0) if number % 2 == 0 else [])
+    means = window.take()
+    assert (means.steps, means.stages_ms, means.host_ms["step"]) == (4, {"flow": 6.0}, 10.0)
+    window.add(step(5), [])
+    assert window.take().stages_ms == {}
+
+
+def test_thinning_is_said_once(new_lines, log_text):
+    lines = new_lines()
+    found = {"every_steps": 2, "cost_share": 0.0123, "budget_share": 0.005}
+    for number in (25, 50):
+        lines.on_event(event("recording_thinned", number, {**found, "every_steps": number}))
+        lines.on_event(event("recording_over_budget", number, found | {"every_steps": None}))
+    told = [line for line in log_text().splitlines() if "[recorder]" in line]
+    assert [line.partition("[recorder] ")[2] for line in told] == [
+        "recording cost 1.23 % of a step, PROFILING.BUDGET_SHARE=0.005: stages are timed in one of "
+        "25 steps from now on",
+        "WARNING: recording costs 1.23 % of a step; PROFILING.BUDGET_SHARE=0.005",
+    ]
+
+
+def event(name, number, values):
+    return EventRecord(name=name, step=number, at_unix_s=0.0, values=values)
+
+
 def test_eta_comes_from_this_runs_own_steps(clock):
     progress = Progress(1000, 901, clock)
     clock.pass_ms(30_000)
