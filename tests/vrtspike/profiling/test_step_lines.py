@@ -182,7 +182,8 @@ def test_thinning_is_said_once(new_lines, log_text):
     for number in (25, 50):
         lines.on_event(event("recording_thinned", number, {**found, "every_steps": number}))
         lines.on_event(event("recording_over_budget", number, found | {"every_steps": None}))
-    told = [line for line in log_text().splitlines() if "[recorder]" in line]
+    lines.close()
+    told = [line for line in log_text.getvalue().splitlines() if "[recorder]" in line]
     assert [line.partition("[recorder] ")[2] for line in told] == [
         "recording cost 1.23 % of a step, PROFILING.BUDGET_SHARE=0.005: stages are timed in one of "
         "25 steps from now on",
