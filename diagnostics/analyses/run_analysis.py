@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from diagnostics.analyses.black_boxes import BlackBoxes, compute_black_boxes
 from diagnostics.analyses.cache_use import CacheUse, compute_cache_use
 from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_courses
 from diagnostics.analyses.quality import Quality, compute_quality
@@ -30,6 +31,7 @@ class RunAnalysis:
     cache: CacheUse | None
     end: RunEnd
     recorder_cost: RecorderCost | None
+    black_boxes: BlackBoxes
 
 
 def analyse_run(run: Run) -> RunAnalysis:
@@ -45,4 +47,5 @@ def analyse_run(run: Run) -> RunAnalysis:
         cache=compute_cache_use(run),
         end=compute_run_end(run),
         recorder_cost=compute_recorder_cost(run),
+        black_boxes=compute_black_boxes(run),
     )

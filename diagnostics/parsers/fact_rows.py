@@ -6,6 +6,7 @@ import msgspec
 import pandas as pd
 
 from diagnostics import tables as declared
+from diagnostics.parsers.black_box_files import FoundDump
 from diagnostics.parsers.fact_records import (
     EventRecord,
     MemoryRecord,
@@ -127,6 +128,12 @@ class FactRows:
         }
         if record.name.startswith("cache") and any(value is not None for value in found.values()):
             self.buffers["cache_stats"].add((record.step, *found.values()))
+
+    def add_found_dump(self, dump: FoundDump) -> None:
+        """A file of the black box, which an event may tell of too."""
+        values = {"reason": dump.reason, "file": dump.file}
+        row = (dump.rank, "black_box_found", None, dump.at_unix_s, values, dump.file)
+        self.buffers["events"].add(row)
 
     def add_resources(self, record: ResourceRecord, host: str) -> None:
         """A sample of the machine."""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.parsers.black_box_files import find_dumps
 from diagnostics.parsers.fact_records import (
     SCHEMA_VERSION,
     EventRecord,
@@ -130,6 +131,8 @@ class _FactsParser:
                 self._read(path, rank=0, host=host[1])
         if not self.ranks:
             self.notes.append("no file of a rank: the run ended before its first step")
+        for dump in find_dumps(self.folder):
+            self.rows.add_found_dump(dump)
         tables = self.rows.tables()
         self.notes += self.rows.notes()
         return Facts(

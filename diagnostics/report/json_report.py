@@ -48,6 +48,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "memory": [asdict(course) for course in report.analysis.memory],
         "quality": asdict(report.analysis.quality),
         "cache": asdict(report.analysis.cache) if report.analysis.cache else None,
+        "black_box": asdict(report.analysis.black_boxes),
         "findings": [finding_mapping(finding) for finding in report.findings],
         "not_evaluated": [asdict(item) for item in report.not_evaluated],
         "passed": list(report.passed),

@@ -19,6 +19,7 @@ from diagnostics.report.console import (
 )
 from diagnostics.report.console import table as make_table
 from diagnostics.report.model import Report
+from diagnostics.report.terminal_black_box import black_box_section
 from diagnostics.report.terminal_findings import findings_section, not_evaluated_section
 from diagnostics.report.terminal_machine import (
     memory_section,
@@ -51,6 +52,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield from quality_section(report)
     yield from memory_section(report)
     yield from resources_section(report)
+    yield from black_box_section(report)
     yield from findings_section(report)
     yield from not_evaluated_section(report)
     yield from _notes(report)

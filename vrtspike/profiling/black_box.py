@@ -9,7 +9,7 @@ import json
 import os
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -86,7 +86,13 @@ class _Ring:
 class BlackBox(RecorderPart):
     """A part of the recorder that listens to what it resolves."""
 
-    def __init__(self, plan: BoxPlan, clock: Clock, memory: MemorySnapshots) -> None:
+    def __init__(
+        self,
+        plan: BoxPlan,
+        clock: Clock,
+        memory: MemorySnapshots,
+        new_watchdog: Callable[..., Watchdog] = Watchdog,
+    ) -> None:
         self._plan = plan
         self._clock = clock
         self._memory = memory
@@ -95,7 +101,7 @@ class BlackBox(RecorderPart):
         self._ring = _Ring(deque(maxlen=plan.num_steps), deque(maxlen=3 * plan.num_steps))
         self._requests: deque[_Request] = deque(maxlen=16)
         self._while_slow: deque[tuple[int, list[stacks.ThreadStack]]] = deque(maxlen=4)
-        self._watchdog = Watchdog(self.look, self._period_s)
+        self._watchdog = new_watchdog(self.look, self._period_s)
         self._hang_file = ""
         self._last: tuple[str, int] = ("", -1)
         self._host: PartHost | None = None
@@ -173,7 +179,7 @@ class BlackBox(RecorderPart):
         self._ring.events.append(event)
         if event.name == "out_of_memory":
             where = str(event.values.get("where"))
-            self._ask("out_of_memory", event.step, where=where)
+            self._ask("out_of_memory", event.step, memory=where)
             if where == "device":  # now, since the run's end frees what is held
                 self._snapshot("out_of_memory")
 
@@ -274,7 +280,8 @@ class BlackBox(RecorderPart):
         name = f"{FOLDER}/{path.name}"
         if request.reason == "hang":
             self._hang_file = name
-        values: dict[str, Value] = {"file": name, "at_step": request.step, **request.detail}
+        where = stacks.main_place(content["threads"])
+        values = {"file": name, "at_step": request.step, "where": where, **request.detail}
         self._host.event("black_box_written", reason=request.reason, **values)
         if request.reason == "request":
             self._snapshot("request")
@@ -296,14 +303,15 @@ class BlackBox(RecorderPart):
             "error": ring.error,
             "threads_when": "writing" if now else "during the step",
             "threads": request.threads or stacks.thread_stacks(redact=plan.redact),
-            "workers": redact_value(asked) if plan.redact else asked,
+            "workers": asked,
             "resources": _tail(plan.resources),
             "events": _copied(ring.events),
             "spans": _copied(ring.spans),
             "stages": _copied(ring.stages),
             "steps": _copied(ring.steps),
         }
-        return {**content, "error": redact_value(ring.error)} if plan.redact else content
+        told = {"detail": request.detail, "error": ring.error, "workers": asked}
+        return {**content, **redact_value(told)} if plan.redact else content
 
     def _snapshot(self, reason: str) -> None:
         taken = self._memory.take(reason, self._clock.unix_s())

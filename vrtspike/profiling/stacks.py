@@ -24,6 +24,7 @@ MAX_THREADS = 64
 MAX_FRAMES = 60
 MAX_WORKERS = 64
 MAX_WORKER_BYTES = 1 << 14
+_PLACES = 3
 _MIN_AGE_S = 2.0
 """A child this young may still be about to start another program, and lose the handler."""
 _ANSWER_S = 1.0
@@ -87,6 +88,13 @@ def is_compiling(stack: ThreadStack) -> bool:
     return any(
         each["module"].startswith(("torch._dynamo", "torch._ind")) for each in stack["frames"]
     )
+
+
+def main_place(threads: list[ThreadStack]) -> str | None:
+    """Where the main thread is, in words: its innermost places, the innermost first."""
+    frames = next((each["frames"] for each in threads if each["is_main"]), [])
+    places = [f"{each['module']}:{each['function']}:{each['line']}" for each in frames]
+    return " < ".join(places[:_PLACES]) or None
 
 
 class WorkerStacks:
