@@ -34,3 +34,7 @@ class ModelError(VRTSpikeError):
 
 class CheckpointError(VRTSpikeError):
     """A checkpoint is missing, broken or does not fit the model."""
+
+
+class RecorderUsageError(VRTSpikeError):
+    """The recorder was called in a way or an order that means nothing; says what to do instead."""

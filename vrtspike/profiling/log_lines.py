@@ -23,9 +23,10 @@ CRITICAL_MEMORY_PERCENT = 90.0
 _BAR_CELLS = 20
 
 
-def run_line(run_id: str, facts: str, clock: Clock) -> str:
+def run_line(run_id: str, facts: str, clock: Clock, *, own_loop: bool = False) -> str:
     """The first line of a log; `facts` is the facts folder as seen from the log's folder."""
-    return f"[run] id={run_id} schema={SCHEMA_VERSION} facts={facts} clock={clock}"
+    line = f"[run] id={run_id} schema={SCHEMA_VERSION} facts={facts} clock={clock}"
+    return f"{line} trainer=own" if own_loop else line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ def memory_lines(label: str, figures: MemoryFigures) -> str:
         line += (
             "\n⚠️  WARNING: System memory usage is critically high"
             f" ({figures.pressure_percent:.1f}%)!"
-            "\n   Consider reducing CACHE_SIZE_GB or TOTAL_WORKERS in config."
+            f"\n   Consider reducing {figures.reducible}."
         )
     return line
 

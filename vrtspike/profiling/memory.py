@@ -104,7 +104,8 @@ class MemoryFigures:
     """What the documented memory line says; sizes in bytes.
 
     `process_bytes` is the whole process tree, each shared page counted once where the kernel
-    tells. `pressure_percent` is the fuller of the machine and its container.
+    tells. `pressure_percent` is the fuller of the machine and its container. `reducible` is what a
+    warning advises to reduce.
     """
 
     process_bytes: int
@@ -114,6 +115,7 @@ class MemoryFigures:
     pressure_percent: float
     device_allocated_bytes: int | None = None
     device_reserved_bytes: int | None = None
+    reducible: str = "CACHE_SIZE_GB or TOTAL_WORKERS in config"
 
 
 def read_memory_figures(device: torch.device, root_pid: int | None = None) -> MemoryFigures:

@@ -170,6 +170,7 @@ class Recorder:
 
     def withdraw_step(self) -> None:
         """The step that was begun has not come yet: a span now lies outside the steps."""
+        self._step -= 1
         self._in_step = False
 
     @property

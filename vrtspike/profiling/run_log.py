@@ -38,7 +38,7 @@ class RunLog:
         """Writes the first line, by which the tools find the run's facts."""
         start = self.path.parent if self.path else Path()
         facts = relative_text(facts_dir, start)
-        self.line(run_line(run.run_id, facts, run.clock))
+        self.line(run_line(run.run_id, facts, run.clock, own_loop=run.trainer == "own"))
 
     def line(self, text: str) -> None:
         """Writes one line, or several joined by newlines."""

@@ -30,6 +30,8 @@ def plain_values(values: Mapping[str, Value]) -> dict[str, Value]:
     def plain(value: Value) -> Value:
         if isinstance(value, float) and not math.isfinite(value):
             return str(value)
+        if isinstance(value, bool):  # which the readers of numbers do not take for one
+            return int(value)
         return value if value is None or isinstance(value, int | float | str) else str(value)
 
     return {name: plain(value) for name, value in values.items()}

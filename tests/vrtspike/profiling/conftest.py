@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.vrtspike.profiling.session_bench import Bench, Net, SlowLoader, SlowSgd
 from vrtspike.profiling.cuda_events import MAX_SCALARS, CudaEventTimer
 from vrtspike.profiling.memory import HostStepMemory
 from vrtspike.profiling.parts import RecorderPart
@@ -192,3 +193,19 @@ def read_lines() -> Callable[[Path], list[dict[str, Any]]]:
         return [json.loads(line) for line in text.splitlines()]
 
     return read
+
+
+@pytest.fixture
+def bench(tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.chdir(tmp_path)
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+    def fitting(device: torch.device) -> Instruments:
+        return Instruments(clock=clock, timer=HostTimer(clock), memory=HostStepMemory())
+
+    monkeypatch.setattr(Instruments, "fitting", fitting)
+    net = Net(clock)
+    optimizer = SlowSgd(net.parameters(), lr=0.1)
+    optimizer.clock = clock
+    return Bench(tmp_path, clock, net, SlowLoader(clock), optimizer)
