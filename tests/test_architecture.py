@@ -34,8 +34,10 @@ TORCH_FREE = (
     "vrtspike.memory_demand",
     "vrtspike.model.costs",
     "vrtspike.model.settings",
+    "vrtspike.profiling",
     "vrtspike.profiling.records",
     "vrtspike.profiling.resources",
+    "vrtspike.profiling.session_settings",
     "vrtspike.profiling.settings",
 )
 
