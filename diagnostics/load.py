@@ -1,9 +1,10 @@
 """From paths to a `Run`: what kind each is, what lies beside it, and both joined."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,9 +15,12 @@ from diagnostics.parsers.fact_records import RunRecord
 from diagnostics.parsers.facts import Facts, parse_facts
 from diagnostics.parsers.locate import facts_of_log, log_of_facts, newest_run
 from diagnostics.parsers.text_log import TextLog, parse_text_log
+from diagnostics.parsers.trace_file import parse_trace
 from diagnostics.run import (
     FACTS,
     TEXT_LOG_ONLY,
+    TRACE_ONLY,
+    Evidence,
     Input,
     InputKind,
     InputStatus,
@@ -24,8 +28,12 @@ from diagnostics.run import (
     RunInfo,
     RunTables,
 )
+from diagnostics.trace import DEVICE_KINDS, Trace
 
-_NO_READER = "this version draws nothing from it"
+TRACE_PATTERNS = ("*.pt.trace.json", "*.pt.trace.json.gz")
+MAX_TRACES_BYTES = 64 << 20
+"""Traces of a run up to this size together are read with it; larger ones must be asked for."""
+
 _LOG_TABLES = ("log_steps", "progress", "memory_lines")
 """Tables that only a text log fills; the others come from the facts where there are any."""
 _EITHER = ("validations", "cache_stats", "spans")
@@ -56,6 +64,7 @@ class _Loading:
     inputs: list[Input] = field(default_factory=list)
     facts: Facts | None = None
     log: TextLog | None = None
+    traces: list[Trace] = field(default_factory=list)
     errors: list[DiagnosticsError] = field(default_factory=list)
 
     def read(self, path: Path) -> None:
@@ -79,8 +88,7 @@ class _Loading:
         elif kind == "text log":
             self._read_log(path)
         elif kind == "trace":
-            note = f"a profiler trace; {_NO_READER}"
-            self.inputs.append(Input(path=path, kind=kind, status="not evaluated", notes=(note,)))
+            self._read_trace(path)
         else:
             raise DiagnosticsError(f"{path} is neither a text log, a facts folder nor a trace")
 
@@ -116,6 +124,33 @@ class _Loading:
         if self.log is None and facts.meta is not None:
             notes += self._follow_to_log(folder, facts.meta)
         self._note_read(folder, "facts folder", notes, is_partial=bool(facts.notes))
+        self._follow_to_traces(folder)
+
+    def _read_trace(self, path: Path) -> None:
+        if any(trace.path.resolve() == path.resolve() for trace in self.traces):
+            return
+        trace = parse_trace(path)
+        self.traces.append(trace)
+        self._note_read(path, "trace", list(trace.notes), is_partial=bool(trace.notes))
+
+    def _follow_to_traces(self, folder: Path) -> None:
+        """The traces of the run, which lie beside its facts."""
+        found = sorted(path for pattern in TRACE_PATTERNS for path in folder.glob(pattern))
+        size = sum(path.stat().st_size for path in found)
+        if size > MAX_TRACES_BYTES:
+            note = f"{size >> 20} MiB of traces: give them by name to have them read"
+            self.inputs.append(
+                Input(path=found[0], kind="trace", status="not evaluated", notes=(note,))
+            )
+            return
+        for path in found:
+            try:
+                self._read_trace(path)
+            except DiagnosticsError as error:  # nobody asked for it: the facts stand without
+                note = f"{error}; it is left out"
+                self.inputs.append(
+                    Input(path=path, kind="trace", status="not evaluated", notes=(note,))
+                )
 
     def _follow_to_log(self, folder: Path, meta: RunRecord) -> list[str]:
         try:
@@ -142,23 +177,26 @@ class _Loading:
         self.inputs.append(Input(path=shown, kind=kind, status=status, notes=tuple(notes)))
 
     def run(self) -> Run:
-        if self.facts is None and self.log is None:
-            if self.errors:
-                raise self.errors[0]
-            names = ", ".join(str(each.path) for each in self.inputs)
-            raise DiagnosticsError(
-                f"{names}: a profiler trace; {_NO_READER}. Give the text log or the facts folder"
-            )
+        if self.facts is None and self.log is None and not self.traces:
+            raise self.errors[0]
         return Run(
             inputs=tuple(self.inputs),
-            info=_info(self.facts, self.log),
-            evidence=FACTS if self.facts and len(self.facts.tables.steps) else TEXT_LOG_ONLY,
+            info=_info(self.facts, self.log, self.traces),
+            evidence=self._evidence(),
             tables=_join(self.facts, self.log),
+            traces=tuple(self.traces),
         )
 
+    def _evidence(self) -> Evidence:
+        if self.facts is not None and len(self.facts.tables.steps):
+            return FACTS
+        if self.traces and (self.log is None or not len(self.log.tables.steps)):
+            return TRACE_ONLY
+        return TEXT_LOG_ONLY
 
-def _info(facts: Facts | None, log: TextLog | None) -> RunInfo:
-    info = RunInfo()
+
+def _info(facts: Facts | None, log: TextLog | None, traces: Sequence[Trace]) -> RunInfo:
+    info = _of_traces(traces) if traces else RunInfo()
     if log is not None:
         info = replace(
             info,
@@ -182,6 +220,31 @@ def _info(facts: Facts | None, log: TextLog | None) -> RunInfo:
     return info
 
 
+def _of_traces(traces: Sequence[Trace]) -> RunInfo:
+    """What the traces say of the run; facts and log know better."""
+    used = [trace for trace in traces if any(len(trace.events[kind]) for kind in DEVICE_KINDS)]
+    devices = next((trace.devices for trace in used if trace.devices), ())
+    device: dict[str, str | int | None] = {"type": "cuda" if used else "cpu"}
+    if used and devices:
+        device |= _device(devices[0])
+    world = [trace.world_size for trace in traces if trace.world_size]
+    return RunInfo(
+        clock="device" if used else "host",
+        device=device,
+        world_size=max(world, default=None),
+    )
+
+
+def _device(properties: Mapping[str, Any]) -> dict[str, str | int | None]:
+    name, memory = properties.get("name"), properties.get("totalGlobalMem")
+    major, minor = properties.get("computeMajor"), properties.get("computeMinor")
+    return {
+        "name": name if isinstance(name, str) else None,
+        "memory_total_bytes": memory if isinstance(memory, int) else None,
+        "compute_capability": f"{major}.{minor}" if isinstance(major, int) else None,
+    }
+
+
 def _with_meta(info: RunInfo, meta: RunRecord) -> RunInfo:
     """Every field that the two have in common; meta.json knows better than a log."""
     known = {each.name for each in fields(RunInfo)} & set(meta.__struct_fields__)
@@ -191,8 +254,7 @@ def _with_meta(info: RunInfo, meta: RunRecord) -> RunInfo:
 def _join(facts: Facts | None, log: TextLog | None) -> RunTables:
     if facts is None or log is None:
         only = facts or log
-        assert only is not None
-        return only.tables
+        return RunTables() if only is None else only.tables
     names = [*_LOG_TABLES]
     names += [name for name in _EITHER if not len(getattr(facts.tables, name))]
     if not len(facts.tables.steps):

@@ -8,16 +8,18 @@ from typing import Any, Literal
 import pandas as pd
 
 from diagnostics import tables as declared
+from diagnostics.trace import Trace
 
 InputKind = Literal["text log", "facts folder", "folder of runs", "trace", "unknown"]
 InputStatus = Literal["read", "partial", "not evaluated", "failed"]
-Evidence = Literal["facts", "text log only"]
+Evidence = Literal["facts", "text log only", "trace only"]
 LogFamily = Literal["vrt-spike", "original trainer"]
 RunStatus = Literal["running", "finished", "interrupted", "failed"]
 Clock = Literal["device", "host"]
 
 FACTS: Evidence = "facts"
 TEXT_LOG_ONLY: Evidence = "text log only"
+TRACE_ONLY: Evidence = "trace only"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +96,13 @@ class RunTables:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """One training run, read. `evidence` says whether facts or only a text log stand behind it."""
+    """One training run, read. `evidence` says what stands behind its steps."""
 
     inputs: tuple[Input, ...]
     info: RunInfo
     evidence: Evidence
     tables: RunTables
+    traces: tuple[Trace, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from diagnostics.analyses.resources import Resources, compute_resources
 from diagnostics.analyses.run_end import RunEnd, compute_run_end
 from diagnostics.analyses.step_breakdown import StepBreakdown, compute_step_breakdown
 from diagnostics.analyses.throughput import Throughput, compute_throughput
+from diagnostics.analyses.trace_analysis import TraceAnalysis, analyse_trace
 from diagnostics.run import Run
 
 
@@ -32,6 +33,7 @@ class RunAnalysis:
     end: RunEnd
     recorder_cost: RecorderCost | None
     black_boxes: BlackBoxes
+    traces: tuple[TraceAnalysis, ...] = ()
 
 
 def analyse_run(run: Run) -> RunAnalysis:
@@ -48,4 +50,5 @@ def analyse_run(run: Run) -> RunAnalysis:
         end=compute_run_end(run),
         recorder_cost=compute_recorder_cost(run),
         black_boxes=compute_black_boxes(run),
+        traces=tuple(analyse_trace(trace) for trace in run.traces),
     )

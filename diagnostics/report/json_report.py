@@ -10,6 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from diagnostics.report.json_trace import (
+    breakdown_of,
+    idle_causes_of,
+    partition_of,
+    traces_of,
+)
 from diagnostics.report.model import Report, StageRow
 from diagnostics.rules.finding import Advice, Finding
 
@@ -38,9 +44,10 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "host_phases": [asdict(phase) for phase in report.host_phases],
         "stages": [_stage(row) for row in report.stages],
         "closures": [asdict(closure) for closure in report.analysis.breakdown.closures],
-        "breakdown": _breakdown(report),
-        "partition": [],
-        "idle_causes": [],
+        "breakdown": breakdown_of(report),
+        "partition": partition_of(report),
+        "idle_causes": idle_causes_of(report),
+        "traces": traces_of(report),
         "ranks": [
             {**asdict(each), "lateness_ms": None} for each in report.analysis.breakdown.ranks
         ],
@@ -106,23 +113,6 @@ def _step(report: Report) -> dict[str, Any]:
 
 def _stage(row: StageRow) -> dict[str, Any]:
     return {**asdict(row.time), "priority": row.priority}
-
-
-def _breakdown(report: Report) -> dict[str, Any]:
-    """Shares of the window; those that only a trace can give are null."""
-    window = report.window
-    return {
-        "window_ms": window.window_ms if window else None,
-        "clock": window.clock if window else None,
-        "compute_share": None,
-        "comm_share": None,
-        "comm_exposed_share": None,
-        "copy_exposed_share": None,
-        "idle_share": None,
-        "gpu_busy_share": None,
-        "data_wait_share": window.data_wait_share if window else None,
-        "data_wait_exposed_share": window.data_wait_exposed_share if window else None,
-    }
 
 
 def _resources(report: Report) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from diagnostics.report.terminal_machine import (
     resources_section,
 )
 from diagnostics.report.terminal_recorder import recorder_cost_section
+from diagnostics.report.terminal_trace import trace_section
 from diagnostics.run import Input
 
 GRADES = {"A": "sound", "B": "usable", "C": "rough", "D": "no verdict"}
@@ -47,6 +48,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield from _phases(report)
     yield from _stages(report)
     yield from _data_against_compute(report)
+    yield from trace_section(report)
     yield from _ranks(report)
     yield from _throughput(report)
     yield from quality_section(report)

@@ -6,7 +6,7 @@ from diagnostics.analyses.step_breakdown import StepBreakdown
 from diagnostics.report.model import Device, Grade, Trust
 from diagnostics.rules.trust.phases_do_not_close import PhasesDoNotClose
 from diagnostics.rules.trust.too_few_steps import TooFewSteps
-from diagnostics.run import TEXT_LOG_ONLY, Run
+from diagnostics.run import TEXT_LOG_ONLY, TRACE_ONLY, Run
 
 Doubt = tuple[Grade, str]
 
@@ -34,6 +34,8 @@ def _by_evidence(run: Run) -> Iterator[Doubt]:
         yield "B", "the facts folder holds no step; what the text log says is used"
     elif run.evidence == TEXT_LOG_ONLY:
         yield "B", "only a text log was read: means over windows of steps, of one rank"
+    if run.evidence == TRACE_ONLY:
+        yield "B", "every step ran under the profiler, which slows the program down"
     partial = [each.path.name for each in run.inputs if each.status == "partial"]
     if partial:
         yield "B", f"parts of {', '.join(partial)} could not be read"

@@ -6,10 +6,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from diagnostics.analyses.memory_course import MemoryCourse
-from diagnostics.analyses.resources import GpuSummary, HostSummary, Resources
+from diagnostics.analyses.resources import GpuSummary, HostSummary
 from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.rules.measurements import Measurements
-from diagnostics.run import FACTS, Run
+from diagnostics.run import FACTS, TRACE_ONLY, Run
 
 Fields = dict[str, Any]
 
@@ -108,7 +108,7 @@ def _loading(run: Run, analysis: RunAnalysis) -> Fields:
     cores = [host.cpus_allowed for host in hosts if host.cpus_allowed]
     cpu = [host.cpu_percent.mean for host in hosts if host.cpu_percent.mean is not None]
     fields: Fields = {
-        "num_workers": _num_workers(run, analysis.resources),
+        "num_workers": _num_workers(run, analysis),
         "cpus_allowed": int(min(cores)) if cores else None,
         "host_cpu_percent": max(cpu, default=None),
     }
@@ -122,14 +122,16 @@ def _loading(run: Run, analysis: RunAnalysis) -> Fields:
     return fields
 
 
-def _num_workers(run: Run, resources: Resources) -> int | None:
+def _num_workers(run: Run, analysis: RunAnalysis) -> int | None:
     """As configured; "auto" as sampled, though validation's workers may be among them."""
     configured = Measurements(config=run.info.config).whole_setting("DATALOADER.TOTAL_WORKERS")
     if configured is not None:
         return configured
-    if not resources.processes:
-        return None
-    return max((each.max_count for each in resources.processes if each.role == "worker"), default=0)
+    processes = analysis.resources.processes
+    if not processes:
+        in_process = [each.loads_in_process for each in analysis.traces]
+        return 0 if in_process and all(in_process) else None
+    return max((each.max_count for each in processes if each.role == "worker"), default=0)
 
 
 def _host_memory(run: Run, analysis: RunAnalysis) -> Fields:
@@ -297,7 +299,8 @@ def _quality(analysis: RunAnalysis) -> Fields:
 
 def _sources(run: Run) -> dict[str, str]:
     """Where each field was read: the files of the facts, or the text log."""
-    log = next((each.path.name for each in run.inputs if each.kind == "text log"), "text log")
+    kind = "trace" if run.evidence == TRACE_ONLY else "text log"
+    log = next((each.path.name for each in run.inputs if each.kind == kind), kind)
     has_facts = run.evidence == FACTS
     steps, spans = (STEPS_FILE, SPANS_FILE) if has_facts else (log, log)
     resources = RESOURCES_FILE if len(run.tables.host) else log

@@ -2,6 +2,7 @@
 
 import pytest
 
+from diagnostics import load
 from diagnostics.errors import DiagnosticsError
 from diagnostics.load import load_run
 from tests.diagnostics.factories import (
@@ -12,6 +13,7 @@ from tests.diagnostics.factories import (
     write_lines,
     write_meta,
 )
+from tests.diagnostics.trace_factory import starved_steps, write_trace
 
 
 @pytest.fixture
@@ -109,12 +111,36 @@ def test_one_bad_path_beside_a_good_one_is_kept_as_failed(both, tmp_path):
     assert run.evidence == "facts"
 
 
-def test_a_trace_beside_a_log_is_said_not_to_be_evaluated(both, tmp_path):
-    trace = tmp_path / "a.pt.trace.json"
-    trace.write_text('{"traceEvents": []}')
-    assert ("trace", "not evaluated") in kinds(load_run([both[1], trace]))
-    with pytest.raises(DiagnosticsError, match="draws nothing from it"):
-        load_run([trace])
+def test_a_trace_adds_to_a_log_and_stands_alone(both, tmp_path):
+    trace = write_trace(tmp_path / "a.pt.trace.json", starved_steps())
+    together, alone = load_run([both[1], trace]), load_run([trace])
+
+    assert ("trace", "read") in kinds(together)
+    assert together.evidence == "facts"
+    assert alone.evidence == "trace only"
+    assert alone.info.device["type"] == "cuda"
+    assert len(alone.traces) == len(together.traces) == 1
+
+
+def test_the_traces_beside_the_facts_are_read_with_them(both, tmp_path):
+    folder = both[0]
+    write_trace(folder / "host_1.2.pt.trace.json.gz", starved_steps())
+    (folder / "host_1.3.pt.trace.json").write_text("no trace")
+    run = load_run([folder])
+
+    assert ("trace", "read") in kinds(run)
+    assert ("trace", "not evaluated") in kinds(run)
+    assert any("no trace" in note for note in run.notes)
+    assert len(run.traces) == 1
+
+
+def test_many_traces_beside_the_facts_must_be_asked_for(both, monkeypatch):
+    write_trace(both[0] / "host_1.2.pt.trace.json.gz", starved_steps())
+    monkeypatch.setattr(load, "MAX_TRACES_BYTES", 10)
+    run = load_run([both[0]])
+
+    assert ("trace", "not evaluated") in kinds(run)
+    assert not run.traces
 
 
 def test_two_runs_in_one_report_are_refused(both, tmp_path):

@@ -1,0 +1,49 @@
+"""All analyses of one rank's trace, in one value."""
+
+from dataclasses import dataclass
+
+from diagnostics.analyses.trace_breakdown import TraceBreakdown, break_down
+from diagnostics.analyses.trace_idle import IdleCause, find_idle_causes
+from diagnostics.analyses.trace_kernels import KernelUse, use_of_kernels
+from diagnostics.analyses.trace_steps import StepMark, find_steps
+from diagnostics.trace import Trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceAnalysis:
+    """What one trace tells. `breakdown` is None, and all else empty, where it shows no step."""
+
+    file: str
+    rank: int | None
+    num_steps: int
+    step_mark: StepMark
+    breakdown: TraceBreakdown | None
+    idle_causes: tuple[IdleCause, ...]
+    kernels: KernelUse | None
+    has_stacks: bool
+    loads_in_process: bool | None
+    """Whether the program itself loaded the data (no workers); None where that is not seen."""
+
+
+def analyse_trace(trace: Trace) -> TraceAnalysis:
+    """Every analysis of a trace."""
+    steps = find_steps(trace)
+    return TraceAnalysis(
+        file=trace.path.name,
+        rank=trace.rank,
+        num_steps=len(steps),
+        step_mark=steps.mark,
+        breakdown=break_down(trace, steps),
+        idle_causes=find_idle_causes(trace, steps),
+        kernels=use_of_kernels(trace, steps.window),
+        has_stacks=trace.has_stacks,
+        loads_in_process=_loads_in_process(trace),
+    )
+
+
+def _loads_in_process(trace: Trace) -> bool | None:
+    """PyTorch names the fetch after the iterator's class."""
+    loaders = [name for name in trace.names if name.startswith("enumerate(DataLoader)#")]
+    if not loaders:
+        return None
+    return all("_SingleProcessDataLoaderIter" in name for name in loaders)

@@ -1,0 +1,96 @@
+"""Which call of the program launched which work of the device, and inside what."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnostics.analyses.intervals import Array
+from diagnostics.trace import Events, Trace
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Launches:
+    """For each event of a kind: when its launch began and ended, and on which track; -1 unknown."""
+
+    start_ns: Array
+    end_ns: Array
+    track: Array
+
+    @property
+    def is_known(self) -> Array:
+        """Whether the launch is in the trace."""
+        known: Array = self.track >= 0
+        return known
+
+
+def find_launches(trace: Trace, work: Events) -> Launches:
+    """The runtime call of equal correlation; the first one where there are several."""
+    calls = trace.events["runtime"]
+    calls = calls[calls["correlation"] >= 0]
+    place = _places(calls["correlation"], work["correlation"])
+    found = place >= 0
+    return Launches(
+        *(
+            np.where(found, calls[name][place], UNKNOWN)
+            if len(calls)
+            else np.full(len(work), UNKNOWN)
+            for name in ("start_ns", "end_ns", "track")
+        )
+    )
+
+
+def _places(ids: Array, wanted: Array) -> Array:
+    """Where each wanted id stands first among the ids; -1 where it does not."""
+    if not len(ids):
+        return np.full(len(wanted), UNKNOWN)
+    order = np.argsort(ids, kind="stable")
+    place = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
+    place = order[place]
+    return np.where((ids[place] == wanted) & (wanted >= 0), place, UNKNOWN)
+
+
+def operators_of(trace: Trace, work: Events) -> Array:
+    """The name, as a number, of the operator that launched each event; -1 unknown."""
+    ops = trace.events["op"]
+    place = _places(ops["op_id"], work["op_id"])
+    if not len(ops):
+        return place
+    return np.where(place >= 0, ops["name"][place], UNKNOWN)
+
+
+def enclosing(spans: Events, track: Array, at_ns: Array) -> Array:
+    """The name, as a number, of the innermost span on a track at a time; -1 where there is none.
+
+    Args:
+        spans: Properly nested on each track, sorted by start, longest first.
+        track: The track of each question.
+        at_ns: The time of each question.
+    """
+    answer = np.full(len(at_ns), UNKNOWN)
+    for number in np.unique(track[track >= 0]).tolist():
+        own = spans[spans["track"] == number]
+        asked = np.flatnonzero(track == number)
+        if len(own):
+            answer[asked] = _innermost(own, at_ns[asked])
+    return answer
+
+
+def _innermost(spans: Events, at_ns: Array) -> Array:
+    """Names of the innermost spans at the times, by one walk over all edges of the track."""
+    starts, ends, names = spans["start_ns"], spans["end_ns"], spans["name"].tolist()
+    # At one moment ends come before starts, and a longer span starts before a shorter one.
+    edges = np.concatenate([ends, starts])
+    is_start = np.concatenate([np.zeros(len(ends), np.int8), np.ones(len(starts), np.int8)])
+    order = np.lexsort((is_start, edges))
+    open_names: list[int] = []
+    top = np.empty(len(order), np.int64)
+    for place, index in enumerate(order.tolist()):
+        if index >= len(ends):
+            open_names.append(names[index - len(ends)])
+        elif open_names:
+            open_names.pop()
+        top[place] = open_names[-1] if open_names else UNKNOWN
+    found = np.searchsorted(edges[order], at_ns, side="right") - 1
+    return np.where(found >= 0, top[np.maximum(found, 0)], UNKNOWN)

@@ -1,0 +1,140 @@
+"""The steps of a trace, by the surest mark that it has, and the window that they make."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from diagnostics.analyses.intervals import Array, Intervals, union
+from diagnostics.trace import DEVICE_KINDS, Events, Kind, Trace
+
+StepMark = Literal["ProfilerStep", "optimizer step", "data loader", "none"]
+
+_PROFILER_STEP = re.compile(r"^ProfilerStep#(\d+)$")
+_OPTIMIZER = re.compile(r"^Optimizer\.step#.+\.step$")
+_LOADER = re.compile(r"^enumerate\(DataLoader\)#.+\.__next__$")
+MIN_REPEATS = 3
+"""A mark that is not made for steps must come back this often to be taken for one."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TraceSteps:
+    """Steps in order.
+
+    `start_ns`, `host_end_ns`: what the program spent; `end_ns`: extended to the end of the device
+    work launched meanwhile, and `begin_ns` the later of the start and the last step's `end_ns`, so
+    that the steps [begin, end) do not overlap.
+    """
+
+    mark: StepMark
+    numbers: Array
+    start_ns: Array
+    host_end_ns: Array
+    begin_ns: Array
+    end_ns: Array
+
+    @property
+    def window(self) -> Intervals:
+        """All steps together."""
+        return union(self.begin_ns, self.end_ns)
+
+    def __len__(self) -> int:
+        return len(self.start_ns)
+
+
+def find_steps(trace: Trace) -> TraceSteps:
+    """The steps of a trace.
+
+    They are its `ProfilerStep#` marks; without them the time between two ends of an optimizer's
+    step, or between two fetches of a loader; otherwise there are none.
+    """
+    for mark, pattern in (
+        ("ProfilerStep", _PROFILER_STEP),
+        ("optimizer step", _OPTIMIZER),
+        ("data loader", _LOADER),
+    ):
+        found = _marked(trace, pattern)
+        if mark == "ProfilerStep" and len(found[0]):
+            return _steps("ProfilerStep", trace, *found)
+        if mark != "ProfilerStep" and len(found[0]) >= MIN_REPEATS:
+            edge = found[2] if mark == "optimizer step" else found[1]
+            edge = np.sort(edge)
+            numbers = np.arange(1, len(edge))
+            return _steps(mark, trace, numbers, edge[:-1], edge[1:])  # type: ignore[arg-type]
+    nothing = np.empty(0, np.int64)
+    return _steps("none", trace, nothing, nothing, nothing)
+
+
+def _marked(trace: Trace, pattern: re.Pattern[str]) -> tuple[Array, Array, Array]:
+    """Number, start and end of the spans of the program whose name fits, on its busiest thread."""
+    wanted = {
+        place: found for place, name in enumerate(trace.names) if (found := pattern.match(name))
+    }
+    for kind in _HOST_SPANS:
+        events = trace.events[kind]
+        chosen = events[np.isin(events["name"], list(wanted))] if wanted else events[:0]
+        if not len(chosen):
+            continue
+        tracks, counts = np.unique(chosen["track"], return_counts=True)
+        rows = chosen[chosen["track"] == tracks[counts.argmax()]]
+        numbers = [_number(wanted[place]) for place in rows["name"].tolist()]
+        order = np.argsort(rows["start_ns"], kind="stable")
+        return (
+            np.array(numbers, np.int64)[order],
+            rows["start_ns"][order],
+            rows["end_ns"][order],
+        )
+    nothing = np.empty(0, np.int64)
+    return nothing, nothing, nothing
+
+
+_HOST_SPANS: tuple[Kind, ...] = ("span", "op")
+"""Traces of 2021 and before have no category of their own for a program's ranges."""
+
+
+def _number(found: re.Match[str]) -> int:
+    digits = found[1] if found.re.groups else "0"
+    return int(digits) if len(digits) < 18 else -1
+
+
+def _steps(
+    mark: StepMark, trace: Trace, numbers: Array, start: Array, host_end: Array
+) -> TraceSteps:
+    end = np.maximum.accumulate(_device_end(trace, start, host_end)) if len(start) else host_end
+    begin = np.maximum(start, np.concatenate([start[:1], end[:-1]]))
+    return TraceSteps(
+        mark=mark,
+        numbers=numbers,
+        start_ns=start,
+        host_end_ns=host_end,
+        begin_ns=np.minimum(begin, end),
+        end_ns=end,
+    )
+
+
+def _device_end(trace: Trace, start: Array, host_end: Array) -> Array:
+    """The end of each step with the device work that was launched in it."""
+    end = host_end.copy()
+    launches = trace.events["runtime"]
+    for kind in DEVICE_KINDS:
+        work = trace.events[kind]
+        step = _step_of_launch(launches, work["correlation"], start, host_end)
+        known = step >= 0
+        np.maximum.at(end, step[known], work["end_ns"][known])
+    return end
+
+
+def _step_of_launch(launches: Events, correlation: Array, start: Array, host_end: Array) -> Array:
+    """For each correlation, the step in which its launch began; -1 if it is not known."""
+    given = launches["correlation"] >= 0
+    ids, at = launches["correlation"][given], launches["start_ns"][given]
+    if not len(ids) or not len(start):
+        return np.full(len(correlation), -1)
+    order = np.argsort(ids, kind="stable")
+    ids, at = ids[order], at[order]
+    place = np.minimum(np.searchsorted(ids, correlation), len(ids) - 1)
+    launched = np.where((ids[place] == correlation) & (correlation >= 0), at[place], -1)
+    step = np.searchsorted(start, launched, side="right") - 1
+    inside = (step >= 0) & (launched < host_end[np.maximum(step, 0)])
+    return np.where(inside & (launched >= 0), step, -1)

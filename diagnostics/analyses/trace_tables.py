@@ -1,0 +1,86 @@
+"""A run of which only traces are known gets the tables of steps and phases from them.
+
+So every analysis and rule of recorded runs looks at a trace, too. By the device's clock a step is
+cut by the priority partition, in which the wait for data is what no work of the device hides; by
+the host's clock only that wait is known, and the rest is `other`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from diagnostics import tables as declared
+from diagnostics.analyses.intervals import Array
+from diagnostics.analyses.trace_breakdown import partition_of_steps, waits_of_steps
+from diagnostics.analyses.trace_steps import TraceSteps, find_steps
+from diagnostics.run import Run
+from diagnostics.trace import Trace
+
+DATA_WAIT = "data_wait"
+_PHASE_NAMES = {"data_loader": DATA_WAIT}
+_NS_PER_MS = 1e6
+
+
+def with_trace_tables(run: Run) -> Run:
+    """The same run, with steps and phases of its traces if it has no steps of its own."""
+    if len(run.tables.steps) or not run.traces:
+        return run
+    steps: list[dict[str, Any]] = []
+    phases: list[dict[str, Any]] = []
+    for place, trace in enumerate(run.traces):
+        rank = place if trace.rank is None else trace.rank
+        found = find_steps(trace)
+        clock = "device" if has_device(trace) else "host"
+        steps += _step_rows(found, rank, clock)
+        phases += _phase_rows(trace, found, rank, clock)
+    tables = replace(
+        run.tables,
+        steps=declared.STEPS.from_records(steps),
+        phases=declared.PHASES.from_records(phases),
+    )
+    return replace(run, tables=tables)
+
+
+def has_device(trace: Trace) -> bool:
+    """Whether work of a device is in the trace."""
+    return bool(len(trace.events["kernel"]) or len(trace.events["memcpy"]))
+
+
+def _step_rows(steps: TraceSteps, rank: int, clock: str) -> Iterator[dict[str, Any]]:
+    for number in range(len(steps)):
+        yield {
+            "rank": rank, "step": _number(steps, number), "num_steps": 1, "is_tagged": False,
+            "tags": "", "num_tagged": 0, "clock": clock,
+        }  # fmt: skip
+
+
+def _number(steps: TraceSteps, place: int) -> int:
+    """The trace's own number where all of them differ, else the place."""
+    numbers = steps.numbers
+    return int(numbers[place]) if len(np.unique(numbers)) == len(numbers) else place + 1
+
+
+def _phase_rows(trace: Trace, steps: TraceSteps, rank: int, clock: str) -> Iterator[dict[str, Any]]:
+    waits = waits_of_steps(trace, steps)
+    whole = steps.host_end_ns - steps.start_ns
+    host = {DATA_WAIT: waits, "other": whole - waits, "step": whole}
+    parts = {_PHASE_NAMES.get(n, n): ns for n, ns in partition_of_steps(trace, steps).items()}
+    parts["step"] = steps.end_ns - steps.begin_ns
+    if clock == "device":
+        yield from _rows(steps, rank, "device", parts)
+        yield from _rows(steps, rank, "host", host)
+    else:
+        yield from _rows(steps, rank, "host", {n: ns for n, ns in parts.items() if ns.any()})
+
+
+def _rows(
+    steps: TraceSteps, rank: int, clock: str, parts: dict[str, Array]
+) -> Iterator[dict[str, Any]]:
+    for name, values in parts.items():
+        for place, ns in enumerate(values.tolist()):
+            yield {
+                "rank": rank, "step": _number(steps, place), "name": name, "clock": clock,
+                "ms": ns / _NS_PER_MS, "num_steps": 1, "is_tagged": False,
+            }  # fmt: skip

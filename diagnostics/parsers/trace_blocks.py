@@ -1,0 +1,129 @@
+"""Cuts the text of a trace into whole events, without reading it character by character.
+
+A trace is one JSON object with a long array `traceEvents`, or that array alone. A block is cut
+between two events by looking for the last `}, {"ph"`; a cut that was none, inside a string or an
+argument, shows when the block does not decode, and then `split_exactly` finds every event's end.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+MAX_HEAD_BYTES = 64 << 20
+"""More than this before the first event is no trace."""
+
+MAX_EVENT_BYTES = 64 << 20
+"""No event is as long as this; a file that never ends one is broken or hostile."""
+
+UNCERTAIN_BYTES = 16 << 20
+"""A piece of this length without a cut that looks certain is read exactly."""
+
+_EVENTS = re.compile(rb'"traceEvents"\s*:\s*\[')
+_MARK = b'"ph"'
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
+_BETWEEN = b" \t\r\n,"
+
+
+class NotATraceError(ValueError):
+    """The text is not a trace; one line that says why."""
+
+
+@dataclass
+class TraceText:
+    """What surrounds the events, filled while `bodies` is read.
+
+    `head` is the text before the events and `tail` the text after them; both may hold fields.
+    `is_cut_short` says that the file ended inside the events.
+    """
+
+    head: bytes = b""
+    tail: bytes = b""
+    is_cut_short: bool = False
+
+    def bodies(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pieces of the array of events, each `{...}, {...}` of whole events, in order.
+
+        Raises:
+            NotATraceError: there is no array of events, or one event has no end.
+        """
+        source = iter(blocks)
+        carried = self._skip_head(source)
+        for block in source:
+            carried += block
+            cut = last_cut(carried)
+            if not cut and len(carried) > UNCERTAIN_BYTES:
+                cut = exact_spans(carried)[1]
+            if cut:
+                yield carried[:cut]
+                carried = carried[cut:]
+            elif len(carried) > MAX_EVENT_BYTES:
+                raise NotATraceError(f"an event is longer than {MAX_EVENT_BYTES >> 20} MiB")
+        yield from self._last(carried)
+
+    def _skip_head(self, source: Iterator[bytes]) -> bytes:
+        text = b""
+        for block in source:
+            text += block
+            start = text.lstrip()
+            if start[:1] == b"[":
+                return start[1:]
+            found = _EVENTS.search(text)
+            if found:
+                self.head = text[: found.start()]
+                return text[found.end() :]
+            if len(text) > MAX_HEAD_BYTES:
+                break
+        raise NotATraceError("it has no array of events (`traceEvents`)")
+
+    def _last(self, text: bytes) -> Iterator[bytes]:
+        """The events before the end of the array; the rest is the tail."""
+        end = last_cut(text)
+        if end:
+            yield text[:end]
+            text = text[end:]
+        spans, stop = exact_spans(text)
+        closed = text[stop:].lstrip(_BETWEEN)
+        self.is_cut_short = not closed.startswith(b"]")
+        self.tail = b"" if self.is_cut_short else closed[1:]
+        if spans:
+            yield text[: spans[-1][1]]
+
+
+def last_cut(text: bytes) -> int:
+    """Where the last event begins whose opening looks certain; 0 if none does."""
+    end = len(text)
+    while (mark := text.rfind(_MARK, 0, end)) > 0:
+        brace = text.rfind(b"{", max(0, mark - 4096), mark)
+        before = text[max(0, brace - 64) : max(brace, 0)].rstrip()
+        if brace > 0 and before.endswith(b",") and before[:-1].rstrip().endswith(b"}"):
+            return brace
+        end = mark
+    return 0
+
+
+def exact_spans(text: bytes) -> tuple[list[tuple[int, int]], int]:
+    """Start and end of every whole object, and where the last one ends.
+
+    Reads every string and bracket, hence slow (some 20 MB/s). Stops where the array closes.
+    """
+    spans: list[tuple[int, int]] = []
+    depth = start = stop = 0
+    for token in _TOKENS.finditer(text):
+        mark = token[0][:1]
+        if mark in b"{[":
+            if not depth:
+                start = token.start()
+            depth += 1
+        elif mark in b"}]":
+            depth -= 1
+            if depth < 0:
+                break
+            if not depth:
+                stop = token.end()
+                spans.append((start, stop))
+    return spans, stop
+
+
+def split_exactly(body: bytes) -> list[bytes]:
+    """Every whole event of a piece by itself."""
+    return [body[start:end] for start, end in exact_spans(body)[0]]

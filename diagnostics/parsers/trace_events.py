@@ -1,0 +1,94 @@
+"""Decodes pieces of a trace into typed events, which live for one piece only."""
+
+import math
+import re
+
+import msgspec
+
+from diagnostics.parsers.trace_blocks import split_exactly
+
+Number = int | float | str | None
+"""Numbers that some writers put between quotes."""
+
+
+class Args(msgspec.Struct, gc=False):
+    """The arguments of an event that are used; writers spell some of them in two ways."""
+
+    op_id: Number = msgspec.field(name="External id", default=None)
+    launch_op_id: Number = msgspec.field(name="external id", default=None)
+    correlation: Number = None
+    stream: Number = None
+    device: Number = None
+    num_bytes: Number = msgspec.field(name="bytes", default=None)
+    blocks_per_sm: Number = msgspec.field(name="blocks per SM", default=None)
+    occupancy_percent: Number = msgspec.field(name="est. achieved occupancy %", default=None)
+    collective: str | None = msgspec.field(name="Collective name", default=None)
+
+
+class Event(msgspec.Struct, gc=False):
+    """One entry of `traceEvents`."""
+
+    ph: str = ""
+    cat: str | None = None
+    name: str | int | float | None = None
+    ts: Number = None
+    dur: Number = None
+    pid: Number = None
+    tid: Number = None
+    args: Args | None = None
+
+
+_ARRAY = msgspec.json.Decoder(list[Event])
+_ONE = msgspec.json.Decoder(Event)
+_STRING_OR_NAN = re.compile(
+    rb'"(?:[^"\\]|\\.)*+"|[-+]?\b(?:nan|inf|infinity)\b', re.IGNORECASE | re.DOTALL
+)
+
+
+def decode(body: bytes) -> tuple[list[Event], int]:
+    """The events of a piece, in order, and how many could not be read.
+
+    Args:
+        body: Whole events with commas between them.
+    """
+    text = body.strip(b" \t\r\n,")
+    try:
+        return _ARRAY.decode(b"[%b]" % text), 0
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_singly(text)
+
+
+def _decode_singly(text: bytes) -> tuple[list[Event], int]:
+    events: list[Event] = []
+    bad = 0
+    for one in split_exactly(text):
+        event = _decode_one(one)
+        if event is None:
+            bad += 1
+        else:
+            events.append(event)
+    return events, bad
+
+
+def _decode_one(text: bytes) -> Event | None:
+    """One event; numbers that JSON does not know, which Kineto has written, become null."""
+    for attempt in (text, _STRING_OR_NAN.sub(_null_unless_text, text)):
+        try:
+            return _ONE.decode(attempt)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+    return None
+
+
+def _null_unless_text(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[0].startswith(b'"') else b"null"
+
+
+def to_float(value: Number) -> float:
+    """The number, NaN where there is none."""
+    if value.__class__ is float or value.__class__ is int:
+        return value
+    try:
+        return math.nan if value is None else float(value)
+    except (ValueError, OverflowError):
+        return math.nan

@@ -1,0 +1,129 @@
+"""The parts of the JSON report that traces fill."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from diagnostics.analyses.trace_analysis import TraceAnalysis
+from diagnostics.analyses.trace_breakdown import PARTITION, TraceBreakdown
+from diagnostics.report.model import Report, Window
+
+_NS_PER_MS = 1e6
+
+
+def breakdown_of(report: Report) -> dict[str, Any]:
+    """Shares of the window, of all traces together where there are any; else of the facts."""
+    found = _with_steps(report)
+    if not found:
+        return _of_facts(report.window)
+    breakdowns = [each.breakdown for each in found if each.breakdown is not None]
+    has_device = any(each.gpu_busy_share is not None for each in breakdowns)
+    keys: dict[str, Callable[[TraceBreakdown], float | None]] = {
+        "compute_share": lambda each: each.compute_share,
+        "comm_share": lambda each: each.communication_share,
+        "comm_exposed_share": lambda each: each.communication_exposed_share,
+        "copy_exposed_share": lambda each: each.copy_exposed_share,
+        "idle_share": lambda each: each.idle_share,
+        "gpu_busy_share": lambda each: each.gpu_busy_share,
+        "data_wait_share": lambda each: each.data_loader_share,
+        "data_wait_exposed_share": lambda each: each.data_loader_exposed_share,
+    }
+    return {
+        "window_ms": sum(each.window_ns for each in breakdowns) / _NS_PER_MS,
+        "clock": "device" if has_device else "host",
+        **{key: _weighted(breakdowns, read) for key, read in keys.items()},
+        "source": "trace",
+    }
+
+
+def _weighted(
+    breakdowns: Sequence[TraceBreakdown], read: Callable[[TraceBreakdown], float | None]
+) -> float | None:
+    """The mean over traces by the length of their windows; None if one of them does not know."""
+    values = [(read(each), each.window_ns) for each in breakdowns]
+    if any(value is None for value, _ in values):
+        return None
+    total = sum(length for _, length in values)
+    return sum((value or 0.0) * length for value, length in values) / total
+
+
+def _of_facts(window: Window | None) -> dict[str, Any]:
+    """Those that only a trace can give are null."""
+    unknown = ("compute", "comm", "comm_exposed", "copy_exposed", "idle", "gpu_busy")
+    return {
+        "window_ms": window.window_ms if window else None,
+        "clock": window.clock if window else None,
+        **{f"{name}_share": None for name in unknown},
+        "data_wait_share": window.data_wait_share if window else None,
+        "data_wait_exposed_share": window.data_wait_exposed_share if window else None,
+        "source": "facts" if window else None,
+    }
+
+
+def partition_of(report: Report) -> list[dict[str, Any]]:
+    """The partition by priority over all traces; shares of their windows together."""
+    found = [each.breakdown for each in _with_steps(report) if each.breakdown is not None]
+    total = sum(each.window_ns for each in found)
+    spent = dict.fromkeys(PARTITION, 0)
+    for each in found:
+        for part in each.partition:
+            spent[part.name] += part.ns
+    return [{"name": name, "share": ns / total} for name, ns in spent.items()] if total else []
+
+
+def idle_causes_of(report: Report) -> list[dict[str, Any]]:
+    """Idle time by cause, per step of each trace, heaviest first."""
+    rows = [
+        {
+            "rank": each.rank,
+            "cause": cause.cause,
+            "ms_per_step": cause.ns / _NS_PER_MS / each.num_steps,
+            "share_of_window": cause.share_of_window,
+            "num_gaps": cause.num_gaps,
+            "where": cause.where,
+        }
+        for each in _with_steps(report)
+        for cause in each.idle_causes
+    ]
+    return sorted(rows, key=lambda row: -float(str(row["ms_per_step"])))
+
+
+def traces_of(report: Report) -> list[dict[str, Any]]:
+    """Each trace: its steps and its kernels."""
+    return [
+        {
+            "file": each.file,
+            "rank": each.rank,
+            "num_steps": each.num_steps,
+            "step_mark": each.step_mark,
+            "has_stacks": each.has_stacks,
+            "kernels": _kernels(each),
+        }
+        for each in report.analysis.traces
+    ]
+
+
+def _kernels(found: TraceAnalysis) -> dict[str, Any] | None:
+    use = found.kernels
+    if use is None:
+        return None
+    groups = {
+        key: [
+            {"name": g.name, "count": g.count, "ms": g.ns / _NS_PER_MS, "share": g.share}
+            for g in listed
+        ]
+        for key, listed in (
+            ("by_name", use.by_name), ("by_operator", use.by_operator), ("by_stage", use.by_stage)
+        )
+    }  # fmt: skip
+    return {
+        "count": use.count,
+        "ms": use.ns / _NS_PER_MS,
+        "tensor_core_share": use.tensor_core_share,
+        "sm_efficiency": use.sm_efficiency,
+        "occupancy_percent": use.occupancy_percent,
+        **groups,
+    }
+
+
+def _with_steps(report: Report) -> list[TraceAnalysis]:
+    return [each for each in report.analysis.traces if each.breakdown is not None]

@@ -1,0 +1,88 @@
+"""What traces tell of the device, for a terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.padding import Padding
+
+from diagnostics.analyses.trace_analysis import TraceAnalysis
+from diagnostics.analyses.trace_kernels import KernelUse
+from diagnostics.report import units
+from diagnostics.report.console import add_row, heading, indented
+from diagnostics.report.console import table as make_table
+from diagnostics.report.model import Report
+
+TOP_KERNELS = 5
+NAME_CHARACTERS = 44
+CAUSE_WORDS = {
+    "data_loading": "waits for data",
+    "synchronisation": "waits for the device (synchronisation)",
+    "copy": "copies",
+    "allocator": "asks for memory",
+    "garbage_collection": "collects garbage",
+    "profiler": "is held up by the profiler",
+    "launching": "runs operators, too slow to keep the device busy",
+    "python": "runs Python between operators",
+    "unattributed": "(the trace does not say)",
+}
+
+
+def trace_section(report: Report) -> Iterator[RenderableType]:
+    """Busy and idle device, the causes of idleness, the kernels; of each trace."""
+    for each in report.analysis.traces:
+        yield from _device(each)
+        yield from _idle(each)
+        if each.kernels is not None:
+            yield from _kernels(each.kernels)
+
+
+def _device(found: TraceAnalysis) -> Iterator[RenderableType]:
+    of = f"{found.file}, {found.num_steps} steps by {found.step_mark}"
+    if found.breakdown is None:
+        yield heading(f"Trace ({found.file})")
+        yield indented("Not evaluated: the trace shows no step.")
+        return
+    if found.breakdown.gpu_busy_share is None:
+        return
+    yield heading(f"Device in the trace ({of})")
+    rows = make_table("the device", "ms per step", "share")
+    ms = found.breakdown.window_ns / 1e6 / found.num_steps
+    for name, share in (
+        ("computes", found.breakdown.compute_share),
+        ("communicates, not hidden", found.breakdown.communication_exposed_share),
+        ("copies, not hidden", found.breakdown.copy_exposed_share),
+        ("is idle", found.breakdown.idle_share),
+    ):
+        add_row(rows, name, units.ms(None if share is None else share * ms), units.share(share))
+    yield Padding(rows, (0, 0, 0, 2))
+    hidden = found.breakdown.communication_share
+    if hidden:
+        yield indented(f"Communication takes {units.share(hidden)} in all, hidden part included.")
+
+
+def _idle(found: TraceAnalysis) -> Iterator[RenderableType]:
+    if not found.idle_causes:
+        return
+    rows = make_table("while the device is idle, the program", "ms per step", "share", "where ")
+    for cause in found.idle_causes:
+        ms = cause.ns / 1e6 / found.num_steps
+        share = units.share(cause.share_of_window)
+        add_row(rows, CAUSE_WORDS[cause.cause], units.ms(ms), share, cause.where or "")
+    yield Padding(rows, (1, 0, 0, 2))
+    if not found.has_stacks:
+        yield indented("Record the trace with stacks to see file and line.", style="dim")
+
+
+def _kernels(use: KernelUse) -> Iterator[RenderableType]:
+    rows = make_table("kernel ", "ms", "share", "count")
+    for group in use.by_name[:TOP_KERNELS]:
+        name = group.name
+        shown = name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 3]}..."
+        add_row(rows, shown, units.ms(group.ns / 1e6), units.share(group.share), str(group.count))
+    yield Padding(rows, (1, 0, 0, 2))
+    facts = [f"tensor cores {units.share(use.tensor_core_share)} of kernel time"]
+    if use.sm_efficiency is not None:
+        facts.append(f"estimated SM efficiency {units.share(use.sm_efficiency)}")
+    if use.occupancy_percent is not None:
+        facts.append(f"estimated occupancy {use.occupancy_percent:.0f} %")
+    yield indented(f"{use.count} kernels; {', '.join(facts)}.")

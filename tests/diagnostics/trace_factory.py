@@ -1,0 +1,76 @@
+"""Small traces for tests, in the shape that Kineto writes."""
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+MAIN_THREAD, LOADER_THREAD, STREAM = 100, 101, 7
+
+EventDict = dict[str, Any]
+
+
+def event(
+    cat: str, name: str, ts: float, dur: float, *, tid: Any = MAIN_THREAD, **args: Any
+) -> EventDict:
+    """A complete event; times in us."""
+    return {
+        "ph": "X", "cat": cat, "name": name, "pid": 1, "tid": tid, "ts": ts, "dur": dur,
+        "args": args,
+    }  # fmt: skip
+
+
+def kernel(
+    name: str, launch_ts: float, ts: float, dur: float, correlation: int, **args: Any
+) -> list[EventDict]:
+    """A kernel and the call that launched it."""
+    return [
+        event("cuda_runtime", "cudaLaunchKernel", launch_ts, 2, correlation=correlation),
+        event(
+            "kernel", name, ts, dur, tid=STREAM, correlation=correlation, stream=STREAM, device=0,
+            **args,
+        ),
+    ]  # fmt: skip
+
+
+def profiler_step(number: int, ts: float, dur: float) -> EventDict:
+    """A step of the torch profiler."""
+    return event("user_annotation", f"ProfilerStep#{number}", ts, dur)
+
+
+def write_trace(
+    path: Path, events: Iterable[EventDict], *, indent: int | None = None, **fields: Any
+) -> Path:
+    """Writes an object with `traceEvents`; gzip if the name ends so."""
+    text = json.dumps({"schemaVersion": 1, **fields, "traceEvents": list(events)}, indent=indent)
+    return write_text(path, text)
+
+
+def write_text(path: Path, text: str | bytes) -> Path:
+    """Writes a text as it is; gzip if the name ends so."""
+    data = text.encode() if isinstance(text, str) else text
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def starved_steps(num_steps: int = 3) -> list[EventDict]:
+    """Steps of 100 us: 60 us wait for data, a launch, a kernel of 30 us."""
+    events: list[EventDict] = []
+    for number in range(num_steps):
+        at = 1000.0 + 100 * number
+        events += [
+            profiler_step(number + 1, at, 100),
+            event("user_annotation", "enumerate(DataLoader)#_Iter.__next__", at, 60),
+            event("cpu_op", "aten::mm", at + 62, 6, **{"External id": 10 + number}),
+            *kernel(
+                "ampere_sgemm", at + 64, at + 68, 30, 500 + number,
+                **{"External id": 10 + number, "blocks per SM": 0.5},
+            ),
+        ]  # fmt: skip
+    return events
+
+
+def counts(events: Mapping[str, Any]) -> dict[str, int]:
+    """How many events of each kind, without the empty kinds."""
+    return {kind: len(rows) for kind, rows in events.items() if len(rows)}
