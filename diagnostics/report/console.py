@@ -5,12 +5,12 @@ import shutil
 from collections.abc import Iterable
 from typing import IO
 
-from rich.console import Console, JustifyMethod, RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from diagnostics.printable import printable
+from diagnostics.report.fitting_table import FittingTable
 
 PIPE_COLUMNS = 80
 MAX_COLUMNS = 120
@@ -70,19 +70,11 @@ def indented(text: str, columns: int = 2, style: str = "") -> Padding:
     return Padding(line(text, style), (0, 0, 0, columns))
 
 
-def table(*columns: str) -> Table:
-    """A table without lines: the first column is text, the others are numbers.
-
-    A column whose name ends with a space is text that may wrap.
-    """
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for index, name in enumerate(columns):
-        wraps = name.endswith(" ")
-        justify: JustifyMethod = "left" if wraps or index == 0 else "right"
-        made.add_column(name.strip(), justify=justify, no_wrap=not wraps, overflow="fold")
-    return made
+def table(*columns: str) -> FittingTable:
+    """A table without lines that fits the console: see `FittingTable`."""
+    return FittingTable(columns)
 
 
-def add_row(made: Table, *cells: str, style: str = "") -> None:
+def add_row(made: FittingTable, *cells: str, style: str = "") -> None:
     """A row of plain text."""
-    made.add_row(*(line(cell) for cell in cells), style=style)
+    made.add([line(cell) for cell in cells], style)

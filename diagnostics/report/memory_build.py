@@ -15,6 +15,26 @@ from diagnostics.rules.machine.guide_limits import guide_findings
 from diagnostics.rules.machine.host_pressure import pressure_findings
 from diagnostics.rules.machine.shared_memory import shared_memory_findings
 
+FIELD_WORDS = {
+    "ram_total_bytes": "the machine's memory",
+    "ram_available_bytes": "its available part",
+    "swap_total_bytes": "swap",
+    "swap_used_bytes": "its used part",
+    "cgroup_version": "the version of cgroups",
+    "cgroup_limit_bytes": "the container's memory limit",
+    "cgroup_used_bytes": "what counts against it",
+    "shm_total_bytes": "the size of /dev/shm",
+    "shm_used_bytes": "its used part",
+    "cores_online": "the machine's cores",
+    "cores_affinity": "the cores this process may use",
+    "cores_quota": "the container's core quota",
+    "name": "name",
+    "uuid": "UUID",
+    "memory_total_bytes": "memory",
+    "memory_used_bytes": "memory in use",
+    "util_percent": "how busy it is",
+}
+"""What could not be read, for people; the keys of `HostState` and `GpuState`."""
 MEMORY_FAMILIES = ("HM", "GM")
 """The rules about a run that belong into this report; the others are analyze_performance.py's."""
 
@@ -115,4 +135,7 @@ def _gaps(unknown: Mapping[str, str]) -> list[str]:
     names: dict[str, list[str]] = {}
     for name, reason in unknown.items():
         names.setdefault(reason, []).append(name)
-    return [f"{', '.join(fields)}: {reason}" for reason, fields in names.items()]
+    return [
+        f"{', '.join(FIELD_WORDS.get(name, name) for name in fields)}: {reason}"
+        for reason, fields in names.items()
+    ]

@@ -6,7 +6,6 @@ from typing import IO
 
 from rich.console import RenderableType
 from rich.padding import Padding
-from rich.table import Table
 
 from diagnostics.analyses.machine_jobs import Job, Member
 from diagnostics.printable import printable
@@ -22,6 +21,7 @@ from diagnostics.report.console import (
 )
 from diagnostics.report.console import table as make_table
 from diagnostics.report.ending import describe_end
+from diagnostics.report.fitting_table import FittingTable
 from diagnostics.report.memory_forecast_terminal import forecast_section, guide_section
 from diagnostics.report.memory_model import MachineView, MemoryReport
 from diagnostics.report.terminal_findings import finding_parts
@@ -77,7 +77,7 @@ def _machine(machine: MachineView) -> Iterator[RenderableType]:
     )
 
 
-def _size_row(rows: Table, name: str, total: int | None, used: int | None) -> None:
+def _size_row(rows: FittingTable, name: str, total: int | None, used: int | None) -> None:
     free = _minus(total, used)
     add_row(rows, name, units.size(total), units.size(used), units.size(free))
 

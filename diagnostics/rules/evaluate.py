@@ -5,10 +5,25 @@ A rule that raises is a bug in the rule, and its traceback is left to be seen.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from diagnostics.rules.finding import Advice, Finding, NotEvaluated, SettingValue, Severity
+from diagnostics.rules.finding import (
+    Advice,
+    ConfigChange,
+    Finding,
+    NotEvaluated,
+    SettingValue,
+    Severity,
+)
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Rule
+
+Wanted: TypeAlias = dict[str, tuple[str, SettingValue]]
+"""By key of the configuration: the rule whose advice counts, and the value it proposes."""
+
+_NEEDS_SWITCH = {"DATA.CACHE_SIZE_GB": "DATA.USE_RAM_CACHE"}
+"""A key that means nothing once the switch is off."""
+_GOES_FIRST = "The advice of {0} goes first: {1} = {2}."
 
 
 @dataclass(frozen=True)
@@ -86,24 +101,38 @@ def without_contradictions(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Drop an advice that sets a switch differently from an advice of higher rank.
 
     Memory that ends the run outranks speed, so the advice to lower a switch wins over the advice
-    to raise it when both are given.
+    to raise it when both are given. A finding that loses all its advice names the one that goes
+    first.
     """
-    wanted: dict[str, SettingValue] = {}
+    wanted: Wanted = {}
     for finding in sorted(findings, key=_safety_key):
         for advice in finding.advice:
             change = advice.config_change
-            if change is not None:
-                wanted.setdefault(change.key, change.proposed)
-    return tuple(
-        replace(finding, advice=tuple(item for item in finding.advice if _agrees(item, wanted)))
-        for finding in findings
-    )
+            if change is not None and _overruling(change, wanted) is None:
+                wanted.setdefault(change.key, (finding.rule, change.proposed))
+    return tuple(_without_overruled(finding, wanted) for finding in findings)
+
+
+def _without_overruled(finding: Finding, wanted: Wanted) -> Finding:
+    overruling = [_overruling(item.config_change, wanted) for item in finding.advice]
+    pairs = zip(finding.advice, overruling, strict=True)
+    kept = tuple(item for item, overruled in pairs if overruled is None)
+    others = dict.fromkeys(each for each in overruling if each is not None)
+    if not kept:
+        kept = tuple(Advice(text=_GOES_FIRST.format(*each)) for each in others)
+    return replace(finding, advice=kept)
+
+
+def _overruling(change: ConfigChange | None, wanted: Wanted) -> tuple[str, str, str] | None:
+    """Rule, key and value of the advice of higher rank that this change contradicts, if any."""
+    if change is None:
+        return None
+    switch = _NEEDS_SWITCH.get(change.key)
+    if switch in wanted and wanted[switch][1] is False:
+        return wanted[switch][0], switch, "false"
+    rule, value = wanted.get(change.key, ("", change.proposed))
+    return None if value == change.proposed else (rule, change.key, str(value).lower())
 
 
 def _safety_key(finding: Finding) -> tuple[bool, int]:
     return finding.cost_bytes is None, -int(finding.severity)
-
-
-def _agrees(advice: Advice, wanted: dict[str, SettingValue]) -> bool:
-    change = advice.config_change
-    return change is None or wanted[change.key] == change.proposed

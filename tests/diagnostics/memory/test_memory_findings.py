@@ -19,6 +19,7 @@ from diagnostics.analyses.memory_checks import (
 )
 from diagnostics.analyses.memory_forecast import forecast
 from diagnostics.machine import ProcessState
+from diagnostics.rules.evaluate import without_contradictions
 from diagnostics.rules.finding import Finding, Severity
 from diagnostics.rules.machine.forecast_findings import forecast_findings
 from diagnostics.rules.machine.guide_limits import guide_findings
@@ -114,6 +115,22 @@ def test_what_does_not_fit_is_critical_and_says_what_to_change() -> None:
         f"python diagnose_memory.py --config some.yaml DATA.CACHE_SIZE_GB={change.proposed:g}"
     )
     assert "and fits" in finding.advice[-1].text
+
+
+def test_no_advice_of_a_forecast_contradicts_another() -> None:
+    """The cache is to go: advice on its size is moot, and the finding says whose advice counts."""
+    room = machine(memory_limit_bytes=3 * GIB, available_bytes=2 * GIB, cores=2)
+    found = without_contradictions(tuple(findings_for(room, workers=6).values()))
+    changes = [(f.rule, a.config_change) for f in found for a in f.advice if a.config_change]
+    keys = [change.key for _, change in changes]
+    assert len(keys) == len(set(keys))
+    assert "DATA.USE_RAM_CACHE" in keys
+    assert "DATA.CACHE_SIZE_GB" not in keys
+    by_rule = {finding.rule: finding for finding in found}
+    for rule in ("CF101", "CF102"):
+        assert [item.text.partition(":")[0] for item in by_rule[rule].advice] == [
+            "The advice of HM104 goes first"
+        ]
 
 
 def test_tight_is_a_warning() -> None:

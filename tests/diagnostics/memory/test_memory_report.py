@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from diagnostics.analyses.machine_jobs import Job, Member
 from diagnostics.analyses.memory_demand import Demand
 from diagnostics.machine import GpuState, GpuStates, HostState, ProcessState
-from diagnostics.report.memory_build import build_memory_report
+from diagnostics.report.memory_build import FIELD_WORDS, build_memory_report
 from diagnostics.report.memory_json import to_json
 from diagnostics.report.memory_model import MachineView, MemoryReport, RunView
 from diagnostics.report.memory_terminal import MAX_PROCESSES, render_terminal
@@ -198,3 +198,8 @@ def test_an_input_that_failed_is_shown() -> None:
     made = report(run=run)
     assert "failed: gone.log" in text_of(made)
     assert json.loads(to_json(made))["inputs"][0]["status"] == "failed"
+
+
+def test_every_field_that_can_be_unknown_has_words() -> None:
+    names = {each.name for kind in (HostState, GpuState) for each in fields(kind)}
+    assert names - {"unknown", "index"} == set(FIELD_WORDS)

@@ -117,10 +117,12 @@ def test_memory_wins_when_two_findings_pull_a_switch_in_two_directions():
         Stub("XX003", cost_ms_per_step=1.0, advice=advice("B", 3)),
     ]
     evaluation = evaluate(rules, Measurements())
-    proposed = {
-        f.rule: [item.config_change.proposed for item in f.advice] for f in evaluation.findings
-    }
-    assert proposed == {"XX001": [], "XX002": [2], "XX003": [3]}
+    changes = {f.rule: [item.config_change for item in f.advice] for f in evaluation.findings}
+    assert changes["XX001"] == [None]
+    assert [change.proposed for change in changes["XX002"]] == [2]
+    assert [change.proposed for change in changes["XX003"]] == [3]
+    (overruled,) = [f for f in evaluation.findings if f.rule == "XX001"]
+    assert overruled.advice[0].text == "The advice of XX002 goes first: A = 2."
 
 
 def test_no_advice_contradicts_another_when_everything_is_wrong_at_once():
