@@ -212,6 +212,7 @@ def _info(facts: Facts | None, log: TextLog | None, traces: Sequence[Trace]) -> 
             info,
             gpus_absent_reason=facts.gpus_absent_reason or info.gpus_absent_reason,
             facts_bytes=facts.num_bytes,
+            traces=facts.traces,
         )
         if facts.ranks:
             info = replace(info, world_size=len(facts.ranks))

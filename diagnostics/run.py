@@ -46,6 +46,7 @@ class RunInfo:
     loop recorded through `vrtspike.profiling`, which may have a `name`. `log_family` is None when
     no text log was read. `lost_lines` counts lines of facts that the system refused to write;
     `facts_bytes` is the size of what all ranks wrote about steps, spans and events.
+    `traces` are the profiler's files.
     """
 
     run_id: str | None = None
@@ -71,6 +72,7 @@ class RunInfo:
     name: str | None = None
     lost_lines: int | None = None
     facts_bytes: int | None = None
+    traces: tuple[Path, ...] = ()
     log_family: LogFamily | None = None
     gpus_absent_reason: str | None = None
 

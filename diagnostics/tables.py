@@ -68,7 +68,7 @@ STEPS = Table(
         _STEP,
         _NUM_STEPS,
         _IS_TAGGED,
-        Column("tags", "category", "-", "Comma-separated tags; empty for an ordinary step."),
+        Column("tags", "category", "-", "Comma-separated, each tagged step's; empty without any."),
         Column("num_tagged", "int", "steps", "Steps of the row that its means leave out."),
         _CLOCK,
         Column("start_unix_s", "float", "s", "Host time at the start; unknown in a log.", True),
@@ -249,6 +249,7 @@ CACHE_STATS = Table(
     "cache_stats",
     "Statistics of the data set's cache, whenever they were printed or recorded.",
     (
+        _RANK,
         _NULLABLE_STEP,
         *_numbers("items", num_items="Items held."),
         *_sizes(used_bytes="Memory held.", limit_bytes="Budget of the cache."),

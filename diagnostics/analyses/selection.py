@@ -49,7 +49,10 @@ def count_selected(steps: pd.DataFrame) -> StepCount:
 
 
 def _by_tag(steps: pd.DataFrame) -> dict[str, int]:
-    tagged = steps.loc[steps["num_tagged"] > 0, ["step", "tags"]]
+    """Steps by tag; what a rank tagged counts once, however many ranks did."""
+    tagged = steps.loc[steps["num_tagged"] > 0, ["rank", "step", "tags"]]
     single = tagged.assign(tag=tagged["tags"].astype("object").str.split(",")).explode("tag")
-    counts = single.drop_duplicates(["step", "tag"])["tag"].value_counts()
-    return {str(tag): int(count) for tag, count in counts.items() if tag}
+    by_rank = single.groupby(["step", "tag", "rank"]).size()
+    counts = by_rank.groupby(["step", "tag"]).max().groupby("tag").sum()
+    ordered = counts.sort_values(ascending=False, kind="stable")
+    return {str(tag): int(count) for tag, count in ordered.items() if tag}

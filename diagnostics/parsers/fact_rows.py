@@ -127,7 +127,7 @@ class FactRows:
             for column, keys in _CACHE_KEYS.items()
         }
         if record.name.startswith("cache") and any(value is not None for value in found.values()):
-            self.buffers["cache_stats"].add((record.step, *found.values()))
+            self.buffers["cache_stats"].add((rank, record.step, *found.values()))
 
     def add_found_dump(self, dump: FoundDump) -> None:
         """A file of the black box, which an event may tell of too."""

@@ -31,6 +31,7 @@ from diagnostics.parsers.line_reader import LineReader
 from diagnostics.run import RunTables
 
 META = "meta.json"
+TRACE_END = ".pt.trace.json.gz"
 MAX_META_BYTES = 16 << 20
 MAX_LINE_BYTES = 1 << 20
 _RANK_FILE = re.compile(r"(?:steps|spans)\.rank(\d{1,6})\.jsonl")
@@ -42,6 +43,7 @@ class Facts:
     """What a facts folder holds. `meta` is None when meta.json is missing or damaged.
 
     `num_bytes` is the size of the files of the ranks; None if the system would not tell.
+    `traces` are the profiler's files beside it, which are not read here.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Facts:
     gpus_absent_reason: str | None
     tables: RunTables
     notes: tuple[str, ...]
+    traces: tuple[Path, ...] = ()
 
 
 def is_facts_folder(folder: Path) -> bool:
@@ -143,6 +146,7 @@ class _FactsParser:
             gpus_absent_reason=self.rows.gpus_absent_reason,
             tables=tables,
             notes=tuple(self.notes),
+            traces=tuple(sorted(each for each in self._files() if each.name.endswith(TRACE_END))),
         )
 
     def _files(self) -> list[Path]:

@@ -23,8 +23,9 @@ def build_windows(ends: Sequence[int], tagged: dict[int, str]) -> pd.DataFrame:
     """One row for each distinct end, by which it is indexed.
 
     Columns: `num_steps` (steps in the mean), `num_tagged` (left out), `is_tagged` (every step of
-    the window is tagged), `tags`. A gap wider than usual means lost lines, not a wider window; the
-    first window is as long as the next, because the first step of a resumed run is not stated;
+    the window is tagged), `tags` (each tagged step's).
+    A gap wider than usual means lost lines, not a wider window; the first window is as long as the
+    next, because the first step of a resumed run is not stated;
     a lone window is taken to begin at step 1, but for at most 50 steps.
 
     Args:
@@ -55,7 +56,7 @@ def build_windows(ends: Sequence[int], tagged: dict[int, str]) -> pd.DataFrame:
 
 
 def _joined(tags: list[str]) -> str:
-    return ",".join(dict.fromkeys(",".join(tags).split(",")))
+    return ",".join(each for tag in tags for each in dict.fromkeys(tag.split(",")))
 
 
 def _lengths(steps: Integers) -> Integers:

@@ -256,7 +256,7 @@ class _LogParser:
             self.cache = {}
             return True
         record = log_lines.parse_cache(text)
-        return record is not None and self._add(self.cache_stats, {"step": self.step} | record)
+        return record is not None and self._add_cache(record)
 
     def _on_cache_item(self, text: str) -> bool:
         """The three lines below `Cache Stats:`; the last one completes the record."""
@@ -264,9 +264,12 @@ class _LogParser:
             return False
         self.cache |= record
         if "Hit Rate:" in text:
-            self._add(self.cache_stats, {"step": self.step} | self.cache)
+            self._add_cache(self.cache)
             self.cache = None
         return True
+
+    def _add_cache(self, record: dict[str, Any]) -> bool:
+        return self._add(self.cache_stats, {"rank": 0, "step": self.step} | record)
 
     def _event(self, name: str, step: int | None, values: dict[str, Any]) -> bool:
         source = f"{self.path.name}:{self.reader.line_number}"

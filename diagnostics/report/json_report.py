@@ -89,6 +89,8 @@ def _run(report: Report) -> dict[str, Any]:
         "first_step": info.first_step,
         "resumed_from": info.resumed_from,
         "versions": dict(info.versions),
+        "profiled_steps": list(info.profiled_steps) if info.profiled_steps else None,
+        "traces": [str(path) for path in info.traces],
     }
 
 

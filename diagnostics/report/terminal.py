@@ -33,6 +33,7 @@ from diagnostics.run import Input
 GRADES = {"A": "sound", "B": "usable", "C": "rough", "D": "no verdict"}
 ENDS = {"": "end unknown", "running": "no end recorded (killed, or still running)"}
 MAX_NOTES = 8
+MAX_TRACES = 4
 
 
 def render_terminal(
@@ -75,6 +76,7 @@ def _title(report: Report) -> Iterator[RenderableType]:
         yield indented(f"- {reason}")
     for each in report.inputs:
         yield line(_input(each), "" if each.status == "read" else "yellow")
+    yield from _traces(report)
 
 
 def _steps_used(report: Report) -> str:
@@ -89,6 +91,15 @@ def _steps_used(report: Report) -> str:
 def _input(each: Input) -> str:
     path = os.path.normpath(each.path)  # of a log found beside its facts: without the ".."
     return f"{each.status} {each.kind}: {path}"
+
+
+def _traces(report: Report) -> Iterator[RenderableType]:
+    steps = report.info.profiled_steps
+    of = f" of steps {steps[0]} to {steps[1]}" if steps else ""
+    for path in report.info.traces[:MAX_TRACES]:
+        yield line(f"trace{of}: {path} (opens in ui.perfetto.dev)")
+    if len(report.info.traces) > MAX_TRACES:
+        yield line(f"and {len(report.info.traces) - MAX_TRACES} more traces beside it")
 
 
 def _verdict(report: Report) -> Iterator[RenderableType]:

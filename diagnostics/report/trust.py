@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from diagnostics.analyses.step_breakdown import StepBreakdown
+from diagnostics.report.gaps import describe_gaps
 from diagnostics.report.model import Device, Grade, Trust
 from diagnostics.rules.trust.phases_do_not_close import PhasesDoNotClose
 from diagnostics.rules.trust.too_few_steps import TooFewSteps
@@ -21,6 +22,7 @@ def grade_trust(run: Run, breakdown: StepBreakdown, device: Device | None) -> Tr
         *_by_steps(breakdown),
         *_by_closure(breakdown),
         *_by_clock(breakdown, device),
+        *describe_gaps(run),
     ]
     return Trust(
         grade=max((grade for grade, _ in doubts), default="A"),

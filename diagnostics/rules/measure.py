@@ -31,6 +31,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         compute_capability=_number(run.info.device.get("compute_capability")),
         config=run.info.config,
         status=run.info.status,
+        trace=str(run.info.traces[0]) if run.info.traces else None,
         **_steps(run, analysis),
         **_loading(run, analysis),
         **_host_memory(run, analysis),

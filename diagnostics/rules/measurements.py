@@ -28,6 +28,8 @@ class Measurements:
     """The run's configuration with the YAML's own keys; empty when unknown."""
     status: Literal["running", "finished", "interrupted", "failed"] | None = None
 
+    trace: str | None = None
+    """A profiler trace of the run, if there is one."""
     num_steps: int = 0
     num_excluded_steps: int = 0
     steps_left: int | None = None

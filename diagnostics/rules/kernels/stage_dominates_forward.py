@@ -101,8 +101,8 @@ TR003 tells.
                 return advice
         return (
             Advice(
-                text=f"No switch of this configuration makes {heavy[0]} cheaper; `--profile` "
-                "records its kernels and operators.",
+                text=f"No switch of this configuration makes {heavy[0]} cheaper; "
+                + _where_kernels_are(measured),
                 verify=verify(f"{heavy[0]} shorter"),
             ),
         )
@@ -115,3 +115,9 @@ TR003 tells.
             if name != "forward.other" and ms / forward_ms > self.at_note.value
         ]
         return sorted(names, key=lambda name: (-measured.stage_ms[name], name))
+
+
+def _where_kernels_are(measured: Measurements) -> str:
+    if measured.trace is not None:
+        return f"its kernels and operators are in the trace {measured.trace}."
+    return "`--profile` records its kernels and operators."

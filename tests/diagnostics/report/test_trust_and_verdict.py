@@ -1,12 +1,19 @@
 """What lowers the grade, and which sentence becomes the verdict."""
 
+import io
 from dataclasses import replace
 
 import pytest
 
+from diagnostics.analyses.run_analysis import analyse_run
 from diagnostics.load import load_run
 from diagnostics.report.build import build_report, digest_thresholds
+from diagnostics.report.terminal import render_terminal
 from diagnostics.rules.catalogue import CATALOGUE
+from diagnostics.rules.kernels.stage_dominates_forward import StageDominatesForward
+from diagnostics.rules.measure import measure
+from tests.diagnostics.factories import log_lines, make_run, write_lines
+from tests.diagnostics.report.conftest import META
 from vrtspike.profiling.records import EventRecord, to_line
 
 WITH_EVENT = "spans.rank0.jsonl"
@@ -157,3 +164,65 @@ def test_phases_of_a_text_log_sum_to_its_step_though_step_lines_leave_steps_out(
     assert report.trust.grade == "B"
     assert report.verdict.judged
     assert "TR001" not in {finding.rule for finding in report.findings}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "grade", "words"),
+    [
+        ("lines_lost", {"lines": 7}, "B", "7 line(s) of rank 0's facts could not be written"),
+        (
+            "device_times_lost",
+            {"steps": 2, "reason": "CUDA error"},
+            "B",
+            "the device times of the last 2 step(s) of rank 0 are lost (CUDA error)",
+        ),
+        ("resource_sampler_died", {"exit_code": -9}, "B", "sampler died (exit code -9)"),
+        (
+            "profile_missing",
+            {"reason": "no trace: disk full"},
+            "A",
+            "the profiler's trace of rank 0 is missing (disk full)",
+        ),
+    ],
+)
+def test_what_the_recorder_lost_is_among_the_reasons(cpu_run, name, values, grade, words):
+    add_event(cpu_run, name, **values)
+    trust = report_of(cpu_run).trust
+    assert trust.grade == grade
+    assert words in trust.reasons[0]
+
+
+def test_lost_lines_of_rank_0_lower_the_trust(new_run):
+    trust = report_of(new_run(meta=replace(META, lost_lines=3))).trust
+    assert trust.grade == "B"
+    assert trust.reasons == ("3 line(s) of rank 0's facts could not be written",)
+
+
+def test_a_trace_beside_the_facts_is_named_and_not_asked_for_again(cpu_run):
+    assert "--profile" in advice_of(cpu_run)
+    trace = cpu_run / "box_1.2.pt.trace.json.gz"
+    trace.write_bytes(b"")
+    assert f"in the trace {trace}" in advice_of(cpu_run)
+    stream = io.StringIO()
+    render_terminal(report_of(cpu_run), stream, 400)
+    assert f"trace: {trace}" in stream.getvalue()
+
+
+def advice_of(folder):
+    """What KN001 says of a heavy stage that no switch makes cheaper."""
+    measured = replace(
+        measure(load_run([folder]), analyse_run(load_run([folder]))),
+        stage_ms={"flow": 90.0, "forward.other": 10.0},
+        phase_ms={"forward": 100.0},
+    )
+    return StageDominatesForward().check(measured).advice[0].text
+
+
+def test_tags_of_a_log_are_counted_by_step(tmp_path):
+    lines = log_lines(make_run(num_steps=30), every=10)
+    tags = [f"[tags] step {step} | profiled" for step in range(14, 19)]
+    log = write_lines(tmp_path / "train.log", [*lines[:-1], *tags, lines[-1]])
+    breakdown = report_of(log).analysis.breakdown
+    assert breakdown.excluded_by_tag == {"profiled": 5, "first": 1}
+    assert breakdown.excluded == 6
+    assert breakdown.count == 24

@@ -1,0 +1,42 @@
+"""What the recorder says it lost, in sentences: part of how far a report can be trusted."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from diagnostics.report.model import Grade
+from diagnostics.run import Run
+
+
+def describe_gaps(run: Run) -> Iterator[tuple[Grade, str]]:
+    """One sentence for each kind of loss, with the grade that it still allows."""
+    if run.info.lost_lines:
+        yield "B", f"{run.info.lost_lines} line(s) of rank 0's facts could not be written"
+    for rank, values in _events(run, "lines_lost"):
+        yield "B", f"{_count(values, 'lines')} line(s) of rank {rank}'s facts could not be written"
+    for rank, values in _events(run, "device_times_lost"):
+        yield (
+            "B",
+            f"the device times of the last {_count(values, 'steps')} step(s) of rank {rank} are "
+            f"lost{_because(values)}",
+        )
+    for _, values in _events(run, "resource_sampler_died"):
+        code = _count(values, "exit_code")
+        yield "B", f"the resource sampler died (exit code {code}): later samples are missing"
+    for rank, values in _events(run, "profile_missing"):
+        yield "A", f"the profiler's trace of rank {rank} is missing{_because(values)}"
+
+
+def _events(run: Run, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    events = run.tables.events
+    held = events[events["name"] == name]
+    yield from zip(held["rank"].astype(int), held["values"], strict=True)
+
+
+def _count(values: Mapping[str, Any], key: str) -> str:
+    value = values.get(key)
+    return f"{value:g}" if isinstance(value, int | float) else "unknown"
+
+
+def _because(values: Mapping[str, Any]) -> str:
+    reason = values.get("reason")
+    return f" ({reason.removeprefix('no trace: ')})" if isinstance(reason, str) and reason else ""
