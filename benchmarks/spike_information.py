@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vrtspike.config import load_config
-from vrtspike.data.clips import SpikeDeblurDataset
+from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
 from vrtspike.data.settings import DataConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +46,7 @@ FILTERS = (
 )
 
 
-def inputs_of(clip: dict[str, Tensor], seen: Filter) -> Tensor:
+def inputs_of(clip: ClipSample, seen: Filter) -> Tensor:
     """(pixels of all frames, inputs) in float64: the window of every pixel, and a constant."""
     blur = clip["blur"]
     parts = [blur]
@@ -60,7 +60,7 @@ def inputs_of(clip: dict[str, Tensor], seen: Filter) -> Tensor:
     return torch.cat([flat, torch.ones(len(flat), 1, dtype=torch.float64)], 1)
 
 
-def fit(clips: Iterator[dict[str, Tensor]], seen: Filter) -> Tensor:
+def fit(clips: Iterator[ClipSample], seen: Filter) -> Tensor:
     """(inputs, 3): the filter that predicts sharp minus blurry with the least squared error."""
     normal, wanted = torch.zeros(()), torch.zeros(())
     for clip in clips:
@@ -69,10 +69,11 @@ def fit(clips: Iterator[dict[str, Tensor]], seen: Filter) -> Tensor:
         targets = difference.permute(0, 2, 3, 1).reshape(-1, 3).double()
         normal = normal + inputs.T @ inputs
         wanted = wanted + inputs.T @ targets
-    return torch.linalg.solve(normal + RIDGE * torch.eye(len(normal)), wanted)
+    weights: Tensor = torch.linalg.solve(normal + RIDGE * torch.eye(len(normal)), wanted)
+    return weights
 
 
-def gain_db(clips: Iterator[dict[str, Tensor]], seen: Filter, weights: Tensor) -> float:
+def gain_db(clips: Iterator[ClipSample], seen: Filter, weights: Tensor) -> float:
     """Mean gain in PSNR over RGB of the filter's output over the blurry input, by frame."""
     gains = []
     for clip in clips:
@@ -92,7 +93,7 @@ def psnr_db(picture: Tensor, true: Tensor) -> float:
     return -10 * math.log10(float(((picture - true) ** 2).mean()))
 
 
-def clips_of(data: DataConfig, split: str, epochs: int) -> Iterator[dict[str, Tensor]]:
+def clips_of(data: DataConfig, split: str, epochs: int) -> Iterator[ClipSample]:
     """Every clip of a split; in training, of several epochs with their random crops."""
     clips = SpikeDeblurDataset(data, split, training=split == "train", seed=1)
     for epoch in range(epochs):
