@@ -11,9 +11,9 @@ from functools import partial
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from vrtspike.errors import ModelError
+from vrtspike.model.recomputation import ContextFn, recomputed
 
 # One frame's sampled columns hold 9 C values per pixel. Pieces that fit the CPU's cache are
 # quicker; on a device the limit only bounds memory.
@@ -117,24 +117,13 @@ def _sampled_product(
     return torch.bmm(kernel, columns.view(n, c * TAPS, h * w))
 
 
-def _recomputed_product(
-    source: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, groups: int
-) -> Tensor:
-    """As `_sampled_product`, keeping its inputs only (it draws no random numbers)."""
-    out: Tensor = checkpoint(
-        partial(_sampled_product, groups=groups),
-        source,
-        offset,
-        mask,
-        weight,
-        use_reentrant=False,
-        preserve_rng_state=False,
-    )
-    return out
-
-
 def deform_conv2d(
-    source: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None = None
+    source: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    context: ContextFn | None = None,
 ) -> Tensor:
     """Modulated deformable 3x3 convolution, padding 1, stride 1 (arXiv 1811.11168).
 
@@ -148,6 +137,7 @@ def deform_conv2d(
         mask: (N, groups * 9, H, W) weight of every tap.
         weight: (C', C / weight groups, 3, 3).
         bias: (C',).
+        context: entered around both runs of what is recomputed.
 
     Returns:
         (N, H, W, C'), channels last.
@@ -171,7 +161,12 @@ def deform_conv2d(
     parts = []
     for x, o, m in zip(source.split(frames), offset.split(frames), mask.split(frames), strict=True):
         if recompute:
-            product = _recomputed_product(x, o, m, weight, groups)
+            product = recomputed(
+                partial(_sampled_product, groups=groups),
+                *(x, o, m, weight),
+                draws=False,
+                context=context,
+            )
         else:
             product = _sampled_product(x, o, m, weight, groups)
         parts.append(product)
@@ -197,6 +192,8 @@ def _block_diagonal(weight: Tensor, channels: int) -> Tensor:
 
 class DeformableAlign(nn.Module):
     """Aligns a neighbour to the current frame: flow plus learned residual offsets and masks."""
+
+    checkpoint_context: ContextFn | None = None
 
     def __init__(self, channels: int, groups: int, max_residue: float) -> None:
         super().__init__()
@@ -250,7 +247,7 @@ class DeformableAlign(nn.Module):
             by_tap = residue.view(n, TAPS * self.groups, 2, h, w)
             offset = (by_tap + flow.float().flip(1)[:, None]).view(n, -1, h, w)
             mask = split[1].sigmoid()
-        return deform_conv2d(source, offset, mask, self.weight, self.bias)
+        return deform_conv2d(source, offset, mask, self.weight, self.bias, self.checkpoint_context)
 
 
 def _one_dtype(tensors: list[Tensor]) -> list[Tensor]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from vrtspike.errors import ModelError
+from vrtspike.model.recomputation import ContextFn, recomputed
 from vrtspike.model.settings import Attention
 from vrtspike.model.windows import Triple, WindowPlan, to_tokens, to_windows, window_plan
 
@@ -244,6 +244,8 @@ class DropPath(nn.Module):
 class TransformerBlock(nn.Module):
     """Pre-norm window attention and gated MLP, each with a residual."""
 
+    checkpoint_context: ContextFn | None = None
+
     def __init__(self, spec: BlockSpec, shifted: bool, drop_path: float) -> None:
         super().__init__()
         self.spec, self.shifted = spec, shifted
@@ -263,8 +265,7 @@ class TransformerBlock(nn.Module):
             return half(x)
         # Only dropping paths draws random numbers, whose state costs a copy to keep.
         draws = self.training and self.drop_path.rate > 0.0
-        out: Tensor = checkpoint(half, x, use_reentrant=False, preserve_rng_state=draws)
-        return out
+        return recomputed(half, x, draws=draws, context=self.checkpoint_context)
 
     def _attention_half(self, x: Tensor) -> Tensor:
         plan = window_plan(x.shape, self.spec.window, self.shifted, x.device)

@@ -1,7 +1,8 @@
 """Memory of this process and its device, for the step records and the documented log line."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import psutil
@@ -13,9 +14,30 @@ from vrtspike.profiling.records import MemoryRecord
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
+STAGE_EVERY_STEPS = 50
+"""A sampled step reads the allocator twice for each stage and direction, so that few are."""
+
+Stats = dict[str, Any]
+StagePeaks = dict[tuple[str, str | None], int]
+"""Most bytes held by tensors while a stage ran, by phase and stage; None: outside its stages."""
+
 
 class StepMemory(Protocol):
-    """Reads memory at the end of a step, cheaply."""
+    """Reads memory at the end of a step, cheaply.
+
+    While `sampling` is set it must hear of every part of the step that ends, so that it can say
+    in which one the peak was; that costs some microseconds a part, so not every step is sampled.
+    """
+
+    sampling: bool
+
+    def part_ends(self, phase: str, stage: str | None) -> None:
+        """What ran until now was this phase, in this stage of it or outside of its stages."""
+        ...
+
+    def take_peaks(self) -> StagePeaks:
+        """The peak of each part of a sampled step; empty for other steps."""
+        ...
 
     def read(self) -> MemoryRecord:
         """Memory now; peaks since the last `reset_peak`."""
@@ -33,8 +55,17 @@ class StepMemory(Protocol):
 class HostStepMemory:
     """Memory of a step without a GPU."""
 
+    sampling = False
+
     def __init__(self) -> None:
         self._statm = _open_statm()
+
+    def part_ends(self, phase: str, stage: str | None) -> None:
+        """The host keeps no peak."""
+
+    def take_peaks(self) -> StagePeaks:
+        """The host keeps no peak."""
+        return {}
 
     def read(self) -> MemoryRecord:
         """The resident memory of this process."""
@@ -64,23 +95,77 @@ def _open_statm() -> int | None:
 
 
 class CudaStepMemory(HostStepMemory):
-    """Memory of a step on a GPU, by the counters of PyTorch's allocator."""
+    """Memory of a step on a GPU, by the counters of PyTorch's allocator.
 
-    def __init__(self, device: torch.device) -> None:
+    The counters are the host's own: reading them waits for nothing. They count what the host has
+    allocated by now, which is what an allocation fails for.
+
+    Args:
+        device: The device whose allocator is read.
+        stage_every_steps: Every so many steps, from the second on, the peak of each part is taken.
+        read_stats: Gives the allocator's nested counters; replaced in tests.
+        reset: Starts new peaks; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        stage_every_steps: int = STAGE_EVERY_STEPS,
+        *,
+        read_stats: Callable[[torch.device], Stats] = torch.cuda.memory.memory_stats_as_nested_dict,
+        reset: Callable[[torch.device], None] = torch.cuda.reset_peak_memory_stats,
+    ) -> None:
         super().__init__()
         self._device = device
+        self._every = stage_every_steps
+        self._read_stats = read_stats
+        self._reset = reset
+        self._steps = 0
+        self._parts: StagePeaks = {}
+        self._reserved_peak = 0
+
+    def part_ends(self, phase: str, stage: str | None) -> None:
+        """Takes the peak since the last part ended."""
+        stats = self._read_stats(self._device)
+        self._reset(self._device)
+        part = (phase, stage)
+        self._parts[part] = max(self._parts.get(part, 0), _peak(stats, "allocated_bytes"))
+        self._reserved_peak = max(self._reserved_peak, _peak(stats, "reserved_bytes"))
 
     def read(self) -> MemoryRecord:
-        """Resident memory and the allocator's counters."""
-        stats: dict[str, Any] = torch.cuda.memory.memory_stats_as_nested_dict(self._device)
-        return allocator_record(stats, self.rss_bytes())
+        """Resident memory and the allocator's counters; of a sampled step, where its peak was."""
+        if self.sampling:
+            self.part_ends("other", None)
+        self._steps += 1
+        self.sampling = self._steps % self._every == 1 % self._every
+        record = allocator_record(self._read_stats(self._device), self.rss_bytes())
+        if not self._parts:
+            return record
+        phase, stage = max(self._parts, key=lambda part: self._parts[part])
+        return replace(
+            record,
+            device_peak_allocated_bytes=self._parts[phase, stage],
+            device_peak_reserved_bytes=self._reserved_peak,
+            device_peak_phase=phase,
+            device_peak_stage=stage,
+        )
+
+    def take_peaks(self) -> StagePeaks:
+        """The peak of each part since the last call."""
+        parts, self._parts = self._parts, {}
+        return parts
 
     def reset_peak(self) -> None:
         """Starts a new peak of the allocator."""
-        torch.cuda.reset_peak_memory_stats(self._device)
+        self._parts, self._reserved_peak = {}, 0
+        self._reset(self._device)
 
 
-def allocator_record(stats: dict[str, Any], rss_bytes: int | None) -> MemoryRecord:
+def _peak(stats: Stats, counter: str) -> int:
+    return int(stats.get(counter, {}).get("all", {}).get("peak", 0))
+
+
+def allocator_record(stats: Stats, rss_bytes: int | None) -> MemoryRecord:
     """A record from the allocator's nested counters; empty before the device is first used."""
     allocated = stats.get("allocated_bytes", {}).get("all", {})
     reserved = stats.get("reserved_bytes", {}).get("all", {})
@@ -91,6 +176,9 @@ def allocator_record(stats: dict[str, Any], rss_bytes: int | None) -> MemoryReco
         device_peak_allocated_bytes=allocated.get("peak"),
         device_peak_reserved_bytes=reserved.get("peak"),
         device_alloc_retries=stats.get("num_alloc_retries"),
+        device_inactive_split_bytes=stats.get("inactive_split_bytes", {})
+        .get("all", {})
+        .get("current"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -23,6 +23,10 @@ class NullRecorder:
 
     def observe(self, model: nn.Module, stages: Mapping[str, Sequence[str]]) -> None:
         """Nothing."""
+
+    def checkpoint_context(self) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+        """Two contexts that do nothing."""
+        return _NOTHING, _NOTHING
 
     def begin_step(self, step: int) -> None:
         """Nothing."""

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from vrtspike.profiling.memory import StagePeaks
 from vrtspike.profiling.parts import StepFields
 from vrtspike.profiling.records import (
-    FORWARD_OTHER,
     MEASURED_PHASES,
     MemoryRecord,
     StagesRecord,
     StepRecord,
 )
+from vrtspike.profiling.stage_records import stage_records
 from vrtspike.profiling.step_book import Account
 from vrtspike.profiling.timers import Interval, Mark, Timer, round_ms, sum_by_name
 
@@ -34,6 +35,7 @@ class PendingStep:
     scalars: Callable[[], list[float]]
     lr: float | None
     memory: MemoryRecord | None
+    stage_peaks: StagePeaks = field(default_factory=dict)
     fields: StepFields = field(default_factory=dict)
 
 
@@ -86,7 +88,7 @@ def resolve(pending: PendingStep, timer: Timer) -> Resolved:
     measured: dict[str, Any] = {name: read() for name, read in pending.fields.items()}
     step = _step_record(pending, values, nonfinite, host_ms, device_ms)
     step = replace(step, **measured) if measured else step
-    stages = _stages(pending, timer, device_ms or host_ms)
+    stages = stage_records(pending.step, account, timer, device_ms or host_ms, pending.stage_peaks)
     if timer.clock == "device":
         timer.release(_marks(account))
     return Resolved(step, stages)
@@ -150,24 +152,10 @@ def _device_ms(account: Account, timer: Timer) -> dict[str, float]:
     }
 
 
-def _stages(
-    pending: PendingStep, timer: Timer, phases_ms: dict[str, float]
-) -> tuple[StagesRecord, ...]:
-    account = pending.account
-    if not (account.calls and account.forward_ran):
-        return ()
-    spent = sum_by_name(timer, account.stages)
-    ms = {name: spent[name] for name in account.calls if name in spent}
-    ms[FORWARD_OTHER] = round_ms(phases_ms["forward"] - sum(ms.values()))
-    record = StagesRecord(
-        step=pending.step, phase="forward", clock=timer.clock, ms=ms, calls=account.calls
-    )
-    return (record,)
-
-
 def _marks(account: Account) -> list[Mark]:
     def of(intervals: list[Interval]) -> list[Mark]:
         return [mark for interval in intervals for mark in (interval.start, interval.end)]
 
-    marks = [*of(account.device_phases), *of(account.stages)]
-    return [account.start_mark, account.end_mark, *marks]
+    marks = [*of(account.device_phases), *of(account.stages.intervals)]
+    trail = [mark for mark, _ in account.stages.stretches]
+    return [account.start_mark, account.end_mark, *marks, *trail]

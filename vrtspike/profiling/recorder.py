@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -80,8 +80,8 @@ class Recorder:
         self._listeners = (*listeners, *hearing)
         self._trace = self._trace_session(device) if plan.profile else None
         ranges: Ranges = self._trace.ranges if self._trace else NoRanges()
-        self._hooks = StageHooks(self._timer, ranges)
-        self._book = StepBook(self._clock, self._timer, self._hooks, ranges)
+        self._hooks = StageHooks(self._timer, ranges, self._memory)
+        self._book = StepBook(self._clock, self._timer, self._hooks, ranges, self._memory)
         self._phases = {n: PhaseContext(self._book, n, self._cost) for n in MEASURED_PHASES}
         self._pending = PendingSteps(self._timer)
         self._tags = StepTags()
@@ -149,6 +149,14 @@ class Recorder:
         self._run = replace(self._run, stages=self._hooks.names)
         if self._facts is not None:
             self._facts.meta(self._run)
+
+    def checkpoint_context(self) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+        """A `context_fn` for `torch.utils.checkpoint.checkpoint(..., use_reentrant=False)`.
+
+        What is recomputed under it counts as recomputation of the stage that it lies in. Stages
+        that are checkpointed whole need none.
+        """
+        return self._hooks.checkpoint_context()
 
     def begin_step(self, step: int) -> None:
         """Names the step that has begun where the last one ended.
@@ -231,6 +239,7 @@ class Recorder:
             scalars=read,
             lr=lr,
             memory=memory,
+            stage_peaks=self._memory.take_peaks(),
             fields=fields,
         )
         self._in_step = False
@@ -260,14 +269,14 @@ class Recorder:
         self._spans_open += 1
         for part in self._parts:
             part.span_begins(name)
-        counting, self._hooks.counting = self._hooks.counting, False
+        mode, self._hooks.mode = self._hooks.mode, None
         try:
             yield values
         except BaseException as error:
             values.values.setdefault("error", type(error).__name__)
             raise
         finally:
-            self._hooks.counting = counting
+            self._hooks.mode = mode
             self._spans_open -= 1
             for part in self._parts:
                 part.span_ends()

@@ -21,6 +21,12 @@ MEASURED_PHASES = PHASES[:-1]
 FORWARD_OTHER = "forward.other"
 """What the forward spends outside its named stages."""
 
+BACKWARD_OTHER = "backward.other"
+"""What the backward spends outside its named stages, recomputation apart."""
+
+RECOMPUTE_OTHER = "recompute.other"
+"""Recomputation outside the named stages."""
+
 STEP_TAGS = ("first", "compile", "validation", "checkpoint", "gc", "profiled")
 """Marks of a step that statistics leave out: what happened in it, or directly before it."""
 
@@ -36,7 +42,13 @@ Milliseconds = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryRecord:
-    """Memory at the end of a step: of the process, and of its device's allocator if it has one."""
+    """Memory at the end of a step: of the process, and of its device's allocator if it has one.
+
+    `device_inactive_split_bytes` is held in split blocks that no tensor uses: with the rest of what
+    is reserved and not allocated it is the fragmentation. `device_peak_phase` and
+    `device_peak_stage` say where in the step the peak of what is allocated was; null in steps that
+    were not sampled for it, and the stage also where the peak was outside the stages.
+    """
 
     process_rss_bytes: int | None = None
     device_allocated_bytes: int | None = None
@@ -44,6 +56,9 @@ class MemoryRecord:
     device_peak_allocated_bytes: int | None = None
     device_peak_reserved_bytes: int | None = None
     device_alloc_retries: int | None = None
+    device_inactive_split_bytes: int | None = None
+    device_peak_phase: str | None = None
+    device_peak_stage: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,12 +134,17 @@ class StepRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class StagesRecord:
-    """The stages of one step's forward (or backward, or recomputation); `spans.rankN.jsonl`.
+    """The stages of one step's forward, backward or recomputation; `spans.rankN.jsonl`.
 
-    `ms` sums over the step's micro-batches; `calls` counts them. A stage that never ran has 0 calls
-    and is absent from `ms`. `clock` tells whether `ms` is CUDA-event time or host time. A stage
-    called inside another one counts for itself alone. For the forward, `ms` holds
-    `forward.other`, so that its values sum to the forward phase of the same clock.
+    `ms` sums over the step's micro-batches; `calls` counts the calls of each stage (those whose
+    backward ran; the runs of what was recomputed). A stage that never ran has 0 calls and is absent
+    from `ms`. `clock` tells whether `ms` is CUDA-event time or host time. A stage called inside
+    another one counts for itself alone. For the forward, `ms` holds `forward.other`, so that its
+    values sum to the forward phase of the same clock; for the backward, `backward.other`, so that
+    its values and those of the recomputation sum to the backward phase. `recompute.other` is what
+    was recomputed outside the stages. A step that recomputed nothing has no record of it.
+    `peak_allocated_bytes` is the most that tensors held while a stage ran, the rest included; null
+    in steps that were not sampled for it, and without a GPU.
     """
 
     kind: ClassVar[str] = "stages"
@@ -133,6 +153,7 @@ class StagesRecord:
     clock: Clock
     ms: Milliseconds
     calls: dict[str, int]
+    peak_allocated_bytes: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

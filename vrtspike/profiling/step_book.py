@@ -7,7 +7,8 @@ steps, so that time between two steps (the loop itself, a fetch made early) belo
 from dataclasses import dataclass, field
 
 from vrtspike.profiling.clock import Clock
-from vrtspike.profiling.module_hooks import StageHooks
+from vrtspike.profiling.memory import HostStepMemory, StepMemory
+from vrtspike.profiling.module_hooks import Mode, StageHooks, StageTimes
 from vrtspike.profiling.own_cost import OwnCost
 from vrtspike.profiling.ranges import Range, Ranges
 from vrtspike.profiling.timers import Interval, Mark, Timer
@@ -33,8 +34,7 @@ class Account:
     start_mark: Mark
     end_mark: Mark
     device_phases: list[Interval] = field(default_factory=list)
-    stages: list[Interval] = field(default_factory=list)
-    calls: dict[str, int] = field(default_factory=dict)
+    stages: StageTimes = field(default_factory=lambda: StageTimes([], {}, [], {}))
     forward_ran: bool = False
 
 
@@ -55,12 +55,20 @@ class StepBook:
     Stages are timed while `observing` is set, for whole steps.
     """
 
-    def __init__(self, clock: Clock, timer: Timer, hooks: StageHooks, ranges: Ranges) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        timer: Timer,
+        hooks: StageHooks,
+        ranges: Ranges,
+        memory: StepMemory | None = None,
+    ) -> None:
         self.observing = True
         self._clock = clock
         self._timer = timer
         self._hooks = hooks
         self._ranges = ranges
+        self._memory = memory or HostStepMemory()
         self._on_device = timer.clock == "device"
         self._open: list[_OpenPhase] = []
         self._host_ns: dict[str, int] = {}
@@ -79,9 +87,9 @@ class StepBook:
 
     def restart(self) -> None:
         """Forgets what was open: the next step starts here."""
-        self._hooks.close_all()
+        self._hooks.phase_ends()
+        self._hooks.mode = None
         self._hooks.take()
-        self._hooks.counting = False
         self._open.clear()
         self._host_ns = {}
         self._intervals = []
@@ -91,16 +99,20 @@ class StepBook:
         """Opens a phase."""
         if self._start is None:
             self._start = self._boundary()
+        if self._memory.sampling:
+            self._memory.part_ends(self._open[-1].name if self._open else "other", None)
         span = self._ranges.open(name)
         mark = self._timer.mark() if self._on_device else None
         self._open.append(_OpenPhase(name, self._clock.perf_ns(), mark, span))
-        self._hooks.counting = name == "forward" and self.observing
+        self._hooks.mode = _mode(name) if self.observing else None
 
     def leave(self) -> None:
         """Closes the innermost phase, and stages that an exception left open in it."""
         phase = self._open.pop()
-        if phase.name == "forward":
-            self._hooks.close_all()
+        if _mode(phase.name) is not None:
+            self._hooks.phase_ends()
+        if self._memory.sampling:
+            self._memory.part_ends(phase.name, None)
         spent = self._clock.perf_ns() - phase.start_ns
         outer = self._open[-1].name if self._open else None
         host_ns = self._host_ns
@@ -110,7 +122,7 @@ class StepBook:
         if self._on_device:
             self._intervals.append(Interval(phase.name, outer, phase.mark, self._timer.mark()))
         self._ranges.close(phase.range)
-        self._hooks.counting = outer == "forward" and self.observing
+        self._hooks.mode = _mode(outer) if self.observing else None
 
     def close(self) -> Account:
         """Closes the step and begins the next.
@@ -122,7 +134,7 @@ class StepBook:
             raise RuntimeError(f"the step ended inside its phase {self._open[-1].name!r}")
         end = self._boundary()
         start = self._start or end
-        stages, calls = self._hooks.take()
+        stages = self._hooks.take()
         account = Account(
             start_unix_s=start.unix_s,
             step_ns=end.perf_ns - start.perf_ns,
@@ -130,8 +142,7 @@ class StepBook:
             start_mark=start.mark,
             end_mark=end.mark,
             device_phases=self._intervals,
-            stages=stages,
-            calls=calls if self.observing else {},
+            stages=stages if self.observing else StageTimes([], {}, [], {}),
             forward_ran="forward" in self._host_ns,
         )
         self._host_ns, self._intervals = {}, []
@@ -144,6 +155,13 @@ class StepBook:
 
     def _boundary(self) -> _Boundary:
         return _Boundary(self._clock.perf_ns(), self._clock.unix_s(), self._mark())
+
+
+def _mode(phase: str | None) -> Mode:
+    """What the runs of stages in a phase are."""
+    if phase == "forward":
+        return "forward"
+    return "backward" if phase == "backward" else None
 
 
 class PhaseContext:
