@@ -46,17 +46,26 @@ PHASES = Table(
 
 STAGES = Table(
     "stages",
-    "Time of each stage of each step; those of the forward sum to the forward of the same clock.",
+    "Time of each stage of each step; those of the forward sum to the forward of the same clock, "
+    "those of backward and recompute together to the backward.",
     (
         _RANK,
         _STEP,
-        Column("name", "category", "-", "Dotted name of the stage, or forward.other."),
+        Column(
+            "name",
+            "category",
+            "-",
+            "Dotted name of the stage, or forward.other and the like.",
+        ),
         Column("phase", "category", "-", "forward, backward or recompute."),
         _CLOCK,
         Column("ms", "float", "ms", "Time of the stage in one step, over all its micro-batches."),
         Column("calls", "float", "calls", "How often it ran in the step; unknown in a log.", True),
         _NUM_STEPS,
         _IS_TAGGED,
+        *_sizes(
+            peak_allocated_bytes="Most held by tensors while it ran; known in sampled steps only."
+        ),
     ),
 )
 
@@ -89,6 +98,9 @@ STEPS = Table(
             device_peak_reserved_bytes="Most held by the allocator during the step.",
         ),
         *_numbers("-", device_alloc_retries="Allocations retried after a flush, so far."),
+        *_sizes(device_inactive_split_bytes="Held in split blocks that no tensor uses."),
+        Column("device_peak_phase", "text", "-", "Phase in which the peak was, if sampled.", True),
+        Column("device_peak_stage", "text", "-", "Its stage, if the peak was in one.", True),
         *_numbers("ms", recorder_ms="What the recorder itself spent on the host, within the step."),
     ),
 )

@@ -17,6 +17,9 @@ STEP = "step"
 FORWARD = "forward"
 OTHER = "other"
 FORWARD_OTHER = "forward.other"
+BACKWARD = "backward"
+BACKWARD_OTHER = "backward.other"
+RECOMPUTE = "recompute"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,8 @@ class StageTime(Distribution):
 class Closure:
     """Do the parts sum to their whole? `other_share` is the remainder part's share of the whole.
 
-    `name` is "phases of the step" or "stages of the forward".
+    `name` is "phases of the step", "stages of the forward" or "stages of the backward", of which
+    recomputation is a part.
     """
 
     name: str
@@ -107,7 +111,7 @@ def stage_times(
 ) -> tuple[StageTime, ...]:
     """The stages in the given order; the share is of the forward phase of the same steps."""
     times = _times_by_key(rows, ["name", "phase", "clock"])
-    wholes = _forward_of(rows, phase_rows)
+    wholes = _whole_of(FORWARD, rows[rows["phase"] == FORWARD], phase_rows)
     found = []
     for (name, phase, clock), time in _ordered(times, order):
         siblings = [each for (_, *other), each in times.items() if other == [FORWARD, clock]]
@@ -143,19 +147,25 @@ def phase_closures(
 
 
 def stage_closures(
-    stages: Iterable[StageTime], rows: pd.DataFrame, phase_rows: pd.DataFrame
+    stages: Sequence[StageTime], rows: pd.DataFrame, phase_rows: pd.DataFrame
 ) -> tuple[Closure, ...]:
-    """Do the stages of the forward sum to the forward, by each clock that measured both?"""
-    wholes = _forward_of(rows, phase_rows)
-    by_clock: dict[Clock, list[StageTime]] = {}
-    for each in stages:
-        if each.phase == FORWARD:
-            by_clock.setdefault(each.clock, []).append(each)
-    return tuple(
-        _closure("stages of the forward", clock, wholes[clock].mean_ms, parts, FORWARD_OTHER)
-        for clock, parts in by_clock.items()
-        if clock in wholes and wholes[clock].mean_ms > 0
-    )
+    """Do the stages sum to forward and backward, by each clock that measured both?"""
+    found = []
+    for whole, inside, other in (
+        (FORWARD, (FORWARD,), FORWARD_OTHER),
+        (BACKWARD, (BACKWARD, RECOMPUTE), BACKWARD_OTHER),
+    ):
+        wholes = _whole_of(whole, rows[rows["phase"] == whole], phase_rows)
+        by_clock: dict[Clock, list[StageTime]] = {}
+        for each in stages:
+            if each.phase in inside:
+                by_clock.setdefault(each.clock, []).append(each)
+        found += [
+            _closure(f"stages of the {whole}", clock, wholes[clock].mean_ms, parts, other)
+            for clock, parts in by_clock.items()
+            if clock in wholes and wholes[clock].mean_ms > 0
+        ]
+    return tuple(found)
 
 
 def _closure(
@@ -179,10 +189,12 @@ def _closure(
     )
 
 
-def _forward_of(rows: pd.DataFrame, phase_rows: pd.DataFrame) -> dict[Clock, Distribution]:
-    """The forward phase over the steps whose stages were recorded, by clock."""
-    is_forward = (phase_rows["name"] == FORWARD) & phase_rows["step"].isin(rows["step"].unique())
-    times = _times_by_key(phase_rows[is_forward], ["clock"])
+def _whole_of(
+    phase: str, rows: pd.DataFrame, phase_rows: pd.DataFrame
+) -> dict[Clock, Distribution]:
+    """The phase over the steps whose stages were recorded, by clock."""
+    is_whole = (phase_rows["name"] == phase) & phase_rows["step"].isin(rows["step"].unique())
+    times = _times_by_key(phase_rows[is_whole], ["clock"])
     return {cast("Clock", key[0]): found for key, found in times.items()}
 
 

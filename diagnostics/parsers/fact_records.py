@@ -29,6 +29,9 @@ class MemoryRecord(Struct):
     device_peak_allocated_bytes: Count | None = None
     device_peak_reserved_bytes: Count | None = None
     device_alloc_retries: Count | None = None
+    device_inactive_split_bytes: Count | None = None
+    device_peak_phase: Name | None = None
+    device_peak_stage: Name | None = None
 
 
 class _Line(Struct, tag_field="kind", kw_only=True):
@@ -64,6 +67,7 @@ class StagesRecord(_Line, tag="stages", kw_only=True):
     clock: Clock
     ms: dict[Name, Milliseconds]
     calls: dict[Name, Count] = msgspec.field(default_factory=dict)
+    peak_allocated_bytes: dict[Name, Count] | None = None
 
 
 class SpanRecord(_Line, tag="span", kw_only=True):

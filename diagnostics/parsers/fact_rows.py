@@ -99,9 +99,11 @@ class FactRows:
     def add_stages(self, record: StagesRecord, rank: int) -> None:
         """The stages of a step; their tags are those of the step, known when all is read."""
         add, calls = self.buffers["stages"].add, record.calls
+        peaks = record.peak_allocated_bytes or {}
         head = (rank, record.step)
         for name, ms in record.ms.items():
-            add((*head, name, record.phase, record.clock, ms, calls.get(name), 1, False))
+            kind = (name, record.phase, record.clock)
+            add((*head, *kind, ms, calls.get(name), 1, False, peaks.get(name)))
 
     def add_span(self, record: SpanRecord, rank: int) -> None:
         """A span; a validation of rank 0 is also a row of `validations`."""

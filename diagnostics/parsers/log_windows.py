@@ -19,7 +19,7 @@ Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 _LONGEST_LONE_WINDOW = 50  # the widest default distance of step lines, the original's
 
 
-def build_windows(ends: Sequence[int], tagged: dict[int, str]) -> pd.DataFrame:
+def build_windows(ends: Sequence[int] | Integers, tagged: dict[int, str]) -> pd.DataFrame:
     """One row for each distinct end, by which it is indexed.
 
     Columns: `num_steps` (steps in the mean), `num_tagged` (left out), `is_tagged` (every step of

@@ -17,10 +17,13 @@ from diagnostics.parsers.log_windows import last_of, sorted_by_step
 from diagnostics.parsers.row_buffer import MAX_ROWS, RowBuffer
 from diagnostics.run import Clock
 
-_HEAD = re.compile(r"(?<![\w.])stages (\d{1,15})(?:/\d{1,15})? \| clock=(device|host) \| (.*)")
+_HEAD = re.compile(
+    r"(?<![\w.])stages(?:\.(backward|recompute))? (\d{1,15})(?:/\d{1,15})? \|"
+    r" clock=(device|host) \| (.*)"
+)
 _TIME = re.compile(r"(?<!\S)([^\s=]{1,200}+)=(\d{1,12}(?:\.\d{1,9})?)ms(?!\S)")
 _PART_LINES = 10_000
-_MAX_LAYOUTS = 8
+_MAX_LAYOUTS = 16
 
 Times = list[tuple[str, str]]
 Steps = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -29,11 +32,12 @@ Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 @dataclass
 class _Layout:
-    """Lines that name the same phases and stages by the same clock."""
+    """Lines that name the same phases and stages, in one direction, by the same clock."""
 
     phases: list[str]
     stages: list[str]
     clock: Clock
+    direction: str
     steps: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
@@ -46,10 +50,10 @@ class _Layout:
         self.steps, self.texts = [], []
         phases = self._columns(steps, self.phases, by_line[:, :num_phases])
         stages = self._columns(steps, self.stages, by_line[:, num_phases:])
-        forward = pd.Categorical(["forward"]).repeat(by_line.shape[0] * num_stages)
+        direction = pd.Categorical([self.direction]).repeat(by_line.shape[0] * num_stages)
         return (
             declared.PHASES.from_columns(**phases),
-            declared.STAGES.from_columns(**stages, phase=forward),
+            declared.STAGES.from_columns(**stages, phase=direction),
         )
 
     def _columns(self, steps: Steps, names: list[str], ms: Floats) -> dict[str, Any]:
@@ -69,53 +73,65 @@ class StageLines:
     """Collects stage lines. `ends` holds the step of every line, also of those thinned out."""
 
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
-        self.ends: array[int] = array("q")
         self.clock: Clock | None = None
         self._phases = RowBuffer(declared.PHASES, max_rows)
         self._stages = RowBuffer(declared.STAGES, max_rows)
         self._layouts: dict[tuple[str, ...], _Layout] = {}
+        self._ends: dict[str, array[int]] = {}
         self._has_irregular = False
+
+    @property
+    def ends(self) -> Steps:
+        """The steps of the lines of every direction."""
+        parts = [np.frombuffer(ends, dtype="int64") for ends in self._ends.values()]
+        return np.concatenate(parts) if parts else np.array([], dtype="int64")
 
     def add(self, text: str) -> bool:
         """Adds the line; False if it is none."""
         head = _HEAD.search(text)
         if head is None:
             return False
-        step = int(head[1])
-        clock: Clock = "device" if head[2] == "device" else "host"
-        phases_text, _, stages_text = head[3].partition(" | ")
+        direction, step = head[1] or "forward", int(head[2])
+        clock: Clock = "device" if head[3] == "device" else "host"
+        phases_text, _, stages_text = head[4].partition(" | ")
+        if direction != "forward":
+            phases_text, stages_text = "", head[4]
         if step % min(self._phases.stride, self._stages.stride) == 0:
             phases, stages = _TIME.findall(phases_text), _TIME.findall(stages_text)
-            if not phases:
+            if not phases and direction == "forward":
                 return False
-            self._add_times(step, clock, phases, stages)
+            self._add_times(step, clock, direction, phases, stages)
         self.clock = clock
-        self.ends.append(step)
+        self._ends.setdefault(direction, array("q")).append(step)
         return True
 
-    def _add_times(self, step: int, clock: Clock, phases: Times, stages: Times) -> None:
+    def _add_times(
+        self, step: int, clock: Clock, direction: str, phases: Times, stages: Times
+    ) -> None:
         phase_names, stage_names = [name for name, _ in phases], [name for name, _ in stages]
-        key = (clock, *phase_names, "|", *stage_names)
+        key = (clock, direction, *phase_names, "|", *stage_names)
         layout = self._layouts.get(key)
         if layout is None:
             has_twice = len(set(phase_names)) < len(phases) or len(set(stage_names)) < len(stages)
             if has_twice or len(self._layouts) == _MAX_LAYOUTS:
-                self._add_rows(step, clock, phases, stages)
+                self._add_rows(step, clock, direction, phases, stages)
                 return
-            layout = self._layouts[key] = _Layout(phase_names, stage_names, clock)
+            layout = self._layouts[key] = _Layout(phase_names, stage_names, clock, direction)
         layout.steps.append(step)
         layout.texts += [ms for _, ms in phases]
         layout.texts += [ms for _, ms in stages]
         if len(layout.steps) >= _PART_LINES:
             self._close(layout)
 
-    def _add_rows(self, step: int, clock: Clock, phases: Times, stages: Times) -> None:
+    def _add_rows(
+        self, step: int, clock: Clock, direction: str, phases: Times, stages: Times
+    ) -> None:
         """The slow way, for damaged lines: each names something else, or a name twice."""
         self._has_irregular = True
         for name, ms in phases:
             self._phases.add((0, step, name, clock, float(ms), 1, False))
         for name, ms in stages:
-            self._stages.add((0, step, name, "forward", clock, float(ms), None, 1, False))
+            self._stages.add((0, step, name, direction, clock, float(ms), None, 1, False, None))
 
     def _close(self, layout: _Layout) -> None:
         if layout.steps:
@@ -128,10 +144,12 @@ class StageLines:
         for layout in self._layouts.values():
             self._close(layout)
         phases, stages = self._phases.frame(), self._stages.frame()
-        if len(np.unique(self.ends)) == len(self.ends) and not self._has_irregular:
+        repeats = any(len(np.unique(ends)) < len(ends) for ends in self._ends.values())
+        if not repeats and not self._has_irregular:
             return sorted_by_step(phases), sorted_by_step(stages)
-        return last_of(phases, ["step", "name", "clock"]), last_of(
-            stages, ["step", "name", "clock"]
+        return (
+            last_of(phases, ["step", "name", "clock"]),
+            last_of(stages, ["step", "name", "phase", "clock"]),
         )
 
     def notes(self) -> tuple[str, ...]:

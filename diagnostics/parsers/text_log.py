@@ -126,6 +126,7 @@ class _LogParser:
         """Markers in the order of trial: frequent ones first, special ones before general ones."""
         return (
             (b"stages ", self.stage_lines.add),
+            (b"stages.", self.stage_lines.add),
             (b"[progress] ", self._on_progress),
             (b"[tags] step ", self._on_tags),
             (b"[val] step ", self._on_validation),

@@ -26,6 +26,7 @@ from vrtspike.engine.saving import (
     restore_random_state,
 )
 from vrtspike.engine.trainer import Crew, Schedule, Trainer
+from vrtspike.model.recomputation import set_checkpoint_context
 from vrtspike.profiling.loader_facts import LoaderFacts
 from vrtspike.profiling.recorder import Recorder
 
@@ -106,6 +107,8 @@ def _make_learner(run: OpenRun) -> Learner:
     if run.found is not None:
         continue_from(run.found, learner, run.say)
     run.recorder.observe(model, assembly.stage_paths(config))
+    if not config.train.compile_model:  # a compiled stage hides what it recomputes
+        set_checkpoint_context(model, run.recorder.checkpoint_context)
     return replace(learner, network=assembly.make_network(config, model, world))
 
 

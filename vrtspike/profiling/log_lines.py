@@ -9,7 +9,7 @@ from typing import Literal
 
 from vrtspike.profiling.memory import MemoryFigures
 from vrtspike.profiling.records import (
-    FORWARD_OTHER,
+    OTHERS,
     PHASES,
     SCHEMA_VERSION,
     Clock,
@@ -68,13 +68,28 @@ def stages_line(
     stages_ms: Mapping[str, float],
 ) -> str:
     """Phases and forward stages of a step by one clock, in milliseconds."""
-    phases = " ".join(f"{name}={phases_ms[name]:.1f}ms" for name in PHASES if name in phases_ms)
-    named = {name: ms for name, ms in stages_ms.items() if name != FORWARD_OTHER}
-    if FORWARD_OTHER in stages_ms:
-        named[FORWARD_OTHER] = stages_ms[FORWARD_OTHER]
-    stages = " ".join(f"{name}={ms:.1f}ms" for name, ms in named.items())
-    parts = [_position("stages", step, total), f"clock={clock}", phases, stages]
+    phases = _times({name: phases_ms[name] for name in PHASES if name in phases_ms})
+    parts = [_position("stages", step, total), f"clock={clock}", phases, _times(stages_ms)]
     return " | ".join(part for part in parts if part)
+
+
+def direction_line(
+    direction: Literal["backward", "recompute"],
+    step: int,
+    total: int | None,
+    clock: Clock,
+    stages_ms: Mapping[str, float],
+) -> str:
+    """Backward or recomputation of each stage by one clock, in milliseconds."""
+    where = _position(f"stages.{direction}", step, total)
+    return f"{where} | clock={clock} | {_times(stages_ms)}"
+
+
+def _times(spent_ms: Mapping[str, float]) -> str:
+    """Times by name, the unnamed rest last."""
+    last = [name for name in spent_ms if name in OTHERS]
+    names = [*(name for name in spent_ms if name not in OTHERS), *last]
+    return " ".join(f"{name}={spent_ms[name]:.1f}ms" for name in names)
 
 
 def tags_line(step: int, tags: Sequence[str]) -> str:

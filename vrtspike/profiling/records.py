@@ -27,6 +27,8 @@ BACKWARD_OTHER = "backward.other"
 RECOMPUTE_OTHER = "recompute.other"
 """Recomputation outside the named stages."""
 
+OTHERS = (FORWARD_OTHER, BACKWARD_OTHER, RECOMPUTE_OTHER)
+
 STEP_TAGS = ("first", "compile", "validation", "checkpoint", "gc", "profiled")
 """Marks of a step that statistics leave out: what happened in it, or directly before it."""
 

@@ -121,11 +121,15 @@ class StepLines:
         self._log.line(log_lines.step_line(means.step, self._total, figures))
 
     def _write_stages(self, means: WindowMeans | None) -> None:
-        if means is not None:
-            line = log_lines.stages_line(
-                means.step, self._total, means.clock, means.phases_ms, means.stages_ms
-            )
-            self._log.detail(line)
+        if means is None:
+            return
+        step, total, clock = means.step, self._total, means.clock
+        detail = self._log.detail
+        detail(log_lines.stages_line(step, total, clock, means.phases_ms, means.stages_ms))
+        if means.backward_ms:
+            detail(log_lines.direction_line("backward", step, total, clock, means.backward_ms))
+        if means.recompute_ms:
+            detail(log_lines.direction_line("recompute", step, total, clock, means.recompute_ms))
 
     def _write_data_time(self, means: WindowMeans | None) -> None:
         if means is not None:

@@ -33,9 +33,9 @@ class WindowMeans:
 
     Stages are means over the steps that had them timed; empty where none had.
 
-    `phases_ms` and `stages_ms` are by `clock`; `host_ms` by the host's. `losses` holds `loss` and
-    its terms, NaN where any step of the window had a loss that is no number. `samples_per_step` is
-    None where any step did not say its samples.
+    `phases_ms` and the stages' times are by `clock`; `host_ms` by the host's. `losses`
+    holds `loss` and its terms, NaN where any step of the window had a loss that is no number.
+    `samples_per_step` is None where any step did not say its samples.
     """
 
     step: int
@@ -44,6 +44,8 @@ class WindowMeans:
     host_ms: dict[str, float]
     phases_ms: dict[str, float]
     stages_ms: dict[str, float]
+    backward_ms: dict[str, float] = field(default_factory=dict)
+    recompute_ms: dict[str, float] = field(default_factory=dict)
     losses: dict[str, float]
     samples_per_step: float | None
     last: StepRecord
@@ -87,7 +89,9 @@ class StepWindow:
             clock="device" if on_device else "host",
             host_ms=sums.means("host"),
             phases_ms=sums.means("device" if on_device else "host"),
-            stages_ms=sums.means("stages"),
+            stages_ms=sums.means("stages.forward"),
+            backward_ms=sums.means("stages.backward"),
+            recompute_ms=sums.means("stages.recompute"),
             losses=sums.means("losses"),
             samples_per_step=None if sums.samples is None else sums.samples / sums.count,
             last=last,
@@ -104,8 +108,7 @@ def _add(sums: _Sums, step: StepRecord, stages: Sequence[StagesRecord]) -> None:
     if step.device_ms is not None:
         sums.add("device", step.device_ms)
     for record in stages:
-        if record.phase == "forward":
-            sums.add("stages", record.ms)
+        sums.add(f"stages.{record.phase}", record.ms)
     if losses := _losses(step):
         sums.add("losses", losses)
 

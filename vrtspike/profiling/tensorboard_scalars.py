@@ -125,6 +125,8 @@ def step_scalars(means: WindowMeans, world_size: int) -> dict[str, float]:
     phases = {name: ms for name, ms in means.phases_ms.items() if name != "step"}
     scalars |= {f"phases_ms/{name}": ms for name, ms in phases.items()}
     scalars |= {f"stages_ms/{name}": ms for name, ms in means.stages_ms.items()}
+    scalars |= {f"stages_backward_ms/{name}": ms for name, ms in means.backward_ms.items()}
+    scalars |= {f"stages_recompute_ms/{name}": ms for name, ms in means.recompute_ms.items()}
     if samples_per_s is not None:
         scalars["throughput/samples_per_s"] = samples_per_s
     scalars |= {f"train/{name}": value for name, value in means.losses.items()}

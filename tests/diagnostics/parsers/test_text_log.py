@@ -162,6 +162,31 @@ def test_a_step_stated_twice_counts_once_and_is_said(tmp_path):
     assert log.notes == ("10 step lines repeat a step; the last line of each step was used",)
 
 
+def test_stages_of_backward_and_recomputation_have_lines_of_their_own(tmp_path):
+    lines = [
+        line
+        for step in (1, 2, 3)
+        for line in (
+            f"stages {step}/9 | clock=device | forward=10.0ms backward=30.0ms | flow=10.0ms",
+            f"stages.backward {step}/9 | clock=device | flow={step}.5ms backward.other=0.5ms",
+            f"stages.recompute {step}/9 | clock=device | flow=8.0ms",
+        )
+    ]
+    lines += ["stages.backward 2/9 | clock=device | flow=7.0ms", "stages.sideways 4/9 | clock=host"]
+    log = parse_text_log(write_lines(tmp_path / "a.log", lines)).tables
+    stages = log.stages.set_index(["phase", "name", "step"])["ms"].to_dict()
+    assert stages == {
+        **{("forward", "flow", step): 10.0 for step in (1, 2, 3)},
+        **{("recompute", "flow", step): 8.0 for step in (1, 2, 3)},
+        **{("backward", "backward.other", step): 0.5 for step in (1, 2, 3)},
+        ("backward", "flow", 1): 1.5,
+        ("backward", "flow", 2): 7.0,
+        ("backward", "flow", 3): 3.5,
+    }
+    assert set(log.phases["name"]) == {"forward", "backward"}
+    assert list(log.stages["is_tagged"]) == list(log.stages["step"] == 1)
+
+
 def test_lines_that_name_other_stages_or_one_twice(tmp_path):
     head = "stages {}/9 | clock=host | forward=10.0ms | "
     lines = [head.format(1) + "flow=1.0ms", head.format(2) + "other_flow=2.0ms"]
@@ -169,7 +194,12 @@ def test_lines_that_name_other_stages_or_one_twice(tmp_path):
     lines += [head.format(4 + n) + f"odd{n}=5.0ms" for n in range(stage_lines._MAX_LAYOUTS)]
     stages = parse_text_log(write_lines(tmp_path / "a.log", lines)).tables.stages
     times = dict(zip(stages["step"], stages["ms"], strict=True))
-    assert times == {1: 1.0, 2: 2.0, 3: 4.0, **{4 + n: 5.0 for n in range(8)}}
+    assert times == {
+        1: 1.0,
+        2: 2.0,
+        3: 4.0,
+        **{4 + n: 5.0 for n in range(stage_lines._MAX_LAYOUTS)},
+    }
 
 
 def test_thinned_stage_lines_keep_their_window(tmp_path, monkeypatch):

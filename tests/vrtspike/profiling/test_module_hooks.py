@@ -22,13 +22,13 @@ class Slow(nn.Module):
 @pytest.fixture
 def hooks(clock):
     hooks = StageHooks(HostTimer(clock))
-    hooks.counting = True
+    hooks.mode = "forward"
     return hooks
 
 
 def taken(hooks, clock):
-    intervals, calls = hooks.take()
-    return sum_by_name(HostTimer(clock), intervals), calls
+    times = hooks.take()
+    return sum_by_name(HostTimer(clock), times.intervals), times.calls
 
 
 def test_nested_modules_of_one_stage_count_once(hooks, clock):
@@ -56,7 +56,7 @@ def test_a_stage_that_never_ran_has_no_time_and_no_calls(hooks, clock):
 def test_nothing_is_counted_unless_asked(hooks, clock):
     model = nn.Sequential(Slow(clock, 1))
     hooks.attach(model, {"a": ["0"]})
-    hooks.counting = False
+    hooks.mode = None
     model(torch.zeros(1))
     assert taken(hooks, clock) == ({}, {"a": 0})
 
@@ -66,7 +66,7 @@ def test_recomputation_in_the_backward_is_not_forward_time(hooks, clock):
     hooks.attach(model, {"a": ["0"]})
     x = torch.ones(2, requires_grad=True)
     y = checkpoint(model, x, use_reentrant=False)
-    hooks.counting = False
+    hooks.mode = None
     y.sum().backward()
     assert clock.now_ns == 5_010_000_000
     assert taken(hooks, clock) == ({"a": 5.0}, {"a": 1})
@@ -124,9 +124,9 @@ def test_stages_inside_a_compiled_region_stay_silent_instead_of_wrong(hooks, clo
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     compiled(torch.zeros(1, 2))
     with torch.compiler.set_stance("fail_on_recompile"):
-        hooks.counting = False
+        hooks.mode = None
         compiled(torch.zeros(1, 2))
-        hooks.counting = True
+        hooks.mode = "forward"
         compiled(torch.zeros(1, 2))
-    assert hooks.take()[1] == {"a": 0}
+    assert hooks.take().calls == {"a": 0}
     assert hooks.silent == ("a",)
