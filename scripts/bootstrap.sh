@@ -197,7 +197,7 @@ why_pip_failed() {
 }
 
 pip_install() {
-    "$python" -m pip --disable-pip-version-check --no-input --log "$log" install "$@" </dev/null ||
+    "$python" -m pip --disable-pip-version-check --no-input --quiet --log "$log" install "$@" </dev/null ||
         give_up "pip could not install the packages: $(why_pip_failed). Its whole log: $log"
 }
 
@@ -245,10 +245,10 @@ install_packages() {
     install_torch
     # torch's own unlisted packages may exist on its index alone.
     case ${TORCH_INDEX:-} in
-        *://*) pip_install $quiet --extra-index-url "$TORCH_INDEX" -r requirements.lock ;;
-        *) pip_install $quiet -r requirements.lock ;;
+        *://*) pip_install --extra-index-url "$TORCH_INDEX" -r requirements.lock ;;
+        *) pip_install -r requirements.lock ;;
     esac
-    pip_install --quiet --no-deps --no-build-isolation --editable .
+    pip_install --no-deps --no-build-isolation --editable .
     fault=$("$python" -P -c 'import cv2, msgspec, pandas, torch, vrtspike, diagnostics' 2>&1) ||
         give_up "installed, but a package does not load: $(printf '%s\n' "$fault" | tail -n 1)"
 }
@@ -271,11 +271,11 @@ is_ready && exit 0
 holds_torch() { ls -d "$venv"/lib/python*/site-packages/torch >/dev/null 2>&1; }
 
 if ! python_works || is_other_python_wanted || { [ -e "$venv/.unfinished" ] && [ -e "$venv/.own" ]; }; then
-    mode=create quiet='' torch_from=${TORCH_INDEX:-}
+    mode=create torch_from=${TORCH_INDEX:-}
     check_disk_for_any_build
     create_venv
 else
-    mode=update quiet=--quiet
+    mode=update
     reuse_venv
 fi
 holds_torch || check_disk_for_this_build

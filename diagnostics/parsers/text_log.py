@@ -288,6 +288,10 @@ class _LogParser:
     def _check_something_was_read(self) -> None:
         if self.reader.line_number == 0 and not self.reader.is_last_cut:
             raise DiagnosticsError(f"{self.path} is empty: there is no line to read")
+        if self.reader.line_number == 0:
+            raise DiagnosticsError(
+                f"{self.path}: its only line has no end, so there is no whole line to read"
+            )
         if self.num_recognised == 0:
             raise DiagnosticsError(
                 f"{self.path}: none of its {self.reader.line_number} lines has a known format; "

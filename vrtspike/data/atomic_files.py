@@ -25,6 +25,16 @@ def replace_file(path: Path, data: bytes) -> None:
         raise
 
 
+def check_out_folder(out: Path) -> None:
+    """Refuse an output folder whose name something else has.
+
+    Raises:
+        DataError: it is a file, or another thing that is no folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise DataError(f"--out {out} is not a folder: choose another --out")
+
+
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
     """Hold the machine-wide lock of `folder`, kept in a file beside it; a dead holder frees it.

@@ -75,6 +75,11 @@ class _Folders:
     top: Path
 
 
+def missing(folder: Path) -> str:
+    """Why a path is no folder to read from, in words."""
+    return "is not a folder" if folder.exists() else "does not exist"
+
+
 def find_clips(config: DataConfig, split: str, spikes: Path | None = None) -> list[Clip]:
     """All clips of a split in any of the layouts, by name.
 
@@ -89,7 +94,7 @@ def find_clips(config: DataConfig, split: str, spikes: Path | None = None) -> li
     root = Path(config.root)
     if not root.is_dir():
         raise DataError(
-            f"DATA.ROOT {root} does not exist; make it from GoPro and its spikes "
+            f"DATA.ROOT {root} {missing(root)}; make it from GoPro and its spikes "
             f"(python -m vrtspike.data.prepare --help), or set DATA.ROOT=data/sample and make "
             "demo data there: python -m vrtspike.data.sample_video"
         )

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vrtspike.data.atomic_files import folder_lock, replace_file, whole_folder
+from vrtspike.data.atomic_files import check_out_folder, folder_lock, replace_file, whole_folder
 from vrtspike.data.contract import check_clips, sensor_of
-from vrtspike.data.layouts import Clip, find_clips, is_complete, splits_in
+from vrtspike.data.layouts import Clip, find_clips, is_complete, missing, splits_in
 from vrtspike.data.settings import DataConfig, VoxelMode
 from vrtspike.data.spike_config import SpikeConfig, write_spike_config
 from vrtspike.data.spike_stream import read_dat, voxelise
@@ -61,6 +61,10 @@ def prepare(out: Path, params: PrepareParams, say: Callable[[str], None] = lambd
         DataError: a source is missing or breaks the data contract, or `out` was prepared in
             another way.
     """
+    check_out_folder(out)
+    for source in (params.gopro, params.spikes):
+        if out.resolve().is_relative_to(Path(source).resolve()):
+            raise DataError(f"--out {out} lies inside {source}, its source: choose another --out")
     plan = _plan(params)
     with folder_lock(out):
         _claim(out, params)
@@ -77,7 +81,7 @@ def _plan(params: PrepareParams) -> dict[str, list[Clip]]:
     gopro, spikes = Path(params.gopro), Path(params.spikes)
     for folder, name in ((gopro, "--gopro"), (spikes, "--spikes")):
         if not folder.is_dir():
-            raise DataError(f"{name} {folder} does not exist")
+            raise DataError(f"{name} {folder} {missing(folder)}")
     config = DataConfig(root=params.gopro)
     names = [split for split in splits_in(gopro) if split in ("train", "val", "test")]
     if "train" not in names:

@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vrtspike.data.atomic_files import folder_lock, replace_file, whole_folder
+from vrtspike.data.atomic_files import check_out_folder, folder_lock, replace_file, whole_folder
 from vrtspike.data.sample_clips import CLIPS, PACKAGE, Shot, Split, locate, read_frames
 from vrtspike.data.spike_camera import SpikeCamera
 from vrtspike.data.spike_config import FILE_NAME as SPIKE_CONFIG
@@ -93,6 +93,7 @@ def make_sample_dataset(out: Path, params: SampleParams) -> Path:
     Raises:
         DataError: the video is missing, or `out` holds something that is not a sample data set.
     """
+    check_out_folder(out)
     source = locate(CLIPS[params.clip])
     key = _key(params, source)
     with folder_lock(out):

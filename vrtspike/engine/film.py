@@ -114,8 +114,9 @@ class VideoFile:
 
 
 def _quieten_opencv() -> None:
-    """Our one line says what is wrong with a video; OpenCV would add its own."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    """Our one line says what is wrong with a video; OpenCV and FFmpeg would add their own."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg's own number for silence
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class FilmWriter(Protocol):

@@ -19,6 +19,7 @@ from vrtspike.engine.interrupts import StopRequest
 from vrtspike.engine.learner import COPIED, Learner
 from vrtspike.engine.losses import LossValue
 from vrtspike.engine.numerics import NumericsGuard, StepFigures, combine
+from vrtspike.engine.save_troubles import SaveTroubles
 from vrtspike.engine.validation import Validator
 from vrtspike.errors import CheckpointError
 from vrtspike.profiling.loader_facts import LoaderFacts
@@ -123,6 +124,7 @@ class Trainer:
         self._epochs_said = crew.stream.epoch
         self._epoch = _EpochSums(crew.clock())
         self._rate = schedule.rate(position.step)
+        self._troubles = SaveTroubles(crew.say)
         self._saved_step = self._validated_step = position.step
         self.position = position
 
@@ -141,6 +143,7 @@ class Trainer:
         try:
             return self._take_all_steps()
         finally:  # a run that fails for want of memory is asked about its cache, too
+            self._troubles.over()
             if self._crew.cache is not None:
                 self._crew.cache.conclude()
 
@@ -298,13 +301,14 @@ class Trainer:
         try:
             self._save(name)
         except CheckpointError as error:
-            self._crew.say(f"[checkpoint] step {self.step} | WARNING: {error}")
+            self._troubles.failed(self.step, str(error))
 
     def _save(self, name: str) -> None:
         self._crew.guard.review(everything=True)
         with self._outside_steps("checkpoint") as span:
             span.values["file"] = name
             self._crew.saver.save(name, self.position)
+        self._troubles.over()
         if name == LAST:
             self._saved_step = self.step
 

@@ -26,12 +26,15 @@ class FactsWriter:
     def __init__(self, folder: Path, rank: int) -> None:
         self._folder = folder
         self._rank = rank
+        self._has_folder = True
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            self._has_folder = False
             _log.warning("cannot make the facts folder %s: %s. Training goes on.", folder, error)
-        self._steps = JsonlWriter(folder / f"steps.rank{rank}.jsonl")
-        self._spans = JsonlWriter(folder / f"spans.rank{rank}.jsonl")
+        steps, spans = folder / f"steps.rank{rank}.jsonl", folder / f"spans.rank{rank}.jsonl"
+        self._steps = JsonlWriter(steps, is_told=not self._has_folder)
+        self._spans = JsonlWriter(spans, is_told=not self._has_folder)
 
     @property
     def lost_lines(self) -> int:
@@ -48,7 +51,7 @@ class FactsWriter:
 
     def meta(self, run: RunRecord) -> None:
         """Rewrites `meta.json` whole."""
-        if self._rank == 0:
+        if self._rank == 0 and self._has_folder:
             replace_file(self._folder / "meta.json", to_meta_json(run))
 
     def close(self) -> None:

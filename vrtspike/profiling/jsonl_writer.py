@@ -15,13 +15,14 @@ _log = logging.getLogger(__name__)
 class JsonlWriter:
     """Appends lines to one file; each line is a single write to a file opened with O_APPEND.
 
-    `lost_lines` counts lines that the system refused.
+    `lost_lines` counts lines that the system refused. `is_told` keeps it silent, for a file whose
+    folder is known, and said, to be missing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_told: bool = False) -> None:
         self.path = path
         self.lost_lines = 0
-        self._warned = False
+        self._warned = is_told
         self._cut = False
         self._descriptor: int | None = None
         try:

@@ -25,7 +25,9 @@ class MachineSampling(RecorderPart):
     def start(self, host: PartHost) -> None:
         """Starts the sampler; without a GPU, says so once."""
         self._host = host
-        self._sampler = SamplerProcess(self._out, self._interval_s, launcher_pid(dict(os.environ)))
+        if self._out.parent.is_dir():  # else there is nowhere to write to, which has been said
+            launcher = launcher_pid(dict(os.environ))
+            self._sampler = SamplerProcess(self._out, self._interval_s, launcher)
         reason = gpu_absence()
         if reason is not None:
             host.event("gpus_absent", reason=reason)

@@ -80,6 +80,10 @@ class TensorboardScalars:
     def _open(self) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError:  # whoever writes the facts there says so
+            _log.debug("no folder for TensorBoard scalars: %s", self._path.parent)
+            return
+        try:
             self._file = self._path.open("ab")
             self._records = RecordWriter(self._file)
             self._append(Event(wall_time=self._clock.unix_s(), file_version="brain.Event:2"))

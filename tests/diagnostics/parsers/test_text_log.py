@@ -266,3 +266,10 @@ def test_no_bytes_raise_anything_but_our_error(tmp_path_factory, pieces, flips):
         return
     assert (log.tables.phases["ms"] >= 0).all()
     assert (log.tables.phases["num_steps"] > 0).all()
+
+
+def test_a_log_of_one_endless_line_is_called_that(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_bytes(b"stages 1/2 | " * 20_000)
+    with pytest.raises(DiagnosticsError, match="its only line has no end"):
+        parse_text_log(path)

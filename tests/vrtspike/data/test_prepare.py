@@ -143,3 +143,22 @@ def test_a_frame_without_spikes_is_said(raw, capsys):
     (raw / "elsewhere/train/GOPR0002_02_00/spike/000002.dat").unlink()
     assert run(raw) == 0
     assert "1 frames lack files" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("GOPRO_Large/new", "lies inside"),
+        ("elsewhere/new", "lies inside"),
+        ("file", "is not a folder"),
+    ],
+)
+def test_an_out_that_is_no_place_of_its_own_is_refused(raw, capsys, out, words):
+    (raw / "file").write_text("mine")
+    sources = ["--gopro", str(raw / "GOPRO_Large"), "--spikes", str(raw / "elsewhere")]
+    assert main([*sources, "--out", str(raw / out)]) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.count("\n") == 1
+    assert (raw / "file").read_text() == "mine"
+    assert not (raw / "elsewhere/new").exists()

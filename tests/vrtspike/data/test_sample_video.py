@@ -280,3 +280,11 @@ def test_unwritable_place_is_one_line(tmp_path):
     with pytest.raises(DataError, match="cannot write"):
         make_sample_dataset(tmp_path / "file" / "data", TINY)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_out_that_is_a_file_is_refused_in_one_line(tmp_path):
+    out = tmp_path / "mine.txt"
+    out.write_text("mine")
+    with pytest.raises(DataError, match=r"--out .*mine.txt is not a folder"):
+        make_sample_dataset(out, SampleParams())
+    assert out.read_text() == "mine"

@@ -1,5 +1,8 @@
 import os
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -97,6 +100,29 @@ def test_inputs_that_are_no_film_are_one_line(tmp_path, capfd):
     assert "WARN" not in capfd.readouterr().err
     with pytest.raises(DataError, match=r"b\.png: 20x64 pixels, .* 48x64"):
         list(open_film(tmp_path / "mixed").frames())
+
+
+def test_a_broken_video_makes_no_noise_of_its_own(tmp_path):
+    """In a process of its own: FFmpeg asks for its level once, and a test may have been first."""
+    (tmp_path / "text.mp4").write_text("no video")
+    code = (
+        "from vrtspike.engine.film import open_film\n"
+        "from vrtspike.errors import DataError\n"
+        "from pathlib import Path\n"
+        "try:\n    open_film(Path('text.mp4'))\n"
+        "except DataError as error:\n    print(error)\n"
+    )
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "text.mp4: not a video that can be decoded\n"
+    assert done.stderr == ""
 
 
 def spikes(seed: int) -> np.ndarray:

@@ -132,6 +132,25 @@ def test_a_full_disk_in_the_middle_is_said_and_at_the_end_an_error(bench, batch)
     assert any("[checkpoint] step 2 | WARNING: last.pt: no space" in line for line in one.said)
 
 
+def test_a_disk_that_stays_full_is_said_once_and_then_counted(bench, batch):
+    one = bench([batch(1)], 9, save_every=2)
+    save = one.saver.save
+
+    def full(name, position):
+        if position.step < 8:
+            raise CheckpointError(f"{name}: no space")
+        save(name, position)
+
+    one.saver.save = full
+    assert one.train()
+    said = [line for line in one.said if "WARNING" in line]
+    assert said == [
+        "[checkpoint] step 2 | WARNING: last.pt: no space",
+        "[checkpoint] step 6 | WARNING: 2 further checkpoint(s) could not be written, "
+        "this one last",
+    ]
+
+
 class Dying:
     def __len__(self):
         return 2

@@ -6,11 +6,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 
+from vrtspike.profiling.facts import FactsWriter
+from vrtspike.profiling.machine_sampling import MachineSampling
 from vrtspike.profiling.recording import RankPlace
+from vrtspike.profiling.records import EventRecord, RunRecord
 from vrtspike.profiling.settings import ProfilingConfig
+from vrtspike.profiling.tensorboard_scalars import TensorboardScalars
 
 
 def test_a_facts_folder_that_cannot_be_made_costs_the_facts_only(new_recorder, heard, caplog):
@@ -21,6 +26,22 @@ def test_a_facts_folder_that_cannot_be_made_costs_the_facts_only(new_recorder, h
     assert recorder.run.lost_lines == 1
     assert recorder.run.status == "finished"
     assert "cannot make the facts folder" in caplog.text
+
+
+def test_a_folder_that_cannot_be_made_is_said_once_by_all_who_write_there(caplog):
+    folder = Path("/dev/null/facts")
+    scalars = TensorboardScalars(folder)
+    sampling = MachineSampling(folder / "resources.box.jsonl", 0.1)
+    sampling.start(SimpleNamespace(event=lambda name, **values: None))
+    assert caplog.records == []
+    writer = FactsWriter(folder, rank=0)
+    writer.meta(RunRecord(run_id="train_20260102_030405_ab12", started_at="", status="running"))
+    writer.span(EventRecord(name="cache_stats", step=1, at_unix_s=1.0, values={}))
+    writer.close()
+    sampling.finish()
+    scalars.close()
+    assert len(caplog.records) == 1
+    assert writer.lost_lines == 1
 
 
 def test_lost_lines_are_told_at_the_end(new_recorder, tmp_path):
