@@ -1,6 +1,5 @@
 """analyze_performance.py from outside: exit codes, one-line errors, what goes to which stream."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from diagnostics.command_line import run_tool
 from diagnostics.rules.catalogue import DOCUMENTED
 from vrtspike.profiling.records import RunRecord, StagesRecord, StepRecord, to_line, to_meta_json
 
@@ -26,28 +24,10 @@ PHASES = {
 }
 
 
-def load_tool():
-    spec = importlib.util.spec_from_file_location("analyze_performance", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def tool(capsys, monkeypatch, tmp_path):
+def tool(new_tool):
     """Runs the tool in an empty folder; gives exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    main = load_tool().main
-
-    def run(*arguments):
-        try:
-            code = run_tool("analyze_performance.py", lambda _: main([str(a) for a in arguments]))
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        return int(code or 0), captured.out, captured.err
-
-    return run
+    return new_tool("analyze_performance.py")
 
 
 def write_run(folder: Path, steps=30, started_at="2026-01-02T03:04:05+00:00") -> Path:

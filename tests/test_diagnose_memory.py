@@ -1,6 +1,5 @@
 """diagnose_memory.py from outside: exit codes, one-line errors, what goes to which stream."""
 
-import importlib.util
 import json
 import os
 import shlex
@@ -12,7 +11,6 @@ import pytest
 import yaml
 
 from diagnostics import memory_diagnosis
-from diagnostics.command_line import run_tool
 from diagnostics.parsers.machine import HostSources
 from diagnostics.report.memory_model import MachineView
 from tests.diagnostics.factories import log_lines, make_run, write_facts, write_lines
@@ -23,28 +21,10 @@ DEMO = ROOT / "configs/demo.yaml"
 MIB = 1 << 20
 
 
-def load_tool():
-    spec = importlib.util.spec_from_file_location("diagnose_memory", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def tool(capsys, monkeypatch, tmp_path):
+def tool(new_tool):
     """Runs the tool in an empty folder; gives exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    main = load_tool().main
-
-    def run(*arguments):
-        try:
-            code = run_tool("diagnose_memory.py", lambda _: main([str(a) for a in arguments]))
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        return int(code or 0), captured.out, captured.err
-
-    return run
+    return new_tool("diagnose_memory.py")
 
 
 def pretend(monkeypatch, root, limit_bytes):

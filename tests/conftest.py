@@ -1,0 +1,33 @@
+"""What the tests of both tools share: a tool run from outside, in an empty folder."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from diagnostics.command_line import run_tool
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def new_tool(capsys, monkeypatch, tmp_path):
+    """A function that makes one to run a script: exit code, stdout and stderr."""
+
+    def new(script):
+        spec = importlib.util.spec_from_file_location(Path(script).stem, ROOT / script)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.chdir(tmp_path)
+
+        def run(*arguments):
+            try:
+                code = run_tool(script, lambda _: module.main([str(a) for a in arguments]))
+            except SystemExit as end:
+                code = end.code
+            captured = capsys.readouterr()
+            return int(code or 0), captured.out, captured.err
+
+        return run
+
+    return new
