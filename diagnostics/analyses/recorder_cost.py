@@ -10,8 +10,19 @@ from diagnostics.analyses.resources import sum_of_complete
 from diagnostics.analyses.selection import select_ordinary
 from diagnostics.run import TEXT_LOG_ONLY, Run
 
+WRITTEN = "profile_written"
 THINNED = "recording_thinned"
 OVER_BUDGET = "recording_over_budget"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceCost:
+    """One trace: its steps (as in `8-10`), size before compression, time that its export took."""
+
+    rank: int
+    steps: str | None
+    plain_bytes: float | None
+    export_ms: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +47,7 @@ class RecorderCost:
     stages_every_steps: int | None
     thinned_from_step: int | None
     over_budget_share: float | None
+    traces: tuple[TraceCost, ...] = ()
 
 
 def compute_recorder_cost(run: Run) -> RecorderCost | None:
@@ -60,6 +72,7 @@ def compute_recorder_cost(run: Run) -> RecorderCost | None:
         stages_every_steps=round(max(every.values(), default=1)) if len(known) else None,
         thinned_from_step=min((step for _, step, _ in changes), default=None),
         over_budget_share=max((share for share in over if share is not None), default=None),
+        traces=tuple(_trace(rank, values) for rank, _, values in _values_of(run, WRITTEN)),
     )
 
 
@@ -70,9 +83,19 @@ def _values_of(run: Run, name: str) -> Iterator[tuple[int, int, Mapping[str, obj
         yield int(row["rank"]), int(row["step"]), row["values"]
 
 
+def _trace(rank: int, values: Mapping[str, object]) -> TraceCost:
+    steps = values.get("steps")
+    return TraceCost(
+        rank=rank,
+        steps=steps if isinstance(steps, str) else None,
+        plain_bytes=_number(values, "plain_bytes"),
+        export_ms=_number(values, "export_ms"),
+    )
+
+
 def _number(values: Mapping[str, object], key: str) -> float | None:
     value = values.get(key)
-    return float(value) if isinstance(value, int | float) and 0 <= value <= 1e9 else None
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1e15 else None
 
 
 def _step_ms(run: Run, costs: pd.DataFrame) -> float | None:

@@ -19,6 +19,12 @@ def recorder_cost_section(report: Report) -> Iterator[RenderableType]:
     yield indented(f"{_own_time(cost)}, {units.size(cost.bytes_per_step)} on disk a step")
     if cost.sampler_cpu_percent is not None:
         yield indented(f"the resource sampler: {cost.sampler_cpu_percent:.1f} % of a core")
+    for trace in cost.traces:
+        yield indented(
+            f"trace of steps {trace.steps or 'unknown'} of rank {trace.rank}: "
+            f"{units.size(trace.plain_bytes)} before compression, exported in "
+            f"{units.ms(trace.export_ms)} ms"
+        )
     if cost.thinned_from_step is not None:
         yield indented(
             f"stages timed in one of {cost.stages_every_steps or 1} steps at the end, thinned from "

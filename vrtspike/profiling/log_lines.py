@@ -221,6 +221,29 @@ def thinned_line(every_steps: object, cost_share: object, budget_share: object) 
     )
 
 
+def shortened_line(values: Mapping[str, object]) -> str:
+    """Said when fewer steps are traced than planned, so that the trace stays within its limit."""
+    return profile_line(
+        f"{values.get('steps')} of {values.get('planned_steps')} steps are kept: one is "
+        f"{_mib(values.get('step_bytes'))}, the limit {_mib(values.get('limit_bytes'))}"
+    )
+
+
+def written_line(values: Mapping[str, object]) -> str:
+    """What was traced, its size before compression, and for how long it held the training up."""
+    size, limit = values.get("plain_bytes"), values.get("limit_bytes")
+    larger = isinstance(size, int) and isinstance(limit, int) and size > limit
+    return profile_line(
+        f"steps {values.get('steps')} traced, {_mib(size)} before compression"
+        f"{', more than PROFILING.MAX_TRACE_MIB' if larger else ''}; "
+        f"the export took {values.get('export_ms')} ms"
+    )
+
+
+def _mib(size: object) -> str:
+    return f"{size / MIB:.1f} MiB" if isinstance(size, int) else "?"
+
+
 def profile_line(text: str) -> str:
     """What became of the torch profiler's trace."""
     return f"[profile] {text}"

@@ -1,13 +1,17 @@
-"""Named ranges of the torch profiler's trace, opened only while a trace is being recorded.
+"""Named ranges of the torch profiler's trace and of NVTX, for whoever watches.
 
-`record_function` costs about 5 us a range even when no profiler is on, hence the gate.
+`record_function` costs about 5 us a range even when no profiler is on, hence it is used only while
+a trace is being recorded. NVTX is for a profiler outside the process, which may begin at any time,
+so that its ranges are open from the first step to the last where they are asked for.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 from torch.profiler import record_function
 
-Range = record_function
+Range = Any
+"""An open range; only who opened it knows what it is."""
 
 
 class Ranges(Protocol):
@@ -51,3 +55,54 @@ class TraceRanges:
         """Closes the range."""
         if span is not None:
             span.__exit__(None, None, None)
+
+
+class Nvtx(Protocol):
+    """What is used of `torch.cuda.nvtx`."""
+
+    def range_start(self, msg: str) -> int:
+        """Opens a range; gives its number."""
+        ...
+
+    def range_end(self, range_id: int) -> None:
+        """Closes it."""
+        ...
+
+
+class NvtxRanges:
+    """NVTX ranges that need not nest, since a backward range ends in another hook than it began.
+
+    Args:
+        nvtx: Replaced in tests.
+    """
+
+    def __init__(self, nvtx: Nvtx | None = None) -> None:
+        self._nvtx: Nvtx = nvtx or torch.cuda.nvtx
+
+    def open(self, name: str) -> Range | None:
+        """Opens a range named exactly `name`."""
+        return self._nvtx.range_start(name)
+
+    def close(self, span: Range | None) -> None:
+        """Closes the range."""
+        if span is not None:
+            self._nvtx.range_end(span)
+
+
+class BothRanges:
+    """Every range twice: in the trace and in NVTX."""
+
+    def __init__(self, first: Ranges, second: Ranges) -> None:
+        self._first = first
+        self._second = second
+
+    def open(self, name: str) -> Range | None:
+        """Opens both."""
+        return self._first.open(name), self._second.open(name)
+
+    def close(self, span: Range | None) -> None:
+        """Closes both."""
+        if span is not None:
+            first, second = span
+            self._second.close(second)
+            self._first.close(first)

@@ -5,12 +5,10 @@ recorder stamps them, times the model's stages through hooks, and writes records
 times are known. It never waits for the device inside a step and never stops the training.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -20,21 +18,20 @@ from torch import Tensor, nn
 
 from vrtspike.profiling import spans
 from vrtspike.profiling.facts import FactsWriter
-from vrtspike.profiling.kineto import TraceSession, plan_window, torch_tracer
 from vrtspike.profiling.listeners import EventListener, SpanListener, StepListener
 from vrtspike.profiling.module_hooks import StageHooks
 from vrtspike.profiling.own_cost import OwnCost
-from vrtspike.profiling.own_parts import host_part, own_parts
+from vrtspike.profiling.own_parts import own_parts
 from vrtspike.profiling.pending import PendingStep, PendingSteps, Resolved
-from vrtspike.profiling.ranges import NoRanges, Ranges
 from vrtspike.profiling.recording import Instruments, RankPlace, RecordingPlan
 from vrtspike.profiling.recording_budget import RecordingBudget
 from vrtspike.profiling.records import MEASURED_PHASES, EventRecord, RunRecord, SpanRecord
-from vrtspike.profiling.redaction import redact_value, trace_redaction
+from vrtspike.profiling.redaction import redact_value
 from vrtspike.profiling.run_folder import utc_text
 from vrtspike.profiling.spans import SpanValues, Value
 from vrtspike.profiling.step_book import PhaseContext, StepBook
 from vrtspike.profiling.step_tags import StepTags
+from vrtspike.profiling.tracing import Tracing
 
 EndStatus = Literal["finished", "interrupted", "failed"]
 _TAGGING_SPANS = ("validation", "checkpoint")
@@ -75,11 +72,13 @@ class Recorder:
         self._cost = OwnCost(self._clock.perf_ns)
         self._budget = RecordingBudget(self._cost, plan.settings.budget_share)
         own = own_parts(facts_dir, run, plan, device, self._place)
-        self._parts = (*own, *plan.parts, self._budget)
+        self._tracing = Tracing(
+            plan, run, self._place, folder=facts_dir, device=device, clock=self._clock
+        )
+        self._parts = (self._tracing, *own, *plan.parts, self._budget)
         hearing = [part for part in self._parts if isinstance(part, StepListener)]
         self._listeners = (*listeners, *hearing)
-        self._trace = self._trace_session(device) if plan.profile else None
-        ranges: Ranges = self._trace.ranges if self._trace else NoRanges()
+        ranges = self._tracing.ranges
         self._hooks = StageHooks(self._timer, ranges, self._memory)
         self._book = StepBook(self._clock, self._timer, self._hooks, ranges, self._memory)
         self._phases = {n: PhaseContext(self._book, n, self._cost) for n in MEASURED_PHASES}
@@ -104,9 +103,7 @@ class Recorder:
 
     def __enter__(self) -> Self:
         self._facts = FactsWriter(self._facts_dir, self._place.rank)
-        if self._trace is not None:
-            window = self._trace.window
-            self._run = replace(self._run, profiled_steps=(window.first_active, window.last_active))
+        self._run = replace(self._run, profiled_steps=self._tracing.steps)
         self._facts.meta(self._run)
         self._tags.add("first")
         self._tags.watch_gc()
@@ -168,12 +165,9 @@ class Recorder:
             self._book.start_first()
         self._step = step
         self._in_step = True
-        if self._trace is not None:
-            self._trace.step_begins(step)
         for part in self._parts:
             part.step_begins(step)
-        tracing = self._trace is not None and self._trace.tracing
-        self._book.observing = tracing or self._budget.observes(step)
+        self._book.observing = self._tracing.active or self._budget.observes(step)
         self._cost.end()
 
     def withdraw_step(self) -> None:
@@ -220,10 +214,6 @@ class Recorder:
         if self._finished:
             return
         self._cost.begin()
-        if self._trace is not None:
-            if self._trace.tracing:
-                self._tags.add("profiled")
-            self._trace.step_ends(self._step)
         named = {**(loss_terms or {}), "loss": loss, "grad_norm": grad_norm}
         scalars = {name: value for name, value in named.items() if value is not None}
         read = self._timer.read(tuple(scalars.values()))
@@ -309,7 +299,6 @@ class Recorder:
         self._finished = True
         spans.deactivate(self)
         self._tags.close()
-        self._end_trace()
         self._drain()
         self._say_silent_stages()
         self._hooks.detach()
@@ -320,18 +309,6 @@ class Recorder:
             listener.close()
         self._memory.close()
         self._write_end(status)
-
-    def _trace_session(self, device: torch.device) -> TraceSession:
-        settings = self._plan.settings
-        return TraceSession(
-            folder=self._facts_dir,
-            worker_name=f"{host_part(self._run)}_{os.getpid()}",
-            run_id=self._run.run_id,
-            window=plan_window(self._run.first_step, settings, self._plan.profile_steps),
-            new_tracer=partial(torch_tracer, settings, device),
-            clock=self._clock,
-            rewrite=trace_redaction(host_part(self._run)) if self._run.redacted else None,
-        )
 
     def _sayable(self, values: Mapping[str, Value]) -> dict[str, Value]:
         plain = spans.plain_values(values)
@@ -357,14 +334,6 @@ class Recorder:
         if not self._in_step and not self._spans_open:
             self._memory.reset_peak()
             self._book.restart()
-
-    def _end_trace(self) -> None:
-        if self._trace is None:
-            return
-        self._trace.finish()
-        self._run = replace(self._run, profiled_steps=self._trace.kept)
-        if self._trace.problem is not None:
-            self.event("profile_missing", reason=self._trace.problem)
 
     def _drain(self) -> None:
         try:
@@ -396,5 +365,6 @@ class Recorder:
             status=status,
             ended_at=utc_text(ended),
             lost_lines=self._facts.lost_lines,
+            profiled_steps=self._tracing.steps,
         )
         self._facts.meta(self._run)

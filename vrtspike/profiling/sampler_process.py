@@ -34,7 +34,7 @@ class SamplerProcess:
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                env=_environment(),
+                env=module_environment(),
             )
         except OSError as error:
             _log.warning("no machine load is recorded: %s", error)
@@ -67,7 +67,8 @@ class SamplerProcess:
         return died
 
 
-def _environment() -> dict[str, str]:
+def module_environment() -> dict[str, str]:
+    """The environment in which `python -m vrtspike...` finds this package."""
     # The package may be importable here only because of the working directory or sys.path.
     package_parent = str(Path(vrtspike.__file__).parent.parent)
     inherited = os.environ.get("PYTHONPATH")

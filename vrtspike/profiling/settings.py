@@ -1,6 +1,7 @@
 """What a configuration file may say about logging and recording (`LOG`, `PROFILING`)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,12 @@ class ProfilingConfig:
     """`PROFILING`: the torch profiler's schedule and the resource sampler.
 
     The schedule counts this run's own optimizer steps, so it also holds right after a resume:
-    `wait` steps untouched, `warmup` steps traced and thrown away, `active` steps kept.
+    `wait` steps untouched, `warmup` steps traced and thrown away, `active` steps kept, `repeat`
+    times. `ranks` are traced: `all`, or a list. A trace larger than `max_trace_mib` before its
+    compression is kept to fewer steps, if there is a warm-up to tell; null sets no limit.
+    `with_modules` is of use for TorchScript only: of other models PyTorch records no modules, but
+    the stages have their names in the trace, and `with_stack` shows modules among its frames.
+    `nvtx` opens NVTX ranges of the same names in every step, for a profiler outside the process.
     `resources` off records no machine load. `budget_share` is the share of a step that the
     recorder may cost on the host before it times the stages in fewer steps; null sets no limit.
 
@@ -61,6 +67,11 @@ class ProfilingConfig:
     record_shapes: bool = False
     profile_memory: bool = False
     with_stack: bool = False
+    with_modules: bool = False
+    repeat: int = 1
+    ranks: Literal["all"] | tuple[int, ...] = (0,)
+    max_trace_mib: int | None = 1024
+    nvtx: bool = False
     resources: bool = True
     resource_interval_s: float = 0.5
     black_box: bool = True
@@ -75,8 +86,13 @@ class ProfilingConfig:
             raise ValueError(f"budget_share: must be null or in (0, 1], got {self.budget_share}")
         if self.wait < 0 or self.warmup < 0:
             raise ValueError("wait, warmup: must not be negative")
-        if self.active < 1:
-            raise ValueError(f"active: must be at least 1, got {self.active}")
+        for name in ("active", "repeat"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if self.ranks != "all" and (not self.ranks or min(self.ranks) < 0):
+            raise ValueError("ranks: must be all or a list of ranks, such as [0, 3]")
+        if self.max_trace_mib is not None and self.max_trace_mib < 1:
+            raise ValueError(f"max_trace_mib: must be null or at least 1, got {self.max_trace_mib}")
         if not 0.05 <= self.resource_interval_s <= 3600:
             raise ValueError(
                 f"resource_interval_s: must lie in [0.05, 3600], got {self.resource_interval_s}"

@@ -85,8 +85,12 @@ class StepLines:
         reason = str(event.values.get("reason"))
         if event.name == "gpus_absent":
             self._log.line(log_lines.no_gpu_line(reason))
-        elif event.name == "profile_missing":
+        elif event.name in ("profile_missing", "nvtx_missing"):
             self._log.line(log_lines.profile_line(reason))
+        elif event.name == "profile_shortened":
+            self._log.line(log_lines.shortened_line(event.values))
+        elif event.name == "profile_written":
+            self._log.line(log_lines.written_line(event.values))
         elif event.name in ("recording_thinned", "recording_over_budget"):
             self._write_thinned(event)
 

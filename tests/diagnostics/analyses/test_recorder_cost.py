@@ -80,6 +80,20 @@ def test_thinning_is_told_and_its_steps_are_missing_not_zero(tmp_path):
     assert "still 3.0% of a step when thinned: above PROFILING.BUDGET_SHARE (0.50%)" in text
 
 
+def test_each_trace_tells_what_it_cost(tmp_path):
+    values = {"file": "a", "steps": "5-9", "plain_bytes": 3 * 2**20, "export_ms": 412.3}
+    run = write(tmp_path, [0.1] * 20, ranks=2, events=[("profile_written", 9, values)])
+    traces = compute_recorder_cost(run).traces
+    assert [trace.rank for trace in traces] == [0, 1]
+    assert (traces[0].steps, traces[0].plain_bytes, traces[0].export_ms) == (
+        "5-9",
+        3 * 2**20,
+        412.3,
+    )
+    text = text_of(build_report(run), width=200)
+    assert "trace of steps 5-9 of rank 1: 3.00 MiB before compression, exported in 412.3 ms" in text
+
+
 def test_a_stage_of_unobserved_steps_keeps_its_mean_and_its_share(tmp_path):
     """Every second record of stages is taken away: the mean is of those that are there."""
     made = make_run(num_steps=20)
@@ -122,7 +136,8 @@ def test_json_holds_the_cost_and_nothing_for_a_text_log(tmp_path):
 def test_hostile_values_of_an_event_do_no_harm(tmp_path, bad):
     thinned = ("recording_thinned", 5, {"every_steps": bad, "cost_share": bad})
     over = ("recording_over_budget", 15, {"cost_share": bad})
-    run = write(tmp_path, [0.1] * 20, events=(thinned, over), config={"PROFILING": [1]})
+    trace = ("profile_written", 15, {"steps": bad, "plain_bytes": bad, "export_ms": bad})
+    run = write(tmp_path, [0.1] * 20, events=(thinned, over, trace), config={"PROFILING": [1]})
     cost = compute_recorder_cost(run)
     assert cost.stages_every_steps == 1
     text_of(build_report(run))

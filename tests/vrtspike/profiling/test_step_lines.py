@@ -191,6 +191,24 @@ def test_thinning_is_said_once(new_lines, log_text):
     ]
 
 
+def test_what_became_of_a_trace_is_said(new_lines, log_text):
+    lines = new_lines()
+    fits = {"steps": 3, "planned_steps": 8, "step_bytes": 300_000_000, "limit_bytes": 2**30}
+    lines.on_event(event("profile_shortened", 5, fits))
+    size = {"steps": "6-8", "plain_bytes": 2**31, "limit_bytes": 2**30, "export_ms": 412.3}
+    lines.on_event(event("profile_written", 8, size))
+    lines.on_event(event("profile_written", 8, size | {"limit_bytes": None}))
+    lines.on_event(event("nvtx_missing", 0, {"reason": "why"}))
+    lines.close()
+    assert log_text.getvalue().splitlines() == [
+        "[profile] 3 of 8 steps are kept: one is 286.1 MiB, the limit 1024.0 MiB",
+        "[profile] steps 6-8 traced, 2048.0 MiB before compression, more than "
+        "PROFILING.MAX_TRACE_MIB; the export took 412.3 ms",
+        "[profile] steps 6-8 traced, 2048.0 MiB before compression; the export took 412.3 ms",
+        "[profile] why",
+    ]
+
+
 def event(name, number, values):
     return EventRecord(name=name, step=number, at_unix_s=0.0, values=values)
 
