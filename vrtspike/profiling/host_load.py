@@ -1,16 +1,33 @@
 """The host's memory, CPU and disk load, and the limits of this container; needs no PyTorch."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from vrtspike.profiling.cgroup_load import (
+    CGROUP_ROOT,
+    SELF_CGROUP,
+    CgroupLoad,
+    CgroupReader,
+    group_and_above,
+    own_groups,
+    pressure,
+)
+from vrtspike.profiling.kernel_files import number, read_small, table
 from vrtspike.profiling.records import HostRecord
 
-CGROUP_ROOT = Path("/sys/fs/cgroup")
-SELF_CGROUP = Path("/proc/self/cgroup")
 SHARED_MEMORY = Path("/dev/shm")
+PRESSURE = Path("/proc/pressure")
+VMSTAT = Path("/proc/vmstat")
+MEMINFO = Path("/proc/meminfo")
+DETAILS_EVERY_S = 1.0
+"""Cores, pressure, limits and disks are read this often: the kernel counts CPU time in steps of
+10 ms, too coarse for one core over a fifth of a second, and the rest are counters."""
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 @dataclass(frozen=True)
@@ -44,55 +61,28 @@ def cgroup_memory(
         root: Where the cgroup file systems are mounted.
         membership: The process's `/proc/<pid>/cgroup`.
     """
-    try:
-        lines = membership.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    found = [_limits_above(line, root) for line in lines]
-    limits = [limit for group in found for limit in group if limit.limit_bytes < ram_total_bytes]
+    groups = own_groups(membership)
+    found = []
+    if "memory" in groups:
+        found += _limits(root / "memory", groups["memory"], _V1)
+    if "" in groups:
+        found += _limits(root, groups[""], _V2)
+    limits = [each for each in found if each.limit_bytes < ram_total_bytes]
     return min(limits, key=lambda limit: limit.limit_bytes, default=None)
 
 
-def _limits_above(line: str, root: Path) -> list[CgroupMemory]:
-    _, _, rest = line.partition(":")
-    controllers, _, path = rest.partition(":")
-    if controllers == "":
-        return _walk(root, path, _V2)
-    if "memory" in controllers.split(","):
-        return _walk(root / "memory", path, _V1)
-    return []
-
-
-def _walk(mount: Path, path: str, dialect: _Dialect) -> list[CgroupMemory]:
-    folder = mount / path.strip("/")
-    folders = [folder, *folder.parents]
-    inside = [f for f in folders if f == mount or mount in f.parents]
-    return [limit for f in inside if (limit := _read_limit(f, dialect)) is not None]
+def _limits(mount: Path, path: str, dialect: _Dialect) -> list[CgroupMemory]:
+    folders = group_and_above(mount, path)
+    return [limit for each in folders if (limit := _read_limit(each, dialect)) is not None]
 
 
 def _read_limit(folder: Path, dialect: _Dialect) -> CgroupMemory | None:
-    limit = _number(folder / dialect.limit)
-    used = _number(folder / dialect.used)
+    limit = number(read_small(folder / dialect.limit))
+    used = number(read_small(folder / dialect.used))
     if limit is None or used is None:
         return None
-    cache = _stat(folder / "memory.stat", dialect.cache_key)
+    cache = table(read_small(folder / "memory.stat")).get(dialect.cache_key, 0)
     return CgroupMemory(limit, max(0, used - cache))
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):  # ValueError: the file says "max"
-        return None
-
-
-def _stat(path: Path, key: str) -> int:
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    pairs = (line.split() for line in lines)
-    return next((int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == key), 0)
 
 
 class HostLoad:
@@ -100,29 +90,73 @@ class HostLoad:
 
     def __init__(self) -> None:
         self._sampled = False
+        self._cgroup = CgroupReader()
 
-    def sample(self) -> HostRecord:
-        """The host's load now."""
+    def sample(self, *, with_details: bool = True) -> HostRecord:
+        """The host's load now; `with_details` reads what `DETAILS_EVERY_S` names, too."""
         ram = psutil.virtual_memory()
         percent = psutil.cpu_percent(interval=None)
         first, self._sampled = not self._sampled, True
-        cgroup = cgroup_memory(ram.total)
         shm_total, shm_used = _shared_memory()
-        disk_read, disk_write = _disk_bytes()
         return HostRecord(
             ram_total_bytes=ram.total,
             ram_available_bytes=ram.available,
             ram_percent=ram.percent,
-            swap_used_bytes=_swap_used_bytes(),
             cpu_percent=None if first else percent,
-            cpus_allowed=cpus_allowed(),
-            cgroup_limit_bytes=cgroup.limit_bytes if cgroup else None,
-            cgroup_used_bytes=cgroup.used_bytes if cgroup else None,
             shm_total_bytes=shm_total,
             shm_used_bytes=shm_used,
-            disk_read_bytes=disk_read,
-            disk_write_bytes=disk_write,
+            **(self._details(ram.total, first) if with_details else {}),
         )
+
+    def _details(self, ram_total_bytes: int, first: bool) -> dict[str, Any]:
+        cores = psutil.cpu_percent(interval=None, percpu=True)
+        memory = cgroup_memory(ram_total_bytes)
+        disk_read, disk_write = _disk_bytes()
+        return {
+            "core_percent": None if first else tuple(cores),
+            "cpus_allowed": cpus_allowed(),
+            "cgroup_limit_bytes": memory.limit_bytes if memory else None,
+            "cgroup_used_bytes": memory.used_bytes if memory else None,
+            "disk_read_bytes": disk_read,
+            "disk_write_bytes": disk_write,
+            **_swap(),
+            **_pressure_fields("pressure", pressure(PRESSURE)),
+            **_cgroup_fields(self._cgroup.read()),
+        }
+
+
+def _cgroup_fields(load: CgroupLoad) -> dict[str, Any]:
+    return {
+        "cgroup_version": load.version,
+        "cgroup_oom_kills": load.oom_kills,
+        "cgroup_cores_quota": load.cores_quota,
+        "cgroup_cpu_throttled_us": load.cpu_throttled_us,
+        **_pressure_fields("cgroup_pressure", load.stall_us or {}),
+    }
+
+
+def _pressure_fields(prefix: str, stalls: Mapping[tuple[str, str], int]) -> dict[str, int | None]:
+    # All tasks of a machine never wait for the CPU at once: the kernel's `full` of it is 0.
+    kinds = [("cpu", "some"), *((r, k) for r in ("memory", "io") for k in ("some", "full"))]
+    return {f"{prefix}_{name}_{kind}_us": stalls.get((name, kind)) for name, kind in kinds}
+
+
+def _swap() -> dict[str, int | None]:
+    counters, memory = table(read_small(VMSTAT)), table(read_small(MEMINFO))
+    total, free = memory.get("SwapTotal"), memory.get("SwapFree")
+    if total is None or free is None:
+        return {"swap_used_bytes": _swap_used_bytes()}
+    return {
+        "swap_total_bytes": total * 1024,
+        "swap_used_bytes": (total - free) * 1024,
+        "swap_in_bytes": _pages(counters.get("pswpin")),
+        "swap_out_bytes": _pages(counters.get("pswpout")),
+        "oom_kills": counters.get("oom_kill"),
+    }
+
+
+def _pages(count: int | None) -> int | None:
+    return None if count is None else count * _PAGE_BYTES
 
 
 def cpus_allowed() -> int | None:

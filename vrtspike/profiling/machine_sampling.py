@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from vrtspike.profiling.parts import PartHost, RecorderPart
-from vrtspike.profiling.resources import gpu_absence
+from vrtspike.profiling.nvml_gpus import gpu_absence
 from vrtspike.profiling.sampler_process import SamplerProcess, launcher_pid
 
 

@@ -1,10 +1,19 @@
-"""The processes of a training run, from /proc through psutil; needs no PyTorch."""
+"""The processes of a training run, from /proc; needs no PyTorch."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import psutil
 
+from vrtspike.profiling.process_files import (
+    Identity,
+    ProcessReading,
+    children,
+    read_process,
+    tells_children,
+)
+from vrtspike.profiling.pss_sweep import PssSweep, Sizes, SweepBudget
 from vrtspike.profiling.records import ProcessRecord
 
 _GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
@@ -25,63 +34,127 @@ class TreeRoots:
     sampler_pid: int | None = None
 
 
+SCAN_EVERY_S = 10.0
+"""A look at every process of the machine finds what threads other than the main one started."""
+
+_SETTLES_S = 2.0  # until then a new process may still replace its program, and with it its role
+
+
+@dataclass
+class _Member:
+    """A process of the tree and what was known of it at the last sample."""
+
+    first_seen_s: float
+    role: str
+    cpu_s: float | None = None
+    read_s: float = 0.0
+
+
 class ProcessTree:
-    """Reads a process tree again and again; remembers processes so that CPU use has a start."""
+    """Reads a process tree again and again; remembers processes so that CPU use has a start.
 
-    def __init__(self, roots: TreeRoots) -> None:
+    Args:
+        roots: Where the tree starts.
+        sweep: Reads the costly proportional memory; by default within its budget.
+        now_s: A steady clock in seconds.
+    """
+
+    def __init__(
+        self,
+        roots: TreeRoots,
+        sweep: PssSweep | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._roots = roots
-        self._known: dict[int, psutil.Process] = {}
-        self._measured: set[int] = set()
+        self._sweep = sweep or PssSweep()
+        self._now_s = now_s
+        self._members: dict[Identity, _Member] = {}
+        self._tells_children = tells_children()
+        self._scans = SweepBudget(SCAN_EVERY_S)
 
-    def sample(self, *, with_pss: bool = False) -> tuple[ProcessRecord, ...]:
-        """Every live process of the tree; a process that ends meanwhile is left out."""
-        processes = self._processes()
-        records = (self._record(process, with_pss) for process in processes)
-        return tuple(record for record in records if record is not None)
+    def sample(self) -> tuple[ProcessRecord, ...]:
+        """Every live process of the tree; a process that ends meanwhile is left out.
 
-    def _processes(self) -> list[psutil.Process]:
-        found = tree_processes(self._roots.root_pid)
-        # Equality covers the creation time: a recycled pid is a new process.
-        known = [
-            old if (old := self._known.get(new.pid)) is not None and old == new else new
-            for new in found
-        ]
-        self._measured &= {p.pid for p in known if self._known.get(p.pid) is p}
-        self._known = {process.pid: process for process in known}
-        return known
+        PSS and USS are those of a sweep that ended since the last sample, else None.
+        """
+        sizes = self._sweep.take()
+        readings = self._readings()
+        self._members = {
+            each.identity: self._members.get(each.identity) or self._new_member(each)
+            for each in readings
+        }
+        records = tuple(self._record(each, sizes) for each in readings)
+        self._sweep.offer([each.identity for each in readings], self._now_s())
+        return records
 
-    def _record(self, process: psutil.Process, with_pss: bool) -> ProcessRecord | None:
-        try:
-            with process.oneshot():
-                memory = process.memory_info()
-                percent = process.cpu_percent(interval=None)
-                role = self._role(process)
-                name = process.name()
-        except (*_GONE, psutil.AccessDenied):
-            return None
-        first = process.pid not in self._measured
-        self._measured.add(process.pid)
+    def close(self) -> None:
+        """Waits for what is being read."""
+        self._sweep.join()
+
+    def _readings(self) -> list[ProcessReading]:
+        """The known processes, their children, and at times whatever else is in the tree."""
+        read: dict[int, ProcessReading] = {}
+        for identity in self._members:
+            known = read_process(identity.pid)
+            # A recycled number is another process, which belongs here only if it is found anew.
+            if known is not None and known.identity == identity:
+                read[identity.pid] = known
+        waiting = [self._roots.root_pid, *self._scanned()]
+        waiting += [child for pid in read for child in children(pid)]
+        while waiting:
+            pid = waiting.pop()
+            new = None if pid in read else read_process(pid)
+            if new is not None:
+                read[pid] = new
+                waiting += children(pid)
+        return [read[pid] for pid in sorted(read)]
+
+    def _scanned(self) -> Iterable[int]:
+        now_s = self._now_s()
+        if self._tells_children and not self._scans.is_due(now_s):
+            return ()
+        start_ns = time.thread_time_ns()
+        found = [process.pid for process in tree_processes(self._roots.root_pid)]
+        self._scans.spent(now_s, (time.thread_time_ns() - start_ns) / 1e9)
+        return found
+
+    def _new_member(self, reading: ProcessReading) -> _Member:
+        return _Member(first_seen_s=self._now_s(), role=self._role(reading))
+
+    def _record(self, reading: ProcessReading, sizes: Sizes) -> ProcessRecord:
+        member, now_s = self._members[reading.identity], self._now_s()
+        if now_s - member.first_seen_s < _SETTLES_S:
+            member.role = self._role(reading)
+        percent = None
+        if member.cpu_s is not None and now_s > member.read_s:
+            percent = round(100 * (reading.cpu_s - member.cpu_s) / (now_s - member.read_s), 1)
+        member.cpu_s, member.read_s = reading.cpu_s, now_s
+        pss, uss = sizes.get(reading.identity, (None, None))
         return ProcessRecord(
-            pid=process.pid,
-            role=role,
-            name=name,
-            rss_bytes=memory.rss,
-            shared_bytes=getattr(memory, "shared", None),
-            pss_bytes=pss_bytes(process) if with_pss else None,
-            cpu_percent=None if first else percent,
+            pid=reading.identity.pid,
+            role=member.role,
+            name=reading.name,
+            rss_bytes=reading.rss_bytes,
+            shared_bytes=reading.shared_bytes,
+            pss_bytes=pss,
+            uss_bytes=uss,
+            cpu_percent=percent,
         )
 
-    def _role(self, process: psutil.Process) -> str:
-        roots = self._roots
-        if process.pid == roots.sampler_pid:
+    def _role(self, reading: ProcessReading) -> str:
+        roots, pid = self._roots, reading.identity.pid
+        if pid == roots.sampler_pid:
             return "sampler"
-        if process.pid == roots.main_pid:
+        if pid == roots.main_pid:
             return "main"
-        if process.pid == roots.root_pid:
+        if pid == roots.root_pid:
             return "other"
-        if process.ppid() == roots.root_pid and roots.root_pid != roots.main_pid:
+        if reading.parent_pid == roots.root_pid and roots.root_pid != roots.main_pid:
             return "main"
-        return _child_role(process)
+        try:
+            return _child_role(psutil.Process(pid))
+        except (*_GONE, psutil.AccessDenied):
+            return "other"
 
 
 def _child_role(process: psutil.Process) -> str:

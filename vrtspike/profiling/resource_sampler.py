@@ -11,17 +11,22 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vrtspike.profiling.clock import Clock, SystemClock
+from vrtspike.profiling.gpu_thread import GpuThread
 from vrtspike.profiling.jsonl_writer import JsonlWriter
+from vrtspike.profiling.nvml_gpus import Gpus
 from vrtspike.profiling.process_tree import ProcessTree, TreeRoots
-from vrtspike.profiling.records import to_line
-from vrtspike.profiling.resources import Gpus, Machine
+from vrtspike.profiling.pss_sweep import PssSweep
+from vrtspike.profiling.records import EventRecord, SamplerRecord, to_line
+from vrtspike.profiling.resources import Machine
+from vrtspike.profiling.sampling_pace import SamplingPace
 
-PSS_EVERY_S = 10.0
-"""Proportional memory costs 3-40 ms a large process, hence it is read this seldom."""
+_FIRST_PATIENCE_S = 1.0  # opening the driver takes longer than asking it
 
 
 def next_tick_ns(start_ns: int, interval_ns: int, now_ns: int) -> int:
@@ -29,43 +34,105 @@ def next_tick_ns(start_ns: int, interval_ns: int, now_ns: int) -> int:
     return start_ns + ((now_ns - start_ns) // interval_ns + 1) * interval_ns
 
 
-def ticks(clock: Clock, interval_s: float, parent_pid: int, stdin: int) -> Iterator[float]:
-    """Yields seconds since the start on an even grid until the parent is gone.
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """A point of the grid; `missed` counts those passed over since the last one."""
+
+    elapsed_s: float
+    missed: int
+
+
+def ticks(
+    clock: Clock, interval_s: Callable[[], float], parent_pid: int, stdin: int
+) -> Iterator[Tick]:
+    """Yields on an even grid from the start until the parent is gone.
 
     Args:
         clock: The clock of the grid.
-        interval_s: Seconds between two ticks.
+        interval_s: Seconds between two ticks; may grow to multiples of itself.
         parent_pid: The process whose end ends the ticks.
         stdin: A descriptor that ends the ticks when something, or its end, can be read.
     """
-    interval_ns = round(interval_s * 1e9)
     start_ns = clock.perf_ns()
-    yield 0.0
+    last_ns = start_ns
+    yield Tick(elapsed_s=0.0, missed=0)
     while os.getppid() == parent_pid:
+        interval_ns = round(interval_s() * 1e9)
         now_ns = clock.perf_ns()
         due_ns = next_tick_ns(start_ns, interval_ns, now_ns)
         closed, _, _ = select.select([stdin], [], [], (due_ns - now_ns) / 1e9)
         if closed:
             return
-        yield (clock.perf_ns() - start_ns) / 1e9
+        missed = max(0, (due_ns - last_ns) // interval_ns - 1)
+        last_ns = due_ns
+        yield Tick(elapsed_s=(clock.perf_ns() - start_ns) / 1e9, missed=missed)
 
 
-def sample_until_parent_ends(arguments: argparse.Namespace, clock: Clock) -> int:
-    """Writes one line at each tick; returns the number of lines the system refused."""
+class Sampling:
+    """Writes samples, and events about the sampling itself, to one file.
+
+    Args:
+        out: The file.
+        roots: The processes to follow.
+        interval_s: Seconds between two samples, as asked for.
+        clock: Dates and paces them.
+    """
+
+    def __init__(self, out: Path, roots: TreeRoots, interval_s: float, clock: Clock) -> None:
+        self._clock = clock
+        self._writer = JsonlWriter(out)
+        self._sweep = PssSweep()
+        self._pace = SamplingPace(interval_s)
+        gpus = GpuThread(lambda: Gpus(say=self._say))
+        self._machine = Machine(ProcessTree(roots, self._sweep), gpus, clock)
+        self._num_bytes = 0
+        self._missed = 0
+
+    def interval_s(self) -> float:
+        """Seconds between two samples now."""
+        return self._pace.interval_s
+
+    def sample(self, tick: Tick) -> None:
+        """Writes one sample."""
+        self._missed += tick.missed
+        cpu_s = time.process_time()
+        price = SamplerRecord(
+            interval_s=self._pace.interval_s,
+            cpu_s=round(cpu_s, 6),
+            pss_cpu_s=round(self._sweep.cpu_s, 6),
+            missed=self._missed,
+            lost_lines=self._writer.lost_lines,
+        )
+        patience_s = 0.5 * self._pace.interval_s if tick.elapsed_s else _FIRST_PATIENCE_S
+        self._write(to_line(self._machine.sample(price, patience_s)))
+        reason = self._pace.judge(tick.elapsed_s, cpu_s, self._num_bytes)
+        if reason is not None:
+            self._say("sampling_slowed", interval_s=self._pace.interval_s, reason=reason)
+
+    def close(self) -> None:
+        """Ends what still runs, and closes the file."""
+        self._machine.close()
+        self._writer.close()
+
+    def _say(self, name: str, **values: float | int | str | None) -> None:
+        at_unix_s = self._clock.unix_s()
+        self._write(to_line(EventRecord(name=name, step=None, at_unix_s=at_unix_s, values=values)))
+
+    def _write(self, line: str) -> None:
+        self._writer.write(line)
+        self._num_bytes += len(line)
+
+
+def sample_until_parent_ends(arguments: argparse.Namespace, clock: Clock) -> None:
+    """Writes one line at each tick."""
     roots = TreeRoots(
         root_pid=arguments.root_pid, main_pid=arguments.main_pid, sampler_pid=os.getpid()
     )
-    gpus = Gpus()
-    machine = Machine(ProcessTree(roots), gpus, clock)
-    writer = JsonlWriter(arguments.out)
-    next_pss_s = 0.0
-    for elapsed_s in ticks(clock, arguments.interval_s, arguments.main_pid, sys.stdin.fileno()):
-        with_pss = elapsed_s >= next_pss_s
-        next_pss_s = elapsed_s + PSS_EVERY_S if with_pss else next_pss_s
-        writer.write(to_line(machine.sample(with_pss=with_pss)))
-    writer.close()
-    gpus.close()
-    return writer.lost_lines
+    sampling = Sampling(arguments.out, roots, arguments.interval_s, clock)
+    stdin = sys.stdin.fileno()
+    for tick in ticks(clock, sampling.interval_s, arguments.main_pid, stdin):
+        sampling.sample(tick)
+    sampling.close()
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -61,10 +61,18 @@ class SamplerProcess:
         try:
             self._process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self._kill()
         self._process = None
         return died
+
+    def _kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        try:
+            self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            # Stuck inside the GPUs' driver even the kernel cannot end it; the run must not wait.
+            _log.warning("the resource sampler (pid %d) does not end", self._process.pid)
 
 
 def module_environment() -> dict[str, str]:

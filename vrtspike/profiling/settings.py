@@ -73,7 +73,7 @@ class ProfilingConfig:
     max_trace_mib: int | None = 1024
     nvtx: bool = False
     resources: bool = True
-    resource_interval_s: float = 0.5
+    resource_interval_s: float = 0.2
     black_box: bool = True
     black_box_steps: int = 64
     black_box_files: int = 20
