@@ -89,6 +89,8 @@ class RunTables:
     host: pd.DataFrame = field(default_factory=declared.HOST.empty)
     processes: pd.DataFrame = field(default_factory=declared.PROCESSES.empty)
     gpus: pd.DataFrame = field(default_factory=declared.GPUS.empty)
+    cores: pd.DataFrame = field(default_factory=declared.CORES.empty)
+    sampler: pd.DataFrame = field(default_factory=declared.SAMPLER.empty)
     log_steps: pd.DataFrame = field(default_factory=declared.LOG_STEPS.empty)
     progress: pd.DataFrame = field(default_factory=declared.PROGRESS.empty)
     memory_lines: pd.DataFrame = field(default_factory=declared.MEMORY_LINES.empty)

@@ -59,6 +59,16 @@ class Column:
         return np.full(length, np.nan) if self.dtype == "float" else [None] * length
 
 
+def sizes(**sentences: str) -> tuple[Column, ...]:
+    """Nullable columns of bytes, by name, each with its sentence."""
+    return numbers("bytes", **sentences)
+
+
+def numbers(unit: str, **sentences: str) -> tuple[Column, ...]:
+    """Nullable columns of one unit, by name, each with its sentence."""
+    return tuple(Column(name, "float", unit, text, True) for name, text in sentences.items())
+
+
 @dataclass(frozen=True)
 class Table:
     """A declared table: the parser builds and validates it once; after that it is trusted."""

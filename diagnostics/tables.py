@@ -7,7 +7,14 @@ prints them as `docs/tables.md`. A row that stands for several steps says how ma
 
 import sys
 
+from diagnostics.machine_tables import CORES as CORES
+from diagnostics.machine_tables import GPUS as GPUS
+from diagnostics.machine_tables import HOST as HOST
+from diagnostics.machine_tables import PROCESSES as PROCESSES
+from diagnostics.machine_tables import SAMPLER as SAMPLER
 from diagnostics.table_type import Column, Table, render_markdown
+from diagnostics.table_type import numbers as _numbers
+from diagnostics.table_type import sizes as _sizes
 
 _RANK = Column("rank", "int", "-", "Rank of the process in the training run.")
 _STEP = Column("step", "int", "-", "Optimizer step; of a window, its last.")
@@ -17,18 +24,7 @@ _IS_TAGGED = Column(
     "is_tagged", "bool", "-", "True: statistics leave the row out (first step, validation, ...)."
 )
 _CLOCK = Column("clock", "category", "-", "device (CUDA events) or host (wall clock).")
-_HOST = Column("host", "category", "-", "Name of the machine, as in the file's name.")
-_AT = Column("at_unix_s", "float", "s", "When it was sampled, in seconds since the epoch.")
 _NULLABLE_AT = Column("at_unix_s", "float", "s", "When it happened, where known.", True)
-
-
-def _sizes(**sentences: str) -> tuple[Column, ...]:
-    return tuple(Column(name, "float", "bytes", text, True) for name, text in sentences.items())
-
-
-def _numbers(unit: str, **sentences: str) -> tuple[Column, ...]:
-    return tuple(Column(name, "float", unit, text, True) for name, text in sentences.items())
-
 
 PHASES = Table(
     "phases",
@@ -131,69 +127,6 @@ EVENTS = Table(
     ),
 )
 
-HOST = Table(
-    "host",
-    "One row for each sample of a machine's load.",
-    (
-        _HOST,
-        _AT,
-        *_sizes(
-            ram_total_bytes="Physical memory.",
-            ram_available_bytes="What could be given out without swapping.",
-        ),
-        *_numbers("%", ram_percent="Memory in use.", cpu_percent="CPU in use, of all cores."),
-        *_numbers("cores", cpus_allowed="Cores that the process may use."),
-        *_sizes(
-            swap_used_bytes="Swap in use.",
-            cgroup_limit_bytes="Memory limit of the container, if below the machine's memory.",
-            cgroup_used_bytes="Memory that counts against that limit.",
-            shm_total_bytes="Size of /dev/shm.",
-            shm_used_bytes="Used of /dev/shm.",
-            disk_read_bytes="Read from all disks so far (a counter).",
-            disk_write_bytes="Written to all disks so far (a counter).",
-        ),
-    ),
-)
-
-PROCESSES = Table(
-    "processes",
-    "One row for each process of the trainer's tree in each sample.",
-    (
-        _HOST,
-        _AT,
-        Column("pid", "int", "-", "Process id."),
-        Column("role", "category", "-", "main, worker, sampler or other."),
-        Column("name", "category", "-", "Name of the program."),
-        *_sizes(
-            rss_bytes="Resident memory, pages shared with others counted in full.",
-            shared_bytes="The shared part of it.",
-            pss_bytes="Resident memory, shared pages divided among their users.",
-        ),
-        *_numbers("%", cpu_percent="CPU; 100 is one core."),
-    ),
-)
-
-GPUS = Table(
-    "gpus",
-    "One row for each GPU in each sample, as NVML reports it.",
-    (
-        _HOST,
-        _AT,
-        Column("index", "int", "-", "Number of the GPU on its machine."),
-        Column("name", "category", "-", "Product name.", True),
-        *_numbers("%", util_percent="Share of time in which any kernel ran."),
-        *_sizes(
-            memory_used_bytes="Used on the GPU, by all processes.",
-            memory_total_bytes="Memory of the GPU.",
-        ),
-        *_numbers("W", power_w="Power drawn.", power_limit_w="Power limit."),
-        *_numbers("C", temperature_c="Temperature."),
-        *_numbers("MHz", sm_clock_mhz="Clock of the cores.", memory_clock_mhz="Memory clock."),
-        *_numbers("-", throttle_reasons="NVML's bit mask of clock limits."),
-        Column("error", "text", "-", "Why the GPU could no longer be read, if so.", True),
-    ),
-)
-
 LOG_STEPS = Table(
     "log_steps",
     "What the step lines of a text log state, as printed.",
@@ -276,8 +209,10 @@ ALL_TABLES = (
     SPANS,
     EVENTS,
     HOST,
+    CORES,
     PROCESSES,
     GPUS,
+    SAMPLER,
     LOG_STEPS,
     PROGRESS,
     MEMORY_LINES,

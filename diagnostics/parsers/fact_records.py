@@ -81,10 +81,10 @@ class SpanRecord(_Line, tag="span", kw_only=True):
 
 
 class EventRecord(_Line, tag="event", kw_only=True):
-    """A point in time."""
+    """A point in time; without a step where the writer knows of none."""
 
     name: Name
-    step: Count
+    step: Count | None = None
     at_unix_s: UnixSeconds
     values: Values = msgspec.field(default_factory=dict)
 
@@ -98,6 +98,7 @@ class ProcessRecord(Struct):
     rss_bytes: Count
     shared_bytes: Count | None = None
     pss_bytes: Count | None = None
+    uss_bytes: Count | None = None
     cpu_percent: Real | None = None
 
 
@@ -107,32 +108,73 @@ class HostRecord(Struct):
     ram_total_bytes: Count
     ram_available_bytes: Count
     ram_percent: Real
-    swap_used_bytes: Count | None = None
     cpu_percent: Real | None = None
-    cpus_allowed: Count | None = None
-    cgroup_limit_bytes: Count | None = None
-    cgroup_used_bytes: Count | None = None
     shm_total_bytes: Count | None = None
     shm_used_bytes: Count | None = None
+    core_percent: Annotated[tuple[Real, ...], Meta(max_length=8192)] | None = None
+    cpus_allowed: Count | None = None
+    swap_total_bytes: Count | None = None
+    swap_used_bytes: Count | None = None
+    swap_in_bytes: Count | None = None
+    swap_out_bytes: Count | None = None
+    oom_kills: Count | None = None
     disk_read_bytes: Count | None = None
     disk_write_bytes: Count | None = None
+    pressure_cpu_some_us: Count | None = None
+    pressure_memory_some_us: Count | None = None
+    pressure_memory_full_us: Count | None = None
+    pressure_io_some_us: Count | None = None
+    pressure_io_full_us: Count | None = None
+    cgroup_version: Count | None = None
+    cgroup_limit_bytes: Count | None = None
+    cgroup_used_bytes: Count | None = None
+    cgroup_oom_kills: Count | None = None
+    cgroup_cores_quota: Real | None = None
+    cgroup_cpu_throttled_us: Count | None = None
+    cgroup_pressure_cpu_some_us: Count | None = None
+    cgroup_pressure_memory_some_us: Count | None = None
+    cgroup_pressure_memory_full_us: Count | None = None
+    cgroup_pressure_io_some_us: Count | None = None
+    cgroup_pressure_io_full_us: Count | None = None
 
 
 class GpuRecord(Struct):
-    """One GPU."""
+    """One GPU, or one instance of a divided one."""
 
     index: Count
+    mig_index: Count | None = None
+    uuid: Name | None = None
     name: Name | None = None
     util_percent: Real | None = None
+    memory_util_percent: Real | None = None
     memory_used_bytes: Count | None = None
     memory_total_bytes: Count | None = None
     power_w: Real | None = None
     power_limit_w: Real | None = None
+    energy_j: Real | None = None
     temperature_c: Real | None = None
     sm_clock_mhz: Real | None = None
     memory_clock_mhz: Real | None = None
     throttle_reasons: Count | None = None
+    pcie_tx_bytes_per_s: Real | None = None
+    pcie_rx_bytes_per_s: Real | None = None
+    sm_active_percent: Real | None = None
+    sm_occupancy_percent: Real | None = None
+    tensor_active_percent: Real | None = None
+    dram_active_percent: Real | None = None
+    nvlink_tx_bytes_per_s: Real | None = None
+    nvlink_rx_bytes_per_s: Real | None = None
     error: Name | None = None
+
+
+class SamplerRecord(Struct):
+    """What sampling itself has cost so far."""
+
+    interval_s: Annotated[float, Meta(gt=0, le=1e6)]
+    cpu_s: Annotated[float, Meta(ge=0, le=1e9)]
+    pss_cpu_s: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    missed: Count = 0
+    lost_lines: Count = 0
 
 
 class ResourceRecord(_Line, tag="resources", kw_only=True):
@@ -143,6 +185,7 @@ class ResourceRecord(_Line, tag="resources", kw_only=True):
     processes: tuple[ProcessRecord, ...] = ()
     gpus: tuple[GpuRecord, ...] | None = None
     gpus_absent_reason: str | None = None
+    sampler: SamplerRecord | None = None
 
 
 class RunRecord(Struct):

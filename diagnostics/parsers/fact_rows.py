@@ -53,6 +53,8 @@ class FactRows:
                 declared.HOST,
                 declared.PROCESSES,
                 declared.GPUS,
+                declared.CORES,
+                declared.SAMPLER,
                 declared.VALIDATIONS,
                 declared.CACHE_STATS,
             )
@@ -141,6 +143,10 @@ class FactRows:
         """A sample of the machine."""
         head = {"host": host, "at_unix_s": record.at_unix_s}
         self._add_struct("host", declared.HOST, head, record.host)
+        for core, percent in enumerate(record.host.core_percent or ()):
+            self.buffers["cores"].add((host, record.at_unix_s, core, percent))
+        if record.sampler is not None:
+            self._add_struct("sampler", declared.SAMPLER, head, record.sampler)
         for process in record.processes:
             self._add_struct("processes", declared.PROCESSES, head, process)
         for gpu in record.gpus or ():

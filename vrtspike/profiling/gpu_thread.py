@@ -63,11 +63,11 @@ class GpuThread:
             return self._last
         try:
             self._last = self._answers.get(timeout=patience_s)
-            self._asked_s = None
-            self._is_absent = self._last.records is None
-            return self._last
         except queue.Empty:
             return self._late()
+        self._asked_s = None
+        self._is_absent = self._last.records is None
+        return self._last
 
     def close(self) -> None:
         """Ends the thread; one that hangs in the driver is left behind."""

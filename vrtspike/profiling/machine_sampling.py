@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from vrtspike.profiling.parts import PartHost, RecorderPart
 from vrtspike.profiling.nvml_gpus import gpu_absence
+from vrtspike.profiling.parts import PartHost, RecorderPart
 from vrtspike.profiling.sampler_process import SamplerProcess, launcher_pid
 
 

@@ -27,6 +27,7 @@ from vrtspike.profiling.nvml_gpm import Gpm
 from vrtspike.profiling.nvml_pcie import PcieThread
 from vrtspike.profiling.records import GpuRecord
 
+_MAX_REASON = 200
 RELIST_EVERY_S = 30.0
 _UNLISTED = "the driver no longer lists it"
 
@@ -34,7 +35,9 @@ _UNLISTED = "the driver no longer lists it"
 class Say(Protocol):
     """Writes down that something happened now."""
 
-    def __call__(self, name: str, **values: float | int | str | None) -> None: ...
+    def __call__(self, name: str, **values: float | int | str | None) -> None:
+        """The event and its values."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +140,7 @@ class GpuReader:
     def _note(self, error: Any) -> None:
         if error.value in PASSING:
             return
-        self._error = str(error)
+        self._error = str(error)[:_MAX_REASON]
         self._is_gone = error.value in GONE
 
     def _say_changes(self, pcie_untold: bool) -> None:
@@ -182,7 +185,7 @@ class Gpus:
     ) -> None:
         self.absent_reason: str | None = None
         self._nvml = nvml
-        self._say: Say = say or _hear_nothing
+        self._say: Say = _hear_nothing if say is None else say
         self._now_s = now_s
         self._readers: list[GpuReader] = []
         self._pcie: PcieThread | None = None
@@ -272,7 +275,7 @@ def _readers_of(nvml: Nvml, index: int, say: Say) -> Iterator[GpuReader]:
         uuid = text(nvml.nvmlDeviceGetUUID(handle))
         name = text(nvml.nvmlDeviceGetName(handle))
     except pynvml.NVMLError as failure:
-        error = str(failure)
+        error = str(failure)[:_MAX_REASON]
     identity = GpuIdentity(index=index, uuid=uuid, name=name)
     gpm = None if handle is None else Gpm(nvml, handle)
     yield GpuReader(nvml, identity, handle, gpm, say, error)

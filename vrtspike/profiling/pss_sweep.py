@@ -23,7 +23,9 @@ Sizes = Mapping[Identity, tuple[int, int]]
 class SweepBudget:
     """When the next sweep may begin, from what the last one cost."""
 
-    def __init__(self, every_s: float = PSS_EVERY_S, max_core_share: float = MAX_CORE_SHARE):
+    def __init__(
+        self, every_s: float = PSS_EVERY_S, max_core_share: float = MAX_CORE_SHARE
+    ) -> None:
         self._every_s = every_s
         self._max_core_share = max_core_share
         self._next_s = 0.0

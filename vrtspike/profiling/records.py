@@ -293,8 +293,11 @@ class GpuRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerRecord:
-    """The sampler's own price. `cpu_s` is its CPU time so far, `pss_cpu_s` what sweeps for PSS took
-    of it; `missed` counts points of its time grid that it came too late for."""
+    """What sampling itself has cost so far.
+
+    `cpu_s` is the sampler's CPU time, `pss_cpu_s` the part that sweeps for PSS took; `missed`
+    counts points of its time grid that it came too late for.
+    """
 
     interval_s: float
     cpu_s: float
