@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from diagnostics.analyses.distribution import Floats
+from diagnostics.analyses.gpu_load import split_gpus
 from diagnostics.analyses.resources import sum_of_complete
 from diagnostics.analyses.robust_slope import Slope, theil_sen
 from diagnostics.run import Run
@@ -100,13 +101,12 @@ def _of_machines(run: Run, step_at: _StepAt) -> Iterator[MemoryCourse]:
         used = samples["ram_total_bytes"] - samples["ram_available_bytes"]
         limit = _smallest(samples["ram_total_bytes"].max(), samples["cgroup_limit_bytes"].min())
         yield from _course("system used", host, "resource samples", used, step_at, limit)
-    for host, of_host in _groups(run.tables.gpus, "host"):
-        for index, rows in _groups(of_host, "index"):
-            samples = rows.set_index("at_unix_s")
-            limit = _smallest(samples["memory_total_bytes"].max())
-            used = samples["memory_used_bytes"]
-            owner = f"{host} GPU {index}"
-            yield from _course("GPU used", owner, "resource samples", used, step_at, limit)
+    for (host, index, mig_index), rows in split_gpus(run.tables.gpus):
+        samples = rows.set_index("at_unix_s")
+        limit = _smallest(samples["memory_total_bytes"].max())
+        used = samples["memory_used_bytes"]
+        owner = f"{host} GPU {index}" + ("" if mig_index is None else f".{mig_index}")
+        yield from _course("GPU used", owner, "resource samples", used, step_at, limit)
 
 
 def _of_ranks(steps: pd.DataFrame) -> Iterator[MemoryCourse]:

@@ -1,29 +1,34 @@
 """What the machine did beside the training: CPU, memory, disks, GPUs, processes by role."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from diagnostics.analyses.distribution import quantile
+from diagnostics.analyses.energy_use import EnergyUse, compute_energy_use
+from diagnostics.analyses.gpu_load import GpuSummary, compute_gpu_load
+from diagnostics.analyses.levels import Level, growth, known, level, rate, share_of_time
+from diagnostics.analyses.sampling_quality import SamplingSummary, compute_sampling
 from diagnostics.run import Run
 
+FULL_PERCENT = 95.0
+"""A core with so much use in a second had work all the time, as far as the kernel's ticks tell."""
 
-@dataclass(frozen=True, kw_only=True)
-class Level:
-    """A sampled quantity; None where no sample held it. Its unit stands in the field's name."""
-
-    count: int
-    mean: float | None
-    median: float | None
-    p95: float | None
-    peak: float | None
+HALF_PERCENT = 50.0
+_STALLS = ("cpu_some", "memory_some", "memory_full", "io_some", "io_full")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostSummary:
-    """One machine over the run; the rates are differences of its counters over time."""
+    """One machine over the run; the rates are differences of its counters over time.
+
+    `stall_share` maps a resource and how many tasks waited for it (`cpu_some`, `io_full`, ...) to
+    the share of time in which that was so; `cgroup_stall_share` is the container's own. Empty where
+    the kernel does not tell. `one_core_full_share` is the share of seconds in which some core was
+    full while the machine as a whole was less than half busy: work that waits for one thread.
+    `oom_kills` and `cgroup_oom_kills` are those during the run.
+    """
 
     host: str
     num_samples: int
@@ -40,24 +45,17 @@ class HostSummary:
     shm_used_max_bytes: float | None
     disk_read_bytes_per_s: float | None
     disk_write_bytes_per_s: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GpuSummary:
-    """One GPU of one machine over the run."""
-
-    host: str
-    index: int
-    name: str | None
-    num_samples: int
-    util_percent: Level
-    memory_used_bytes: Level
-    memory_total_bytes: float | None
-    power_w: Level
-    power_limit_w: float | None
-    temperature_c: Level
-    sm_clock_mhz: Level
-    throttle_reasons: int | None
+    swap_in_bytes_per_s: float | None
+    swap_out_bytes_per_s: float | None
+    core_count: int | None
+    core_peak_percent: Level
+    one_core_full_share: float | None
+    stall_share: Mapping[str, float]
+    cgroup_stall_share: Mapping[str, float]
+    cgroup_cores_quota: float | None
+    cgroup_throttled_share: float | None
+    oom_kills: int | None
+    cgroup_oom_kills: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +67,7 @@ class ProcessSummary:
     max_count: int
     rss_bytes: Level
     pss_bytes: Level
+    uss_bytes: Level
     cpu_percent: Level
 
 
@@ -80,26 +79,30 @@ class Resources:
     gpus: tuple[GpuSummary, ...] = ()
     processes: tuple[ProcessSummary, ...] = ()
     gpus_absent_reason: str | None = None
+    energy: EnergyUse = field(default_factory=EnergyUse)
+    sampling: tuple[SamplingSummary, ...] = ()
     reasons: tuple[str, ...] = ()
 
 
 def compute_resources(run: Run) -> Resources:
-    """Summaries of the tables `host`, `gpus` and `processes`."""
+    """Summaries of the tables `host`, `cores`, `gpus`, `processes` and `sampler`."""
     tables = run.tables
     reasons = () if len(tables.host) else ("the machine was not sampled",)
+    gpus = compute_gpu_load(run)
     return Resources(
-        hosts=tuple(_host(str(key), part) for key, part in _groups(tables.host, "host")),
-        gpus=tuple(
-            _gpu(str(host), index, part)
-            for host, of_host in _groups(tables.gpus, "host")
-            for index, part in _groups(of_host, "index")
+        hosts=tuple(
+            _host(str(key), part, tables.cores[tables.cores["host"] == key])
+            for key, part in _groups(tables.host, "host")
         ),
+        gpus=gpus,
         processes=tuple(
             _processes(str(host), str(role), part)
             for host, of_host in _groups(tables.processes, "host")
             for role, part in _groups(of_host, "role")
         ),
         gpus_absent_reason=None if len(tables.gpus) else run.info.gpus_absent_reason,
+        energy=compute_energy_use(run, gpus),
+        sampling=compute_sampling(run),
         reasons=reasons,
     )
 
@@ -108,44 +111,56 @@ def _groups(rows: pd.DataFrame, key: str) -> list[tuple[Any, pd.DataFrame]]:
     return [(value, rows[rows[key] == value]) for value in sorted(rows[key].unique())]
 
 
-def _host(host: str, rows: pd.DataFrame) -> HostSummary:
+def _host(host: str, rows: pd.DataFrame, cores: pd.DataFrame) -> HostSummary:
     duration_s = float(rows["at_unix_s"].max() - rows["at_unix_s"].min())
     return HostSummary(
         host=host,
         num_samples=len(rows),
         duration_s=duration_s or None,
-        cpu_percent=_level(rows["cpu_percent"]),
-        ram_percent=_level(rows["ram_percent"]),
-        cpus_allowed=_known(rows["cpus_allowed"].max()),
-        ram_total_bytes=_known(rows["ram_total_bytes"].max()),
-        ram_available_min_bytes=_known(rows["ram_available_bytes"].min()),
-        swap_used_max_bytes=_known(rows["swap_used_bytes"].max()),
-        cgroup_limit_bytes=_known(rows["cgroup_limit_bytes"].min()),
-        cgroup_used_max_bytes=_known(rows["cgroup_used_bytes"].max()),
-        shm_total_bytes=_known(rows["shm_total_bytes"].max()),
-        shm_used_max_bytes=_known(rows["shm_used_bytes"].max()),
-        disk_read_bytes_per_s=_rate(rows, "disk_read_bytes"),
-        disk_write_bytes_per_s=_rate(rows, "disk_write_bytes"),
+        cpu_percent=level(rows["cpu_percent"]),
+        ram_percent=level(rows["ram_percent"]),
+        cpus_allowed=known(rows["cpus_allowed"].max()),
+        ram_total_bytes=known(rows["ram_total_bytes"].max()),
+        ram_available_min_bytes=known(rows["ram_available_bytes"].min()),
+        swap_used_max_bytes=known(rows["swap_used_bytes"].max()),
+        cgroup_limit_bytes=known(rows["cgroup_limit_bytes"].min()),
+        cgroup_used_max_bytes=known(rows["cgroup_used_bytes"].max()),
+        shm_total_bytes=known(rows["shm_total_bytes"].max()),
+        shm_used_max_bytes=known(rows["shm_used_bytes"].max()),
+        disk_read_bytes_per_s=rate(rows, "disk_read_bytes"),
+        disk_write_bytes_per_s=rate(rows, "disk_write_bytes"),
+        swap_in_bytes_per_s=rate(rows, "swap_in_bytes"),
+        swap_out_bytes_per_s=rate(rows, "swap_out_bytes"),
+        stall_share=_stall_shares(rows, "pressure"),
+        cgroup_stall_share=_stall_shares(rows, "cgroup_pressure"),
+        cgroup_cores_quota=known(rows["cgroup_cores_quota"].min()),
+        cgroup_throttled_share=share_of_time(rows, "cgroup_cpu_throttled_us"),
+        oom_kills=_count(rows, "oom_kills"),
+        cgroup_oom_kills=_count(rows, "cgroup_oom_kills"),
+        **_cores(cores),
     )
 
 
-def _gpu(host: str, index: int, rows: pd.DataFrame) -> GpuSummary:
-    reasons = rows["throttle_reasons"].dropna().astype("int64")
-    names = rows["name"].dropna()
-    return GpuSummary(
-        host=host,
-        index=int(index),
-        name=str(names.iloc[0]) if len(names) else None,
-        num_samples=len(rows),
-        util_percent=_level(rows["util_percent"]),
-        memory_used_bytes=_level(rows["memory_used_bytes"]),
-        memory_total_bytes=_known(rows["memory_total_bytes"].max()),
-        power_w=_level(rows["power_w"]),
-        power_limit_w=_known(rows["power_limit_w"].max()),
-        temperature_c=_level(rows["temperature_c"]),
-        sm_clock_mhz=_level(rows["sm_clock_mhz"]),
-        throttle_reasons=int(np.bitwise_or.reduce(reasons.to_numpy())) if len(reasons) else None,
-    )
+def _cores(cores: pd.DataFrame) -> dict[str, Any]:
+    """The fullest core of each second, whichever it was: threads move from core to core."""
+    by_second = cores.groupby("at_unix_s")["cpu_percent"]
+    fullest, mean = by_second.max(), by_second.mean()
+    is_one = (fullest >= FULL_PERCENT) & (mean < HALF_PERCENT)
+    return {
+        "core_count": int(cores["core"].nunique()) if len(cores) else None,
+        "core_peak_percent": level(fullest),
+        "one_core_full_share": float(is_one.mean()) if len(is_one) else None,
+    }
+
+
+def _stall_shares(rows: pd.DataFrame, prefix: str) -> dict[str, float]:
+    shares = {name: share_of_time(rows, f"{prefix}_{name}_us") for name in _STALLS}
+    return {name: share for name, share in shares.items() if share is not None}
+
+
+def _count(rows: pd.DataFrame, column: str) -> int | None:
+    grown = growth(rows, column)
+    return None if grown is None else int(grown[0])
 
 
 def _processes(host: str, role: str, rows: pd.DataFrame) -> ProcessSummary:
@@ -154,9 +169,10 @@ def _processes(host: str, role: str, rows: pd.DataFrame) -> ProcessSummary:
         host=host,
         role=role,
         max_count=int(samples["pid"].nunique().max()),
-        rss_bytes=_level(sum_of_complete(rows, "rss_bytes")),
-        pss_bytes=_level(sum_of_complete(rows, "pss_bytes")),
-        cpu_percent=_level(sum_of_complete(rows, "cpu_percent")),
+        rss_bytes=level(sum_of_complete(rows, "rss_bytes")),
+        pss_bytes=level(sum_of_complete(rows, "pss_bytes")),
+        uss_bytes=level(sum_of_complete(rows, "uss_bytes")),
+        cpu_percent=level(sum_of_complete(rows, "cpu_percent")),
     )
 
 
@@ -169,27 +185,3 @@ def sum_of_complete(rows: pd.DataFrame, column: str) -> "pd.Series[float]":
         column
     ].transform("size")
     return rows[is_complete].groupby("at_unix_s")[column].sum()
-
-
-def _level(values: "pd.Series[float]") -> Level:
-    known = values.dropna().to_numpy(dtype="float64")
-    if not len(known):
-        return Level(count=0, mean=None, median=None, p95=None, peak=None)
-    return Level(
-        count=len(known),
-        mean=float(known.mean()),
-        median=quantile(known, 0.5),
-        p95=quantile(known, 0.95),
-        peak=float(known.max()),
-    )
-
-
-def _rate(rows: pd.DataFrame, column: str) -> float | None:
-    """Growth of the counter over time; a counter that falls has begun anew."""
-    known = rows.dropna(subset=[column]).sort_values("at_unix_s")
-    time_s = float(known["at_unix_s"].max() - known["at_unix_s"].min()) if len(known) else 0.0
-    return float(known[column].diff().clip(lower=0.0).sum()) / time_s if time_s > 0 else None
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from diagnostics.analyses.gpu_load import GpuSummary
 from diagnostics.analyses.memory_course import MemoryCourse
-from diagnostics.analyses.resources import GpuSummary, HostSummary
+from diagnostics.analyses.resources import HostSummary
 from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.rules.measurements import Measurements
 from diagnostics.run import FACTS, TRACE_ONLY, Run
@@ -219,7 +220,10 @@ def _device_memory(run: Run, analysis: RunAnalysis, device: str | None) -> Field
 
 
 def _used_gpus(gpus: Sequence[GpuSummary], world_size: int) -> list[GpuSummary]:
-    """As many GPUs as the run has ranks, the busiest: the others are not this run's."""
+    """Those that ranks said they use; else as many as there are ranks, the busiest."""
+    named = [gpu for gpu in gpus if gpu.ranks]
+    if named:
+        return named
     return sorted(gpus, key=lambda gpu: -(gpu.util_percent.mean or 0.0))[:world_size]
 
 

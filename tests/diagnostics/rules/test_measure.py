@@ -155,6 +155,7 @@ def test_workers_are_as_configured_else_as_sampled():
             max_count=3,
             rss_bytes=UNKNOWN,
             pss_bytes=UNKNOWN,
+            uss_bytes=UNKNOWN,
             cpu_percent=UNKNOWN,
         ),
     )

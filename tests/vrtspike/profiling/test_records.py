@@ -50,8 +50,18 @@ def test_a_line_holds_every_field_of_its_record(record):
     assert line.endswith("\n")
     assert line.count("\n") == 1
     body = json.loads(line)
-    expected = {"schema": 1, "kind": record.kind, **json.loads(json.dumps(asdict(record)))}
-    assert body == expected
+    held = json.loads(json.dumps(asdict(record)))
+    if record.kind == "resources":  # keys of parts without a value would be half of a large file
+        held = {name: without_nulls(part) for name, part in held.items()}
+    assert body == {"schema": 1, "kind": record.kind, **held}
+
+
+def without_nulls(part):
+    if isinstance(part, list):
+        return [without_nulls(each) for each in part]
+    if isinstance(part, dict):
+        return {name: value for name, value in part.items() if value is not None}
+    return part
 
 
 def test_numbers_that_json_cannot_hold_are_refused():
