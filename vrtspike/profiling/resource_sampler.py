@@ -19,10 +19,11 @@ from pathlib import Path
 from vrtspike.profiling.clock import Clock, SystemClock
 from vrtspike.profiling.gpu_thread import GpuThread
 from vrtspike.profiling.jsonl_writer import JsonlWriter
+from vrtspike.profiling.machine_records import MachineEventRecord, SamplerRecord
 from vrtspike.profiling.nvml_gpus import Gpus
 from vrtspike.profiling.process_tree import ProcessTree, TreeRoots
 from vrtspike.profiling.pss_sweep import PssSweep
-from vrtspike.profiling.records import EventRecord, SamplerRecord, to_line
+from vrtspike.profiling.records import to_line
 from vrtspike.profiling.resources import Machine
 from vrtspike.profiling.sampling_pace import SamplingPace
 
@@ -116,7 +117,7 @@ class Sampling:
 
     def _say(self, name: str, **values: float | int | str | None) -> None:
         at_unix_s = self._clock.unix_s()
-        self._write(to_line(EventRecord(name=name, step=None, at_unix_s=at_unix_s, values=values)))
+        self._write(to_line(MachineEventRecord(name=name, at_unix_s=at_unix_s, values=values)))
 
     def _write(self, line: str) -> None:
         self._writer.write(line)

@@ -3,8 +3,9 @@
 from vrtspike.profiling.clock import Clock
 from vrtspike.profiling.gpu_thread import GpuThread
 from vrtspike.profiling.host_load import DETAILS_EVERY_S, HostLoad
+from vrtspike.profiling.machine_records import SamplerRecord
 from vrtspike.profiling.process_tree import ProcessTree
-from vrtspike.profiling.records import ResourceRecord, SamplerRecord
+from vrtspike.profiling.records import ResourceRecord
 
 
 class Machine:

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from diagnostics import tables as declared
+from diagnostics.analyses.gpu_load import GpuSummary
+from diagnostics.analyses.levels import Level
 from diagnostics.analyses.memory_course import MemoryCourse, MemoryPoint
-from diagnostics.analyses.resources import GpuSummary, HostSummary, Level, ProcessSummary, Resources
+from diagnostics.analyses.resources import HostSummary, ProcessSummary, Resources
 from diagnostics.analyses.run_analysis import analyse_run
 from diagnostics.rules.measure import device_of, measure
 from diagnostics.run import FACTS, TEXT_LOG_ONLY, Run, RunInfo, RunTables
