@@ -1,6 +1,7 @@
 """`python -m vrtspike.train`: train VRT-Spike and record where its time and memory go."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -68,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         rank = os.environ.get("RANK", "0")
         who = "" if rank == "0" else f"rank {rank}: "
         if rank == "0" or not isinstance(error, ConfigError):  # all ranks read the same file
-            print(f"error: {who}{error}", file=sys.stderr)
+            with contextlib.suppress(OSError):  # standard error may lie on the full disk, too
+                print(f"error: {who}{error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
