@@ -122,7 +122,8 @@ class StuckInterpreter:
         if self._descriptor is None:
             return
         faulthandler.cancel_dump_traceback_later()
+        is_empty = os.fstat(self._descriptor).st_size == 0
         os.close(self._descriptor)
         self._descriptor = None
-        if not self._told_bytes and self._path.stat().st_size == 0:
+        if is_empty:
             discard(self._path)

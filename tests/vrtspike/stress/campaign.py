@@ -221,7 +221,7 @@ def removed_profiles(chance: random.Random) -> Fault:
 
 def dying_nvml(chance: random.Random) -> Fault:
     """The driver fails, crashes or never answers again."""
-    how = chance.choice(("lost", "lost", "crash", "nonsense", "hang"))
+    how = chance.choice(("lost", "lost", "crash", "hang"))
     environment = {
         "PYTHONPATH": str(HERE / "dying_nvml"),
         "DYING_NVML": f"{chance.randint(1, 200)} {how}",
