@@ -1,5 +1,6 @@
 """TensorBoard reads the scalars back."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,16 @@ def test_points_are_on_disk_before_the_run_ends(tmp_path, clock):
     scalars.close()
 
 
-def test_a_folder_that_cannot_be_written_costs_the_scalars_only(clock, caplog):
+def test_a_folder_that_cannot_be_made_costs_the_scalars_and_is_left_to_others_to_say(clock, caplog):
     scalars = TensorboardScalars(Path("/dev/null/run"), every_steps=1, clock=clock)
+    add(scalars, 1, 10.0)
+    scalars.close()
+    assert caplog.records == []
+
+
+def test_a_file_that_cannot_be_opened_costs_the_scalars_only(tmp_path, clock, caplog):
+    (tmp_path / f"events.out.tfevents.{int(clock.unix_s())}.box.{os.getpid()}").mkdir()
+    scalars = TensorboardScalars(tmp_path, every_steps=1, host="box", clock=clock)
     add(scalars, 1, 10.0)
     scalars.close()
     assert caplog.text.count("no TensorBoard scalars in") == 1
