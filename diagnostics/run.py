@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from diagnostics import loading_tables
 from diagnostics import tables as declared
 from diagnostics.trace import Trace
 
@@ -96,6 +97,9 @@ class RunTables:
     memory_lines: pd.DataFrame = field(default_factory=declared.MEMORY_LINES.empty)
     validations: pd.DataFrame = field(default_factory=declared.VALIDATIONS.empty)
     cache_stats: pd.DataFrame = field(default_factory=declared.CACHE_STATS.empty)
+    fetches: pd.DataFrame = field(default_factory=loading_tables.FETCHES.empty)
+    loading: pd.DataFrame = field(default_factory=loading_tables.LOADING.empty)
+    copies: pd.DataFrame = field(default_factory=loading_tables.COPIES.empty)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,6 +7,7 @@ prints them as `docs/tables.md`. A row that stands for several steps says how ma
 
 import sys
 
+from diagnostics.loading_tables import COPIES, FETCHES, LOADING
 from diagnostics.machine_tables import CORES as CORES
 from diagnostics.machine_tables import GPUS as GPUS
 from diagnostics.machine_tables import HOST as HOST
@@ -218,6 +219,9 @@ ALL_TABLES = (
     MEMORY_LINES,
     VALIDATIONS,
     CACHE_STATS,
+    FETCHES,
+    LOADING,
+    COPIES,
 )
 
 if __name__ == "__main__":

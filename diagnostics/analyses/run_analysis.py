@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from diagnostics.analyses.black_boxes import BlackBoxes, compute_black_boxes
 from diagnostics.analyses.cache_use import CacheUse, compute_cache_use
+from diagnostics.analyses.loading import Loading, compute_loading
 from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_courses
 from diagnostics.analyses.quality import Quality, compute_quality
 from diagnostics.analyses.ranking import Ranking, compute_ranking
@@ -33,6 +34,7 @@ class RunAnalysis:
     end: RunEnd
     recorder_cost: RecorderCost | None
     black_boxes: BlackBoxes
+    loading: Loading
     traces: tuple[TraceAnalysis, ...] = ()
 
 
@@ -51,4 +53,5 @@ def analyse_run(run: Run) -> RunAnalysis:
         recorder_cost=compute_recorder_cost(run),
         black_boxes=compute_black_boxes(run),
         traces=tuple(analyse_trace(trace) for trace in run.traces),
+        loading=compute_loading(run),
     )

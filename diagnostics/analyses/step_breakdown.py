@@ -61,8 +61,10 @@ class DataAgainstCompute:
     """Mean times of a step on one clock: waiting for data, copying it, computing, the rest.
 
     `data_wait_ms` is the host's wait for the next batch; `data_wait_exposed_ms` is the part in
-    which the device had nothing to do (by device time; on a CPU equal to the wait). Shares are of
-    the step by the same clock. None: not recorded.
+    which the device had nothing to do (by events before and after on its compute stream; on a CPU
+    equal to the wait), `data_wait_hidden_ms` the rest, never below 0. Both are None for a GPU that
+    was timed by the host's clock alone. Shares are of the step by the same clock. None: not
+    recorded, or it cannot be told.
     """
 
     clock: Clock
@@ -71,6 +73,8 @@ class DataAgainstCompute:
     data_wait_share: float | None
     data_wait_exposed_ms: float | None
     data_wait_exposed_share: float | None
+    data_wait_hidden_ms: float | None
+    data_wait_hidden_share: float | None
     h2d_ms: float | None
     h2d_share: float | None
     compute_ms: float | None
@@ -143,7 +147,9 @@ def compute_step_breakdown(run: Run) -> StepBreakdown:
         phases=tuple(sorted(phases, key=lambda each: each.clock != clock)),
         stages=tuple(sorted(stages, key=lambda each: each.clock != clock)),
         ranks=_rank_times(phase_rows.rows),
-        data_against_compute=_data_against_compute(phases, wholes, clock),
+        data_against_compute=_data_against_compute(
+            phases, wholes, clock, knows_device=clock == "device" or not _is_on_gpu(run)
+        ),
         closures=(
             *phase_closures(phases, wholes),
             *stage_closures(stages, stage_rows.rows, phase_rows.rows),
@@ -184,8 +190,17 @@ def _mean_ms(rows: pd.DataFrame, name: str) -> float | None:
     return float((part["ms"] * part["num_steps"]).sum() / part["num_steps"].sum())
 
 
+def _is_on_gpu(run: Run) -> bool:
+    kind = run.info.device.get("type")
+    return kind == "cuda" or (kind is None and len(run.tables.gpus) > 0)
+
+
 def _data_against_compute(
-    phases: tuple[PhaseTime, ...], wholes: Mapping[Clock, Distribution], clock: Clock | None
+    phases: tuple[PhaseTime, ...],
+    wholes: Mapping[Clock, Distribution],
+    clock: Clock | None,
+    *,
+    knows_device: bool,
 ) -> DataAgainstCompute | None:
     """None without the time of a step; that of the other clock serves where one has none."""
     whole = wholes.get(clock or "host") or wholes.get("host")
@@ -195,7 +210,9 @@ def _data_against_compute(
     host_whole = wholes.get("host") or whole
     parts = [means[name, clock] for name in COMPUTE_PHASES if (name, clock) in means]
     compute = sum(parts) if parts else None
-    wait, exposed = means.get(("data_wait", "host")), means.get(("data_wait", clock))
+    wait = means.get(("data_wait", "host"))
+    exposed = means.get(("data_wait", clock)) if knows_device else None
+    hidden = None if wait is None or exposed is None else max(0.0, wait - exposed)
     copy, other = means.get(("h2d", clock)), means.get(("other", clock))
     return DataAgainstCompute(
         clock=clock,
@@ -204,6 +221,8 @@ def _data_against_compute(
         data_wait_share=_share(wait, host_whole.mean_ms),
         data_wait_exposed_ms=exposed,
         data_wait_exposed_share=_share(exposed, whole.mean_ms),
+        data_wait_hidden_ms=hidden,
+        data_wait_hidden_share=_share(hidden, host_whole.mean_ms),
         h2d_ms=copy,
         h2d_share=_share(copy, whole.mean_ms),
         compute_ms=compute,
@@ -235,8 +254,21 @@ def _reasons(
             "are those of the means, and tags other than first, validation and checkpoint are "
             "unknown"
         )
+    data = breakdown.data_against_compute
+    if data is not None and data.data_wait_hidden_ms is None:
+        yield from _why_not_told(data)
     if breakdown.phases and breakdown.clock not in wholes:
         yield (
             f"the step's time by the {breakdown.clock} clock is unknown: shares of the step are "
             "of the sum of its phases"
         )
+
+
+def _why_not_told(data: DataAgainstCompute) -> Iterator[str]:
+    if data.data_wait_ms is not None and data.data_wait_exposed_ms is None:
+        yield (
+            "the wait for data was timed on the host alone: how much of it the GPU's queued work "
+            "hid cannot be told"
+        )
+    elif data.data_wait_exposed_ms is not None:
+        yield "the host's wait for data is unknown, and with it how much of it was hidden"

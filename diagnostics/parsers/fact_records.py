@@ -34,6 +34,31 @@ class MemoryRecord(Struct):
     device_peak_stage: Name | None = None
 
 
+class FetchRecord(Struct):
+    """One fetch of a batch."""
+
+    wait_ms: Milliseconds
+    ready: Count | None = None
+    worker: Count | None = None
+    samples: Count | None = None
+    made_ms: Milliseconds | None = None
+    queued_ms: Milliseconds | None = None
+
+
+class LoaderRecord(Struct):
+    """Where the step's batches came from."""
+
+    fetches: tuple[FetchRecord, ...] = ()
+    part_ms: dict[Name, Milliseconds] | None = None
+
+
+class CopyRecord(Struct):
+    """What a step copied to its device."""
+
+    bytes: Count
+    pinned_bytes: Count
+
+
 class _Line(Struct, tag_field="kind", kw_only=True):
     """A line of JSON; a line of another schema is rejected, because its keys mean other things."""
 
@@ -57,6 +82,8 @@ class StepRecord(_Line, tag="step", kw_only=True):
     nonfinite: dict[Name, Name] = msgspec.field(default_factory=dict)
     memory: MemoryRecord | None = None
     recorder_ms: Milliseconds | None = None
+    loader: LoaderRecord | None = None
+    copy: CopyRecord | None = None
 
 
 class StagesRecord(_Line, tag="stages", kw_only=True):

@@ -16,6 +16,7 @@ from diagnostics.parsers.fact_records import (
     StepRecord,
     Values,
 )
+from diagnostics.parsers.loading_rows import LOADING_KEYS, LOADING_TABLES, add_loading
 from diagnostics.parsers.row_buffer import MAX_ROWS, RowBuffer
 from diagnostics.run import RunTables
 from diagnostics.table_type import Table
@@ -32,6 +33,7 @@ _KEYS = {
     "steps": ["rank", "step"],
     "phases": ["rank", "step", "name", "clock"],
     "stages": ["rank", "step", "name", "phase", "clock"],
+    **LOADING_KEYS,
 }
 _MAX_ROWS = {"events": 100_000, "spans": 100_000}
 _MAX_TEXT = 500
@@ -57,6 +59,7 @@ class FactRows:
                 declared.SAMPLER,
                 declared.VALIDATIONS,
                 declared.CACHE_STATS,
+                *LOADING_TABLES,
             )
         }
         self.gpus_absent_reason: str | None = None
@@ -70,6 +73,7 @@ class FactRows:
 
     def add_step(self, record: StepRecord, rank: int) -> None:
         """A step: its row in `steps`, and one in `phases` for each phase and clock."""
+        add_loading(self.buffers, record, rank)
         is_tagged = bool(record.tags)
         if is_tagged:
             self._tagged.add((rank, record.step))

@@ -97,5 +97,6 @@ def _notes(run: Run, analysis: RunAnalysis) -> tuple[str, ...]:
         *analysis.breakdown.reasons,
         *analysis.throughput.reasons,
         *analysis.resources.reasons,
+        *analysis.loading.reasons,
     )
     return tuple(dict.fromkeys(reasons))

@@ -56,6 +56,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "quality": asdict(report.analysis.quality),
         "cache": asdict(report.analysis.cache) if report.analysis.cache else None,
         "black_box": asdict(report.analysis.black_boxes),
+        "loader": _loader(report),
         "findings": [finding_mapping(finding) for finding in report.findings],
         "not_evaluated": [asdict(item) for item in report.not_evaluated],
         "passed": list(report.passed),
@@ -115,6 +116,12 @@ def _step(report: Report) -> dict[str, Any]:
 
 def _stage(row: StageRow) -> dict[str, Any]:
     return {**asdict(row.time), "priority": row.priority}
+
+
+def _loader(report: Report) -> dict[str, Any]:
+    """How batches are made and found; the copies to the device beside it."""
+    found = asdict(report.analysis.loading)
+    return {name: value for name, value in found.items() if name != "reasons"}
 
 
 def _resources(report: Report) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import IO
 from rich.console import RenderableType
 from rich.padding import Padding
 
+from diagnostics.analyses.step_breakdown import DataAgainstCompute
 from diagnostics.report import units
 from diagnostics.report.console import (
     SEVERITY_STYLES,
@@ -21,6 +22,7 @@ from diagnostics.report.console import table as make_table
 from diagnostics.report.model import Report
 from diagnostics.report.terminal_black_box import black_box_section
 from diagnostics.report.terminal_findings import findings_section, not_evaluated_section
+from diagnostics.report.terminal_loading import loading_section
 from diagnostics.report.terminal_machine import (
     memory_section,
     quality_section,
@@ -50,6 +52,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield from _stages(report)
     yield from _data_against_compute(report)
     yield from trace_section(report)
+    yield from loading_section(report)
     yield from _ranks(report)
     yield from _throughput(report)
     yield from quality_section(report)
@@ -173,7 +176,7 @@ def _data_against_compute(report: Report) -> Iterator[RenderableType]:
     rows = make_table("", "mean ms", "share of step")
     for name, value, share in (
         ("wait for data", data.data_wait_ms, data.data_wait_share),
-        ("  of it exposed", data.data_wait_exposed_ms, data.data_wait_exposed_share),
+        *_split_of_wait(data),
         ("copy to device", data.h2d_ms, data.h2d_share),
         ("compute", data.compute_ms, data.compute_share),
         ("other", data.other_ms, data.other_share),
@@ -181,6 +184,16 @@ def _data_against_compute(report: Report) -> Iterator[RenderableType]:
         add_row(rows, name, units.ms(value), units.share(share))
     yield heading("Data against compute")
     yield _moved(rows)
+
+
+def _split_of_wait(data: DataAgainstCompute) -> tuple[tuple[str, float | None, float | None], ...]:
+    """Nothing where the whole wait is exposed, as on a CPU."""
+    if data.data_wait_hidden_ms == 0:
+        return ()
+    return (
+        ("  of it exposed", data.data_wait_exposed_ms, data.data_wait_exposed_share),
+        ("  of it hidden", data.data_wait_hidden_ms, data.data_wait_hidden_share),
+    )
 
 
 def _ranks(report: Report) -> Iterator[RenderableType]:

@@ -2,6 +2,7 @@
 
 from diagnostics.rules.configuration.training_slow import TrainingSlow
 from diagnostics.rules.data_loading.cache_hit_rate_low import CacheHitRateLow
+from diagnostics.rules.data_loading.copies_not_pinned import CopiesNotPinned
 from diagnostics.rules.data_loading.data_loading_exposed import DataLoadingExposed
 from diagnostics.rules.device_memory.device_memory_exhausted import DeviceMemoryExhausted
 from diagnostics.rules.device_memory.device_memory_near_limit import DeviceMemoryNearLimit
@@ -32,6 +33,7 @@ CATALOGUE: tuple[Rule, ...] = (
     TrainingSlow(),
     DataLoadingExposed(),
     CacheHitRateLow(),
+    CopiesNotPinned(),
     DeviceMemoryNearLimit(),
     DeviceMemoryExhausted(),
     GpuUtilisationLow(),

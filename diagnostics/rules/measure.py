@@ -9,6 +9,7 @@ from diagnostics.analyses.gpu_load import GpuSummary
 from diagnostics.analyses.memory_course import MemoryCourse
 from diagnostics.analyses.resources import HostSummary
 from diagnostics.analyses.run_analysis import RunAnalysis
+from diagnostics.rules.measure_loading import COPY_FIELDS, LOADER_FIELDS, loader_fields
 from diagnostics.rules.measurements import Measurements
 from diagnostics.run import FACTS, TRACE_ONLY, Run
 
@@ -35,6 +36,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         trace=str(run.info.traces[0]) if run.info.traces else None,
         **_steps(run, analysis),
         **_loading(run, analysis),
+        **loader_fields(analysis.loading),
         **_host_memory(run, analysis),
         **_device_memory(run, analysis, device),
         **_numerics(run),
@@ -313,7 +315,7 @@ def _sources(run: Run) -> dict[str, str]:
         (
             steps,
             "num_steps step_ms phase_ms data_wait_exposed_ms samples_per_s grad_norm_median "
-            "device_alloc_retries",
+            f"device_alloc_retries {LOADER_FIELDS} {COPY_FIELDS}",
         ),
         (
             spans,

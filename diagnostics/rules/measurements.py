@@ -60,6 +60,16 @@ class Measurements:
     cache_used_bytes: int | None = None
     cache_limit_bytes: int | None = None
 
+    loading_shares: Mapping[str, float] = field(default_factory=dict)
+    """Parts of making a batch, `other` among them, as shares of it."""
+    loader_supply_ms: float | None = None
+    """Mean time between two batches that the loading processes of a rank can deliver."""
+    fetch_empty_share: float | None = None
+    """Fetches that found no finished batch, of all where that is known."""
+    copied_bytes_per_step: float | None = None
+    copied_pinned_share: float | None = None
+    """Of the bytes that a step copies to its device, those in pinned memory."""
+
     host_memory_peak_bytes: int | None = None
     """Largest use of the machine's memory, or of the container's where it has its own limit."""
     host_memory_limit_bytes: int | None = None

@@ -1,6 +1,6 @@
 """What to do about a cache that misses: a larger one only where it is full and memory has room."""
 
-from diagnostics.rules.data_loading.loader_advice import GIB
+from diagnostics.rules.data_loading.part_advice import GIB
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from diagnostics.rules.data_loading.loader_advice import loader_advice
+from diagnostics.rules.data_loading.loading_evidence import loading_evidence
 from diagnostics.rules.finding import Evidence, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NO_STEPS, RECORD_FACTS
@@ -31,7 +32,7 @@ model: it is the first thing to repair.
 ## What to try
 More loader processes if cores and memory allow it; voxels computed beforehand; the cache in
 memory; prefetching. The report proposes a value only where it knows the present one and the room
-there is.
+there is, and leaves out what would only spare a part of loading that the facts show to be small.
 
 ## False alarms
 A run of a few steps, or the first steps after a start, wait for the workers to come up. A text
@@ -104,6 +105,7 @@ facts folder shows.
                     unit="count",
                     source=measured.source("num_workers"),
                 ),
+                *loading_evidence(measured),
             ),
             loader_advice(measured, wait_ms, measured.step_ms),
             cost_ms_per_step=wait_ms,

@@ -1,11 +1,12 @@
 """What to change so that batches arrive sooner; every value rests on the present one."""
 
+from diagnostics.rules.data_loading.loading_evidence import heaviest_part
+from diagnostics.rules.data_loading.part_advice import part_advice
 from diagnostics.rules.data_loading.worker_advice import SIGN, has_memory_to_spare, more_workers
-from diagnostics.rules.finding import Advice, ConfigChange, Gain
+from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 
-GIB = 1 << 30
 PREFETCH_FACTOR = 4
 """The prefetch factor of the performance guide's plans."""
 
@@ -14,42 +15,13 @@ def loader_advice(measured: Measurements, wait_ms: float, step_ms: float) -> tup
     """The switches that make data arrive sooner, the most promising first."""
     candidates = (
         more_workers(measured, wait_ms, step_ms),
-        _precomputed_voxels(measured, wait_ms),
-        _ram_cache(measured, wait_ms),
+        *part_advice(measured, wait_ms, step_ms),
         _pinned(measured),
         _persistent(measured),
         _prefetch(measured),
     )
     advice = tuple(item for item in candidates if item is not None)
     return advice or (_look_closer(measured),)
-
-
-def _precomputed_voxels(measured: Measurements, wait_ms: float) -> Advice | None:
-    if measured.setting("DATA.USE_PRECOMPUTED_VOXELS") is not False:
-        return None
-    return Advice(
-        text="Compute the voxels once, with `python -m vrtspike.data.prepare`, instead of in every "
-        "step.",
-        config_change=ConfigChange(key="DATA.USE_PRECOMPUTED_VOXELS", current=False, proposed=True),
-        predicted_gain=Gain(low_ms=0.0, mid_ms=None, high_ms=wait_ms),
-        verify=verify(SIGN),
-    )
-
-
-def _ram_cache(measured: Measurements, wait_ms: float) -> Advice | None:
-    budget_gib = measured.number_setting("DATA.CACHE_SIZE_GB")
-    free = measured.host_memory_free_bytes
-    if measured.setting("DATA.USE_RAM_CACHE") is not False or budget_gib is None or free is None:
-        return None
-    if not has_memory_to_spare(measured) or budget_gib * GIB > free // 2:
-        return None
-    return Advice(
-        text=f"Keep decoded frames in memory: the budget of {budget_gib:g} GiB (CACHE_SIZE_GB) "
-        f"fits into the {free / GIB:.1f} GiB that stayed free.",
-        config_change=ConfigChange(key="DATA.USE_RAM_CACHE", current=False, proposed=True),
-        predicted_gain=Gain(low_ms=0.0, mid_ms=None, high_ms=wait_ms),
-        verify=verify(SIGN),
-    )
 
 
 def _pinned(measured: Measurements) -> Advice | None:
@@ -106,6 +78,13 @@ def _look_closer(measured: Measurements) -> Advice:
     else:
         text = (
             "The loader's switches are already set as this machine allows. Look at what a batch "
-            "costs: decoding, cropping, voxels, or a slow disk."
+            f"costs: {_costs(measured)}."
         )
     return Advice(text=text, verify=verify(SIGN))
+
+
+def _costs(measured: Measurements) -> str:
+    heaviest = heaviest_part(measured)
+    if heaviest is None:
+        return "decoding, cropping, voxels, or a slow disk"
+    return f"{heaviest[0]} takes {heaviest[1]:.0%} of making it"

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from vrtspike.profiling.records import (
+    CopyRecord,
+    FetchRecord,
     GpuRecord,
     HostRecord,
+    LoaderRecord,
     MemoryRecord,
     ProcessRecord,
     ResourceRecord,
@@ -121,11 +124,21 @@ def resource_record(at, gpu):
     )
 
 
-def write_run(folder: Path, meta, phases, steps=41, stages=STAGES) -> Path:
+def loader_fields(ready, pinned_bytes):
+    """One batch of two samples a step, mostly decoded; copied to a device."""
+    parts = {"read": 70.0, "decode": 640.0, "voxelise": 180.0, "collate": 18.0, "other": 28.0}
+    fetch = FetchRecord(
+        wait_ms=640.0, ready=ready, worker=0, samples=2, made_ms=sum(parts.values()), queued_ms=2.0
+    )
+    copied = CopyRecord(bytes=24 << 20, pinned_bytes=pinned_bytes)
+    return {"loader": LoaderRecord(fetches=(fetch,), part_ms=parts), "copy": copied}
+
+
+def write_run(folder: Path, meta, phases, steps=41, stages=STAGES, **fields) -> Path:
     """A facts folder with steps, stages, two validations and samples of the machine."""
     folder.mkdir(parents=True)
     (folder / "meta.json").write_text(to_meta_json(meta), "utf-8")
-    records = [step_record(step, phases, meta.clock) for step in range(1, steps + 1)]
+    records = [step_record(step, phases, meta.clock, **fields) for step in range(1, steps + 1)]
     spans = [stages_record(record, stages) for record in records]
     validations = [
         SpanRecord(
@@ -173,4 +186,4 @@ def cpu_run(new_run):
 @pytest.fixture
 def starved_run(new_run):
     """A run on a GPU that waits for one loader process most of the time."""
-    return new_run(meta=GPU_META, phases=STARVED)
+    return new_run(meta=GPU_META, phases=STARVED, **loader_fields(ready=0, pinned_bytes=0))

@@ -77,6 +77,13 @@ def test_figures_are_the_run_s(starved_run):
     assert page["step"]["excluded"] == 1
     assert page["breakdown"]["window_ms"] == pytest.approx(40 * 936.0)
     assert page["breakdown"]["data_wait_exposed_share"] == pytest.approx(600 / 936)
+    assert page["loader"]["bottleneck"] == "decode"
+    assert page["loader"]["queue"]["empty_share"] == 1.0
+    assert page["loader"]["copies"] == {
+        "num_steps": 40,
+        "bytes_per_step": 24 << 20,
+        "pinned_share": 0.0,
+    }
     assert page["findings"][0]["rule"] == page["verdict"]["rule"] == "DL001"
     assert page["findings"][0]["severity"] == "critical"
     assert page["findings"][0]["cost_ms_per_step"] == pytest.approx(600.0)

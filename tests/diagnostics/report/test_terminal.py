@@ -63,6 +63,25 @@ def test_colour_changes_nothing_but_colour(starved_run):
     assert re.sub(r" +$", "", plain, flags=re.MULTILINE) == text_of(report)
 
 
+def test_a_wait_that_is_partly_hidden_is_split(starved_run):
+    report = report_of(starved_run)
+    assert "of it exposed" not in text_of(report)  # all of it is
+    breakdown = report.analysis.breakdown
+    for exposed, hidden, shown in ((480.0, 120.0, "480.0"), (None, None, "-")):
+        data = replace(
+            breakdown.data_against_compute, data_wait_exposed_ms=exposed, data_wait_hidden_ms=hidden
+        )
+        split = replace(
+            report,
+            analysis=replace(
+                report.analysis, breakdown=replace(breakdown, data_against_compute=data)
+            ),
+        )
+        text = text_of(split)
+        assert re.search(rf"of it exposed +{shown} ", text)
+        assert re.search(rf"of it hidden +{'120.0' if hidden else '-'} ", text)
+
+
 def test_names_from_files_cannot_steer_the_terminal(starved_run):
     report = report_of(starved_run)
     stage = report.slowest[0]
@@ -89,7 +108,7 @@ def test_symptoms_stand_under_their_cause(starved_run):
 def test_rules_that_could_not_look_share_a_line_for_the_same_reason(cpu_run):
     text = text_of(report_of(cpu_run), width=200)
     assert text.count("the rule is about GPU runs") == 1
-    assert "not evaluated: GM001, GM002, GP001, GP002: this run was on the CPU" in text
+    assert "not evaluated: DL003, GM001, GM002, GP001, GP002: this run was on the CPU" in text
 
 
 def test_a_report_on_next_to_nothing_still_prints(new_run):

@@ -1,0 +1,69 @@
+"""The loader, for a terminal: what its processes spend their time on, and what the step finds."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.padding import Padding
+
+from diagnostics.analyses.loading import CopyUse, Loading, QueueUse
+from diagnostics.report import units
+from diagnostics.report.console import add_row, heading, indented
+from diagnostics.report.console import table as make_table
+from diagnostics.report.model import Report
+
+MAX_DEPTHS = 8
+
+
+def loading_section(report: Report) -> Iterator[RenderableType]:
+    """The parts of making a batch, the queue at each fetch, and the copies to the device."""
+    found = report.analysis.loading
+    if found.parts:
+        yield heading("What a worker spends its time on")
+        yield from _parts(found)
+    if found.queue is not None:
+        yield heading("The loader's queue")
+        yield indented(_queue(found.queue))
+    if found.copies is not None:
+        yield heading("Copies to the device")
+        yield indented(_copies(found.copies))
+
+
+def _parts(found: Loading) -> Iterator[RenderableType]:
+    rows = make_table("part", "ms a sample", "share")
+    for part in found.parts:
+        add_row(rows, part.name, units.ms(part.ms_per_sample), units.share(part.share))
+    yield Padding(rows, (0, 0, 0, 2))
+    if found.made is not None:
+        yield indented(
+            f"Making a batch takes {units.ms(found.made.mean_ms)} ms (median "
+            f"{units.ms(found.made.median_ms)}, p95 {units.ms(found.made.p95_ms)}); the loader can "
+            f"deliver one every {units.ms(found.supply_ms)} ms."
+        )
+    if found.queued is not None:
+        yield indented(
+            f"A finished batch waits {units.ms(found.queued.mean_ms)} ms until it is used (median "
+            f"{units.ms(found.queued.median_ms)}), its hand-over included."
+        )
+
+
+def _queue(queue: QueueUse) -> str:
+    depths = list(queue.fetches_by_ready.items())
+    shown = ", ".join(f"{ready}: {count}" for ready, count in depths[:MAX_DEPTHS])
+    more = ", ..." if len(depths) > MAX_DEPTHS else ""
+    return (
+        f"{units.share(queue.empty_share)} of {queue.num_fetches} fetches found no finished batch; "
+        f"{units.number(queue.median_ready, 0)} were ready in the median (fetches by batches "
+        f"ready: {shown}{more})."
+    )
+
+
+def _copies(copies: CopyUse) -> str:
+    size = f"{units.size(copies.bytes_per_step)} a step"
+    if copies.pinned_share is None:
+        return f"{size}."
+    if copies.pinned_share >= 1:
+        return f"{size}, all of it from pinned memory."
+    return (
+        f"{size}, {units.share(copies.pinned_share)} of it from pinned memory: the rest makes the "
+        "host wait for each copy."
+    )

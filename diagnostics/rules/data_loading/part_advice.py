@@ -1,0 +1,70 @@
+"""Switches that take one part out of the making of a batch, the heaviest part first."""
+
+from diagnostics.rules.data_loading.worker_advice import SIGN, has_memory_to_spare
+from diagnostics.rules.finding import Advice, ConfigChange, Gain
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import verify
+
+GIB = 1 << 30
+LEAST_SHARE = 0.10
+"""A part below this share of the making is not worth a switch: its removal gains at most that."""
+
+
+def part_advice(measured: Measurements, wait_ms: float, step_ms: float) -> tuple[Advice, ...]:
+    """What removes voxelising, and what removes reading and decoding; not for small parts."""
+    candidates = (
+        (_share(measured, "voxelise"), _precomputed_voxels),
+        (_share(measured, "read", "decode"), _ram_cache),
+    )
+    # Where nothing is known the written order stays.
+    ordered = sorted(candidates, key=lambda each: -(each[0] or 0.0))
+    worth = [(share, give) for share, give in ordered if share is None or share >= LEAST_SHARE]
+    found = [give(measured, _gain(measured, share, wait_ms, step_ms)) for share, give in worth]
+    return tuple(advice for advice in found if advice is not None)
+
+
+def _share(measured: Measurements, *parts: str) -> float | None:
+    """The parts' share of making a batch; None where it was not recorded."""
+    if not measured.loading_shares:
+        return None
+    return sum(measured.loading_shares.get(name, 0.0) for name in parts)
+
+
+def _gain(measured: Measurements, share: float | None, wait_ms: float, step_ms: float) -> Gain:
+    """At most the part's own time.
+
+    A loader that the step waits for delivers a batch in `step_ms`, without the part in
+    `(1 - share) * step_ms`. Without loading processes a batch is made in `wait_ms`.
+    """
+    high_ms = wait_ms
+    if share is not None and measured.num_workers is not None:
+        high_ms = min(wait_ms, share * (step_ms if measured.num_workers else wait_ms))
+    return Gain(low_ms=0.0, mid_ms=None, high_ms=high_ms)
+
+
+def _precomputed_voxels(measured: Measurements, gain: Gain) -> Advice | None:
+    if measured.setting("DATA.USE_PRECOMPUTED_VOXELS") is not False:
+        return None
+    return Advice(
+        text="Compute the voxels once, with `python -m vrtspike.data.prepare`, instead of in every "
+        "step.",
+        config_change=ConfigChange(key="DATA.USE_PRECOMPUTED_VOXELS", current=False, proposed=True),
+        predicted_gain=gain,
+        verify=verify(SIGN),
+    )
+
+
+def _ram_cache(measured: Measurements, gain: Gain) -> Advice | None:
+    budget_gib = measured.number_setting("DATA.CACHE_SIZE_GB")
+    free = measured.host_memory_free_bytes
+    if measured.setting("DATA.USE_RAM_CACHE") is not False or budget_gib is None or free is None:
+        return None
+    if not has_memory_to_spare(measured) or budget_gib * GIB > free // 2:
+        return None
+    return Advice(
+        text=f"Keep decoded frames in memory: the budget of {budget_gib:g} GiB (CACHE_SIZE_GB) "
+        f"fits into the {free / GIB:.1f} GiB that stayed free.",
+        config_change=ConfigChange(key="DATA.USE_RAM_CACHE", current=False, proposed=True),
+        predicted_gain=gain,
+        verify=verify(SIGN),
+    )
