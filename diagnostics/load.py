@@ -201,6 +201,7 @@ def _info(facts: Facts | None, log: TextLog | None, traces: Sequence[Trace]) -> 
         info = replace(
             info,
             run_id=log.run_fields.get("id"),
+            trainer="own" if log.run_fields.get("trainer") == "own" else None,
             clock=log.clock,
             status=log.status,
             total_steps=log.total_steps,

@@ -75,6 +75,8 @@ def _run(report: Report) -> dict[str, Any]:
     info = report.info
     return {
         "id": info.run_id,
+        "name": info.name,
+        "trainer": info.trainer,
         "world_size": info.world_size,
         "device": report.device,
         "config": dict(info.config),

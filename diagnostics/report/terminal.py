@@ -72,7 +72,8 @@ def _title(report: Report) -> Iterator[RenderableType]:
     ranks = f"{info.world_size} rank(s)" if info.world_size else "ranks unknown"
     clock = f"{breakdown.clock or 'unknown'} clock"
     facts = (device or "device unknown", ranks, clock, ENDS.get(info.status or "", info.status))
-    yield line(f"Performance of run {info.run_id or '(without a name)'}", "bold")
+    named = f" ({info.name})" if info.name else ""
+    yield line(f"Performance of run {info.run_id or '(without a name)'}{named}", "bold")
     yield line(" | ".join(fact for fact in facts if fact))
     yield line(f"{_steps_used(report)} | trust {report.trust.grade} ({GRADES[report.trust.grade]})")
     for reason in report.trust.reasons:

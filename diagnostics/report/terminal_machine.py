@@ -39,12 +39,13 @@ def quality_section(report: Report) -> Iterator[RenderableType]:
         return
     yield heading("Quality")
     if found.last is not None:
-        yield indented(
-            f"{len(found.points)} validation(s); the last, after step {found.last.step}: "
-            f"{units.number(found.last.psnr_rgb_db)} dB PSNR, blurry input "
+        when = f"{len(found.points)} validation(s); the last, after step {found.last.step}"
+        sharpness = (
+            f": {units.number(found.last.psnr_rgb_db)} dB PSNR, blurry input "
             f"{units.number(found.last.input_psnr_rgb_db)} dB, SSIM "
             f"{units.number(found.last.ssim_y, 4)}"
         )
+        yield indented(when + (sharpness if found.last.psnr_rgb_db is not None else ""))
     if found.first_loss is not None:
         yield indented(
             f"loss {units.number(found.first_loss, 4)} in the first tenth of the steps, "

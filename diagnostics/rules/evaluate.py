@@ -16,7 +16,8 @@ from diagnostics.rules.finding import (
     Severity,
 )
 from diagnostics.rules.measurements import Measurements
-from diagnostics.rules.rule import Rule
+from diagnostics.rules.reasons import OWN_LOOP
+from diagnostics.rules.rule import Outcome, Rule
 
 Wanted: TypeAlias = dict[str, tuple[str, SettingValue]]
 """By key of the configuration: the rule whose advice counts, and the value it proposes."""
@@ -50,7 +51,7 @@ def evaluate(rules: Iterable[Rule], measured: Measurements) -> Evaluation:
     unanswered: list[NotEvaluated] = []
     passed: list[str] = []
     for rule in rules:
-        outcome = rule.check(measured)
+        outcome = _ask(rule, measured)
         if isinstance(outcome, Finding):
             found.append(outcome)
         elif isinstance(outcome, NotEvaluated):
@@ -62,6 +63,12 @@ def evaluate(rules: Iterable[Rule], measured: Measurements) -> Evaluation:
         not_evaluated=tuple(sorted(unanswered, key=lambda item: item.rule)),
         passed=tuple(sorted(passed)),
     )
+
+
+def _ask(rule: Rule, measured: Measurements) -> Outcome:
+    if measured.is_own_loop and rule.for_our_trainer:
+        return rule.not_evaluated(OWN_LOOP)
+    return rule.check(measured)
 
 
 def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:

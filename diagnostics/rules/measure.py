@@ -10,7 +10,7 @@ from diagnostics.analyses.memory_course import MemoryCourse
 from diagnostics.analyses.resources import HostSummary
 from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.rules.measure_loading import COPY_FIELDS, LOADER_FIELDS, loader_fields
-from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.measurements import MAX_SETTING, Measurements
 from diagnostics.run import FACTS, TRACE_ONLY, Run
 
 Fields = dict[str, Any]
@@ -31,7 +31,10 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         clock=analysis.breakdown.clock,
         world_size=run.info.world_size,
         compute_capability=_number(run.info.device.get("compute_capability")),
-        config=run.info.config,
+        config=_our_config(run),
+        is_own_loop=_is_own_loop(run),
+        loader=_loader_settings(run),
+        ranks_per_machine=_ranks_per_machine(run, analysis),
         status=run.info.status,
         trace=str(run.info.traces[0]) if run.info.traces else None,
         **_steps(run, analysis),
@@ -50,12 +53,39 @@ def device_of(run: Run) -> Literal["cuda", "cpu"] | None:
     kind = run.info.device.get("type")
     if kind == "cuda" or kind == "cpu":
         return "cuda" if kind == "cuda" else "cpu"
+    if kind is not None:
+        return None  # a device whose times and memory this version does not know
     shows_gpu_memory = bool(run.tables.log_steps["gpu_memory_bytes"].notna().any())
     if run.info.clock == "device" or len(run.tables.gpus) or shows_gpu_memory:
         return "cuda"
     if run.info.log_family == "vrt-spike" and run.info.clock == "host":
         return "cpu"  # our recorder takes the host's clock only where there is no GPU
     return None
+
+
+def _is_own_loop(run: Run) -> bool:
+    return run.info.trainer == "own"
+
+
+def _our_config(run: Run) -> Mapping[str, Any]:
+    """Another's keys may be spelled like ours and mean something else: they are not looked at."""
+    return {} if _is_own_loop(run) else run.info.config
+
+
+def _loader_settings(run: Run) -> dict[str, int | None]:
+    """Of the loader that another's loop wrapped first, as it said: the one it trains with."""
+    events = run.tables.events
+    said = events.loc[(events["name"] == "loader_settings") & (events["rank"] == 0), "values"]
+    if not _is_own_loop(run) or not len(said):
+        return {}
+    return {
+        name: value if isinstance(value, int) and 0 <= value <= MAX_SETTING else None
+        for name, value in said.iloc[0].items()
+    }
+
+
+def _ranks_per_machine(run: Run, analysis: RunAnalysis) -> int:
+    return max(1, (run.info.world_size or 1) // max(1, len(analysis.resources.hosts)))
 
 
 def _steps(run: Run, analysis: RunAnalysis) -> Fields:
@@ -103,7 +133,7 @@ def _micro_batches(run: Run) -> float | None:
     counted = run.tables.steps["micro_batches"].dropna()
     if len(counted):
         return float(counted.median())
-    configured = Measurements(config=run.info.config)
+    configured = Measurements(config=_our_config(run))
     return configured.whole_setting("TRAIN.GRADIENT_ACCUMULATION_STEPS")
 
 
@@ -128,7 +158,10 @@ def _loading(run: Run, analysis: RunAnalysis) -> Fields:
 
 def _num_workers(run: Run, analysis: RunAnalysis) -> int | None:
     """As configured; "auto" as sampled, though validation's workers may be among them."""
-    configured = Measurements(config=run.info.config).whole_setting("DATALOADER.TOTAL_WORKERS")
+    of_each = _loader_settings(run).get("num_workers")
+    if of_each is not None:
+        return of_each * _ranks_per_machine(run, analysis)
+    configured = Measurements(config=_our_config(run)).whole_setting("DATALOADER.TOTAL_WORKERS")
     if configured is not None:
         return configured
     processes = analysis.resources.processes
@@ -329,8 +362,10 @@ def _sources(run: Run) -> dict[str, str]:
         ),
     )
     found = {name: file for file, names in by_file for name in names.split()}
-    has_setting = Measurements(config=run.info.config).whole_setting("DATALOADER.TOTAL_WORKERS")
+    has_setting = Measurements(config=_our_config(run)).whole_setting("DATALOADER.TOTAL_WORKERS")
     found["num_workers"] = "meta.json" if has_setting is not None else resources
+    if _loader_settings(run):
+        found["num_workers"] = spans
     return found
 
 

@@ -12,6 +12,15 @@ MAX_SETTING = 1_000_000
 """Beyond it a setting is no number that advice can be built on."""
 
 
+LOADER_KEYS = {
+    "num_workers": "DATALOADER.TOTAL_WORKERS",
+    "prefetch_factor": "DATALOADER.TRAIN_PREFETCH_FACTOR",
+    "pin_memory": "DATALOADER.PIN_MEMORY",
+    "persistent_workers": "DATALOADER.PERSISTENT_WORKERS",
+}
+"""The arguments of a DataLoader as our configuration spells them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measurements:
     """One run, measured. Times in ms per optimizer step, sizes in bytes, shares in 0..1.
@@ -25,7 +34,12 @@ class Measurements:
     world_size: int | None = None
     compute_capability: float | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The run's configuration with the YAML's own keys; empty when unknown."""
+    """The configuration of our own trainer, with the YAML's own keys; empty when unknown."""
+    is_own_loop: bool = False
+    """Not our trainer but a loop of the user's, whose switches are not ours to know."""
+    loader: Mapping[str, int | None] = field(default_factory=dict)
+    """Of such a loop: arguments of its DataLoader in each of its processes; empty when unknown."""
+    ranks_per_machine: int = 1
     status: Literal["running", "finished", "interrupted", "failed"] | None = None
 
     trace: str | None = None
@@ -131,6 +145,17 @@ class Measurements:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         return value if 0 <= value <= MAX_SETTING else None
+
+    def loader_setting(self, argument: str) -> int | None:
+        """An argument of the DataLoader, such as `prefetch_factor`; None when unknown."""
+        if self.is_own_loop:
+            return self.loader.get(argument)
+        value = self.setting(LOADER_KEYS[argument])
+        return int(value) if isinstance(value, bool) else self.whole_setting(LOADER_KEYS[argument])
+
+    def loader_key(self, argument: str) -> str:
+        """Where that argument is set: a key of our configuration, or the loop's own source."""
+        return f"DataLoader.{argument}" if self.is_own_loop else LOADER_KEYS[argument]
 
     def phase_share(self, phase: str) -> float | None:
         """A phase's share of the step."""

@@ -3,7 +3,10 @@
 NOT_ON_CPU = "this run was on the CPU; the rule is about GPU runs"
 NO_WORD_OF_THE_END = "the run left neither such an event nor an end of its own"
 NO_STEPS = "no step was measured"
-RECORD_FACTS = "record with this trainer, and give the facts folder (profiles/<run_id>)"
+RECORD_FACTS = "record the run's facts, and give their folder (profiles/<run_id>)"
+OWN_LOOP = (
+    "its limits and switches are those of VRT-Spike's own trainer; this run is another's loop"
+)
 RECORD_MORE_STEPS = "train for at least 20 steps beyond the first"
 RECORD_NVML = "train with a working NVIDIA driver library (NVML), then give the facts folder"
 

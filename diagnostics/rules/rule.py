@@ -71,6 +71,8 @@ class Rule(ABC):
     summary: ClassVar[str]
     docs: ClassVar[str]
     explains: ClassVar[tuple[str, ...]] = ()
+    for_our_trainer: ClassVar[bool] = False
+    """Says nothing of another's training loop, whose network its limits do not know."""
 
     @abstractmethod
     def check(self, measured: Measurements) -> Outcome:

@@ -15,6 +15,7 @@ class TrainingSlow(Rule):
 
     code = "CF001"
     name = "training-slow"
+    for_our_trainer = True
     summary = "The run trains {rate:.2f} samples/s. Most of the step: {largest}."
     docs = """
 ## What it measures

@@ -13,6 +13,7 @@ class CacheHitRateLow(Rule):
 
     code = "DL002"
     name = "cache-hit-rate-low"
+    for_our_trainer = True
     summary = (
         "The cache answers {hit_rate:.1%} of {num_reads} reads; the rest goes to the disk and is "
         "decoded again."

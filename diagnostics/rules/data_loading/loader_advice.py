@@ -25,31 +25,31 @@ def loader_advice(measured: Measurements, wait_ms: float, step_ms: float) -> tup
 
 
 def _pinned(measured: Measurements) -> Advice | None:
-    if measured.device != "cuda" or measured.setting("DATALOADER.PIN_MEMORY") is not False:
+    if measured.device != "cuda" or measured.loader_setting("pin_memory") != 0:
         return None
     return Advice(
         text="Pin the batches in memory, so that copies to the GPU overlap with its work.",
-        config_change=ConfigChange(key="DATALOADER.PIN_MEMORY", current=False, proposed=True),
+        config_change=_switch_on(measured, "pin_memory"),
         verify=verify("h2d shorter"),
     )
 
 
 def _persistent(measured: Measurements) -> Advice | None:
-    if not measured.num_workers:
-        return None
-    if measured.setting("DATALOADER.PERSISTENT_WORKERS") is not False:
+    if not measured.num_workers or measured.loader_setting("persistent_workers") != 0:
         return None
     return Advice(
         text="Keep the loader processes between epochs instead of starting them again.",
-        config_change=ConfigChange(
-            key="DATALOADER.PERSISTENT_WORKERS", current=False, proposed=True
-        ),
+        config_change=_switch_on(measured, "persistent_workers"),
         verify=verify("no long wait at the first step of an epoch"),
     )
 
 
+def _switch_on(measured: Measurements, argument: str) -> ConfigChange:
+    return ConfigChange(key=measured.loader_key(argument), current=False, proposed=True)
+
+
 def _prefetch(measured: Measurements) -> Advice | None:
-    current = measured.whole_setting("DATALOADER.TRAIN_PREFETCH_FACTOR")
+    current = measured.loader_setting("prefetch_factor")
     if current is None or current >= PREFETCH_FACTOR or not measured.num_workers:
         return None
     if not has_memory_to_spare(measured):
@@ -58,14 +58,19 @@ def _prefetch(measured: Measurements) -> Advice | None:
         text=f"Let each loader process prepare {PREFETCH_FACTOR} batches ahead instead of "
         f"{current}; this evens out slow batches, it does not make loading faster.",
         config_change=ConfigChange(
-            key="DATALOADER.TRAIN_PREFETCH_FACTOR", current=current, proposed=PREFETCH_FACTOR
+            key=measured.loader_key("prefetch_factor"), current=current, proposed=PREFETCH_FACTOR
         ),
         verify=verify("p95 of data_wait closer to its median"),
     )
 
 
 def _look_closer(measured: Measurements) -> Advice:
-    if not measured.config:
+    if measured.is_own_loop and not measured.loader:
+        text = (
+            "The loader's settings are unknown, so none is proposed: hand the DataLoader itself to "
+            "`run.wrap`."
+        )
+    elif not measured.config and not measured.is_own_loop:
         text = (
             "The input does not hold the run's configuration, so no switch is proposed; give the "
             "facts folder (profiles/<run_id>)."

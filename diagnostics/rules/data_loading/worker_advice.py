@@ -22,16 +22,13 @@ def more_workers(measured: Measurements, wait_ms: float, step_ms: float) -> Advi
     if current is None or cores is None or not has_memory_to_spare(measured):
         return None
     proposed = workers_to_propose(cores, measured.world_size or 1)
-    if proposed <= current:
+    change = worker_change(measured, proposed)
+    if proposed <= current or change.proposed == change.current:
         return None
     return Advice(
         text=f"Use {proposed} loader processes instead of {current}: {cores} cores are allowed, "
         "and memory has room.",
-        config_change=ConfigChange(
-            key="DATALOADER.TOTAL_WORKERS",
-            current=worker_setting(measured),
-            proposed=proposed,
-        ),
+        config_change=change,
         predicted_gain=gain_of_more_workers(wait_ms, step_ms, current, proposed),
         verify=verify(SIGN),
     )
@@ -46,8 +43,24 @@ def workers_to_propose(cpus_allowed: int, world_size: int) -> int:
     return min(by_gpu, cpus_allowed // 2)
 
 
+def worker_change(measured: Measurements, proposed: int) -> ConfigChange:
+    """`proposed` loader processes on a machine, as the switch that sets them counts them.
+
+    Ours counts those of the machine, a DataLoader those of its own process.
+    """
+    if measured.is_own_loop:
+        proposed = max(1, proposed // measured.ranks_per_machine)
+    return ConfigChange(
+        key=measured.loader_key("num_workers"),
+        current=worker_setting(measured),
+        proposed=proposed,
+    )
+
+
 def worker_setting(measured: Measurements) -> int | str | None:
     """TOTAL_WORKERS as the configuration says it, such as "auto"; else the number that ran."""
+    if measured.is_own_loop:
+        return measured.loader_setting("num_workers")
     setting = measured.setting("DATALOADER.TOTAL_WORKERS")
     return "auto" if setting == "auto" else measured.num_workers
 

@@ -58,7 +58,12 @@ def smaller_batch(measured: Measurements, sign: str) -> Advice | None:
 
 
 def _look_closer(measured: Measurements) -> Advice:
-    if not measured.config:
+    if measured.is_own_loop:
+        text = (
+            "What lowers it in any loop: mixed precision (torch.autocast), recomputing activations "
+            "(torch.utils.checkpoint), and half the batch with twice the accumulation."
+        )
+    elif not measured.config:
         text = "The input does not hold the run's configuration, so no switch is proposed."
     else:
         text = (

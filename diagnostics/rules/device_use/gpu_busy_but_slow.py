@@ -14,6 +14,7 @@ class GpuBusyButSlow(Rule):
 
     code = "GP002"
     name = "gpu-busy-but-slow"
+    for_our_trainer = True
     explains = ("KN001", "KN003", "CF001")
     summary = (
         "The GPU is busy {util:.0f} % of the time and still trains slowly: {slow}. The work itself "

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from diagnostics.rules.finding import Advice, Evidence, Severity
+from diagnostics.rules.kernels.compute_advice import TRACE_A_LOOP
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_ON_CPU, RECORD_NVML, verify
 from diagnostics.rules.rule import Outcome, Rule, Threshold
@@ -52,6 +53,8 @@ the GPU works well: one small kernel keeps it "busy".
             return self.not_evaluated("GPU utilisation was not sampled", RECORD_NVML)
         if util >= self.at_warn.value:
             return None
+        ours = "`python -m vrtspike.train --config FILE --profile`"
+        profiled = TRACE_A_LOOP if measured.is_own_loop else ours
         critical = util < self.at_critical.value
         return self.finding(
             Severity.CRITICAL if critical else Severity.WARN,
@@ -73,8 +76,7 @@ the GPU works well: one small kernel keeps it "busy".
             ),
             (
                 Advice(
-                    text="Record some steps with `python -m vrtspike.train --config FILE "
-                    "--profile` and see what the GPU waits for.",
+                    text=f"Record some steps with {profiled} and see what the GPU waits for.",
                     verify=verify("GPU utilisation above 90 %"),
                 ),
             ),

@@ -1,6 +1,6 @@
 """What frees host memory: cache, loader processes, prefetching. GPU memory is another matter."""
 
-from diagnostics.rules.data_loading.worker_advice import worker_setting
+from diagnostics.rules.data_loading.worker_advice import worker_change
 from diagnostics.rules.device_memory.memory_advice import smaller_batch
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
@@ -50,23 +50,19 @@ def _fewer_workers(measured: Measurements) -> Advice | None:
     return Advice(
         text=f"Use {proposed} loader processes instead of {current}: each holds its own batches in "
         "the making.",
-        config_change=ConfigChange(
-            key="DATALOADER.TOTAL_WORKERS",
-            current=worker_setting(measured),
-            proposed=proposed,
-        ),
+        config_change=worker_change(measured, proposed),
         verify=verify(f"{SIGN}, data_wait not longer"),
     )
 
 
 def _less_prefetch(measured: Measurements) -> Advice | None:
-    current = measured.whole_setting("DATALOADER.TRAIN_PREFETCH_FACTOR")
+    current = measured.loader_setting("prefetch_factor")
     if current is None or current <= 2 or not measured.num_workers:
         return None
     return Advice(
         text=f"Let each loader process prepare 2 batches ahead instead of {current}.",
         config_change=ConfigChange(
-            key="DATALOADER.TRAIN_PREFETCH_FACTOR", current=current, proposed=2
+            key=measured.loader_key("prefetch_factor"), current=current, proposed=2
         ),
         verify=verify(f"{SIGN}, data_wait not longer"),
     )
@@ -75,7 +71,7 @@ def _less_prefetch(measured: Measurements) -> Advice | None:
 def _look_closer(measured: Measurements) -> Advice:
     known = (
         "The switches that take host memory are already low."
-        if measured.config
+        if measured.config or measured.loader
         else ("The input does not hold the run's configuration, so no switch is proposed.")
     )
     return Advice(

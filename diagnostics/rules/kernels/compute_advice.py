@@ -5,6 +5,8 @@ from diagnostics.rules.kernels.stage_advice import stage_switches
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 
+TRACE_A_LOOP = "`record(..., profile=True)`"
+
 
 def compute_advice(measured: Measurements) -> tuple[Advice, ...]:
     """Mixed precision, then fused attention, then the switches of the heaviest stage."""
@@ -17,7 +19,9 @@ def compute_advice(measured: Measurements) -> tuple[Advice, ...]:
 
 
 def _look_closer(measured: Measurements) -> Advice:
-    if not measured.config:
+    if measured.is_own_loop:
+        text = f"{TRACE_A_LOOP} records which kernels and operators take the time."
+    elif not measured.config:
         text = (
             "The input does not hold the run's configuration, so no switch is proposed; give the "
             "facts folder (profiles/<run_id>)."

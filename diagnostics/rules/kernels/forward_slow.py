@@ -14,6 +14,7 @@ class ForwardSlow(Rule):
 
     code = "KN003"
     name = "forward-slow"
+    for_our_trainer = True
     explains = ("KN001", "CF001")
     summary = "One forward pass takes {forward_ms:.0f} ms; the model's compute is the bottleneck."
     docs = """

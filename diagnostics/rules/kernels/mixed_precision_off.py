@@ -16,6 +16,7 @@ class MixedPrecisionOff(Rule):
 
     code = "KN002"
     name = "mixed-precision-off"
+    for_our_trainer = True
     summary = (
         "Forward, loss and backward take {share:.1%} of the step and run in 32 bits on a GPU that "
         "has tensor cores for 16."

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from diagnostics.rules.finding import Advice, Evidence, Severity
 from diagnostics.rules.kernels.compute_advice import (
+    TRACE_A_LOOP,
     fused_attention,
     heaviest_stage,
     largest_gain,
@@ -101,8 +102,7 @@ TR003 tells.
                 return advice
         return (
             Advice(
-                text=f"No switch of this configuration makes {heavy[0]} cheaper; "
-                + _where_kernels_are(measured),
+                text=f"No known switch makes {heavy[0]} cheaper; {_where_kernels_are(measured)}",
                 verify=verify(f"{heavy[0]} shorter"),
             ),
         )
@@ -120,4 +120,5 @@ TR003 tells.
 def _where_kernels_are(measured: Measurements) -> str:
     if measured.trace is not None:
         return f"its kernels and operators are in the trace {measured.trace}."
-    return "`--profile` records its kernels and operators."
+    profiled = TRACE_A_LOOP if measured.is_own_loop else "`--profile`"
+    return f"{profiled} records its kernels and operators."

@@ -14,6 +14,7 @@ class AmpOverflowsOften(Rule):
 
     code = "NU003"
     name = "amp-overflows-often"
+    for_our_trainer = True
     summary = "{count} of {steps} updates ({share:.1%}) were left out because float16 overflowed."
     docs = """
 ## What it measures

@@ -42,7 +42,11 @@ spikes do little harm; the finding is a note.
         """Compare peak and median."""
         median, largest = measured.grad_norm_median, measured.grad_norm_max
         if median is None or largest is None:
-            return self.not_evaluated("the gradient's norm was not recorded", RECORD_FACTS)
+            own = "give grad_norm to run.step()"
+            return self.not_evaluated(
+                "the gradient's norm was not recorded",
+                own if measured.is_own_loop else RECORD_FACTS,
+            )
         if median < self.vanished.value:
             what, severity, limit = "has vanished", Severity.WARN, self.vanished.value
         elif largest >= self.spike.value * median:

@@ -16,6 +16,7 @@ class QualityDropped(Rule):
 
     code = "NU002"
     name = "quality-dropped"
+    for_our_trainer = True
     summary = "The last validation reached {last:.2f} dB PSNR: {what}."
     docs = """
 ## What it measures
