@@ -100,9 +100,11 @@ TR003 tells.
             advice = tuple(item for item in candidates if item is not None)
             if advice:
                 return advice
+        whose = "loop is known that" if measured.is_own_loop else "configuration"
         return (
             Advice(
-                text=f"No known switch makes {heavy[0]} cheaper; {_where_kernels_are(measured)}",
+                text=f"No switch of this {whose} makes {heavy[0]} cheaper; "
+                + _where_kernels_are(measured),
                 verify=verify(f"{heavy[0]} shorter"),
             ),
         )
