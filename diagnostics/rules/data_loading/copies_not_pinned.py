@@ -85,10 +85,12 @@ may be left off on purpose.
 
 
 def _advice(measured: Measurements) -> Advice:
-    if measured.setting("DATALOADER.PIN_MEMORY") is False:
+    if measured.loader_setting("pin_memory") == 0:
         return Advice(
             text="Pin the batches in memory, so that copies to the GPU overlap with its work.",
-            config_change=ConfigChange(key="DATALOADER.PIN_MEMORY", current=False, proposed=True),
+            config_change=ConfigChange(
+                key=measured.loader_key("pin_memory"), current=False, proposed=True
+            ),
             verify=verify(SIGN),
         )
     return Advice(
