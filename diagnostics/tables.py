@@ -13,6 +13,9 @@ from diagnostics.machine_tables import GPUS as GPUS
 from diagnostics.machine_tables import HOST as HOST
 from diagnostics.machine_tables import PROCESSES as PROCESSES
 from diagnostics.machine_tables import SAMPLER as SAMPLER
+from diagnostics.rank_tables import COMMUNICATION as COMMUNICATION
+from diagnostics.rank_tables import RANK_CLOCKS as RANK_CLOCKS
+from diagnostics.rank_tables import RANK_PLACES as RANK_PLACES
 from diagnostics.table_type import Column, Table, render_markdown
 from diagnostics.table_type import numbers as _numbers
 from diagnostics.table_type import sizes as _sizes
@@ -222,6 +225,9 @@ ALL_TABLES = (
     FETCHES,
     LOADING,
     COPIES,
+    COMMUNICATION,
+    RANK_PLACES,
+    RANK_CLOCKS,
 )
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from diagnostics.analyses.black_boxes import BlackBoxes, compute_black_boxes
 from diagnostics.analyses.cache_use import CacheUse, compute_cache_use
+from diagnostics.analyses.communication import CommunicationUse, compute_communication
 from diagnostics.analyses.loading import Loading, compute_loading
 from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_courses
 from diagnostics.analyses.quality import Quality, compute_quality
 from diagnostics.analyses.ranking import Ranking, compute_ranking
+from diagnostics.analyses.ranks import Ranks, compute_ranks
 from diagnostics.analyses.recorder_cost import RecorderCost, compute_recorder_cost
 from diagnostics.analyses.resources import Resources, compute_resources
 from diagnostics.analyses.run_end import RunEnd, compute_run_end
@@ -19,9 +21,10 @@ from diagnostics.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class RunAnalysis:
-    """What the analyses found. `cache` is None when no statistics of a cache were left.
+    """What the analyses found.
 
-    `recorder_cost` is None for a text log.
+    `cache` is None when no statistics of a cache were left, `recorder_cost` for a text log,
+    `communication` when no rank exchanged anything.
     """
 
     breakdown: StepBreakdown
@@ -35,6 +38,8 @@ class RunAnalysis:
     recorder_cost: RecorderCost | None
     black_boxes: BlackBoxes
     loading: Loading
+    ranks: Ranks
+    communication: CommunicationUse | None
     traces: tuple[TraceAnalysis, ...] = ()
 
 
@@ -54,4 +59,6 @@ def analyse_run(run: Run) -> RunAnalysis:
         black_boxes=compute_black_boxes(run),
         traces=tuple(analyse_trace(trace) for trace in run.traces),
         loading=compute_loading(run),
+        ranks=compute_ranks(run),
+        communication=compute_communication(run),
     )

@@ -59,6 +59,19 @@ class CopyRecord(Struct):
     pinned_bytes: Count
 
 
+class CommunicationRecord(Struct):
+    """What one rank exchanged with the others in a step, and how long it waited for them."""
+
+    clock: Clock
+    buckets: Count
+    bytes: Count
+    exchanges: Count
+    ms: Milliseconds
+    exposed_ms: Milliseconds
+    launch_ms: Milliseconds
+    wait_ms: Milliseconds
+
+
 class _Line(Struct, tag_field="kind", kw_only=True):
     """A line of JSON; a line of another schema is rejected, because its keys mean other things."""
 
@@ -84,6 +97,7 @@ class StepRecord(_Line, tag="step", kw_only=True):
     recorder_ms: Milliseconds | None = None
     loader: LoaderRecord | None = None
     copy: CopyRecord | None = None
+    communication: CommunicationRecord | None = None
 
 
 class StagesRecord(_Line, tag="stages", kw_only=True):

@@ -17,6 +17,7 @@ from diagnostics.parsers.fact_records import (
     Values,
 )
 from diagnostics.parsers.loading_rows import LOADING_KEYS, LOADING_TABLES, add_loading
+from diagnostics.parsers.rank_rows import communication_row, rank_rows
 from diagnostics.parsers.row_buffer import MAX_ROWS, RowBuffer
 from diagnostics.run import RunTables
 from diagnostics.table_type import Table
@@ -34,8 +35,10 @@ _KEYS = {
     "phases": ["rank", "step", "name", "clock"],
     "stages": ["rank", "step", "name", "phase", "clock"],
     **LOADING_KEYS,
+    "communication": ["rank", "step"],
+    "rank_places": ["rank"],
 }
-_MAX_ROWS = {"events": 100_000, "spans": 100_000}
+_MAX_ROWS = {"events": 100_000, "spans": 100_000, "rank_places": 100_000, "rank_clocks": 100_000}
 _MAX_TEXT = 500
 _NO_MEMORY = MemoryRecord()
 
@@ -60,6 +63,9 @@ class FactRows:
                 declared.VALIDATIONS,
                 declared.CACHE_STATS,
                 *LOADING_TABLES,
+                declared.COMMUNICATION,
+                declared.RANK_PLACES,
+                declared.RANK_CLOCKS,
             )
         }
         self.gpus_absent_reason: str | None = None
@@ -102,6 +108,10 @@ class FactRows:
             )
         )
 
+        if record.communication is not None:
+            row = communication_row(rank, record.step, record.communication, is_tagged=is_tagged)
+            self.buffers["communication"].add(row)
+
     def add_stages(self, record: StagesRecord, rank: int) -> None:
         """The stages of a step; their tags are those of the step, known when all is read."""
         add, calls = self.buffers["stages"].add, record.calls
@@ -128,6 +138,8 @@ class FactRows:
         self.buffers["events"].add(
             (rank, record.name, record.step, record.at_unix_s, _clipped(record.values), source)
         )
+        for table, row in rank_rows(record, rank):
+            self.buffers[table].add(row)
         found = {
             column: next(
                 (_float(record.values.get(key)) for key in keys if key in record.values), None

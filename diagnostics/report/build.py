@@ -98,5 +98,6 @@ def _notes(run: Run, analysis: RunAnalysis) -> tuple[str, ...]:
         *analysis.throughput.reasons,
         *analysis.resources.reasons,
         *analysis.loading.reasons,
+        *analysis.ranks.reasons,
     )
     return tuple(dict.fromkeys(reasons))

@@ -17,6 +17,11 @@ from diagnostics.report.json_trace import (
     traces_of,
 )
 from diagnostics.report.model import Report, StageRow
+from diagnostics.report.rank_json import (
+    communication_mapping,
+    ranks_mapping,
+    slowest_rank_mapping,
+)
 from diagnostics.rules.finding import Advice, Finding
 
 SCHEMA_VERSION = 1
@@ -48,9 +53,9 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "partition": partition_of(report),
         "idle_causes": idle_causes_of(report),
         "traces": traces_of(report),
-        "ranks": [
-            {**asdict(each), "lateness_ms": None} for each in report.analysis.breakdown.ranks
-        ],
+        "ranks": ranks_mapping(report.analysis),
+        "slowest_rank": slowest_rank_mapping(report.analysis.ranks),
+        "communication": communication_mapping(report.analysis.communication),
         "resources": _resources(report),
         "memory": [asdict(course) for course in report.analysis.memory],
         "quality": asdict(report.analysis.quality),

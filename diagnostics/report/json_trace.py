@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from diagnostics.analyses.communication import CommunicationUse
 from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_breakdown import PARTITION, TraceBreakdown
 from diagnostics.report.model import Report, Window
@@ -14,7 +15,7 @@ def breakdown_of(report: Report) -> dict[str, Any]:
     """Shares of the window, of all traces together where there are any; else of the facts."""
     found = _with_steps(report)
     if not found:
-        return _of_facts(report.window)
+        return _of_facts(report.window, report.analysis.communication)
     breakdowns = [each.breakdown for each in found if each.breakdown is not None]
     has_device = any(each.gpu_busy_share is not None for each in breakdowns)
     keys: dict[str, Callable[[TraceBreakdown], float | None]] = {
@@ -46,13 +47,15 @@ def _weighted(
     return sum((value or 0.0) * length for value, length in values) / total
 
 
-def _of_facts(window: Window | None) -> dict[str, Any]:
+def _of_facts(window: Window | None, exchanged: CommunicationUse | None) -> dict[str, Any]:
     """Those that only a trace can give are null."""
-    unknown = ("compute", "comm", "comm_exposed", "copy_exposed", "idle", "gpu_busy")
+    unknown = ("compute", "copy_exposed", "idle", "gpu_busy")
     return {
         "window_ms": window.window_ms if window else None,
         "clock": window.clock if window else None,
         **{f"{name}_share": None for name in unknown},
+        "comm_share": exchanged.share if exchanged else None,
+        "comm_exposed_share": exchanged.exposed_share if exchanged else None,
         "data_wait_share": window.data_wait_share if window else None,
         "data_wait_exposed_share": window.data_wait_exposed_share if window else None,
         "source": "facts" if window else None,

@@ -28,6 +28,7 @@ from diagnostics.report.terminal_machine import (
     quality_section,
     resources_section,
 )
+from diagnostics.report.terminal_ranks import ranks_section
 from diagnostics.report.terminal_recorder import recorder_cost_section
 from diagnostics.report.terminal_trace import trace_section
 from diagnostics.run import Input
@@ -53,7 +54,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield from _data_against_compute(report)
     yield from trace_section(report)
     yield from loading_section(report)
-    yield from _ranks(report)
+    yield from ranks_section(report)
     yield from _throughput(report)
     yield from quality_section(report)
     yield from memory_section(report)
@@ -195,18 +196,6 @@ def _split_of_wait(data: DataAgainstCompute) -> tuple[tuple[str, float | None, f
         ("  of it exposed", data.data_wait_exposed_ms, data.data_wait_exposed_share),
         ("  of it hidden", data.data_wait_hidden_ms, data.data_wait_hidden_share),
     )
-
-
-def _ranks(report: Report) -> Iterator[RenderableType]:
-    ranks = report.analysis.breakdown.ranks
-    if len(ranks) < 2:
-        return
-    rows = make_table("rank", "step mean ms", "wait for data", "share of step", "steps")
-    for rank in ranks:
-        wait_ms, share = units.ms(rank.data_wait_mean_ms), units.share(rank.data_wait_share)
-        add_row(rows, str(rank.rank), units.ms(rank.step_mean_ms), wait_ms, share, str(rank.count))
-    yield heading("Ranks (host clock)")
-    yield _moved(rows)
 
 
 def _throughput(report: Report) -> Iterator[RenderableType]:

@@ -1,5 +1,6 @@
 """Every rule, once. A new rule is a file of its own, its cases, and one line here."""
 
+from diagnostics.rules.communication.rank_straggling import RankStraggling
 from diagnostics.rules.configuration.training_slow import TrainingSlow
 from diagnostics.rules.data_loading.cache_hit_rate_low import CacheHitRateLow
 from diagnostics.rules.data_loading.copies_not_pinned import CopiesNotPinned
@@ -31,6 +32,7 @@ from diagnostics.rules.trust.too_few_steps import TooFewSteps
 
 CATALOGUE: tuple[Rule, ...] = (
     TrainingSlow(),
+    RankStraggling(),
     DataLoadingExposed(),
     CacheHitRateLow(),
     CopiesNotPinned(),

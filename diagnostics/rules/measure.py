@@ -10,6 +10,7 @@ from diagnostics.analyses.memory_course import MemoryCourse
 from diagnostics.analyses.resources import HostSummary
 from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.rules.measure_loading import COPY_FIELDS, LOADER_FIELDS, loader_fields
+from diagnostics.rules.measure_ranks import measure_ranks
 from diagnostics.rules.measurements import MAX_SETTING, Measurements
 from diagnostics.run import FACTS, TRACE_ONLY, Run
 
@@ -44,6 +45,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         **_device_memory(run, analysis, device),
         **_numerics(run),
         **_quality(analysis),
+        **measure_ranks(analysis.ranks),
         sources=_sources(run),
     )
 
@@ -348,7 +350,7 @@ def _sources(run: Run) -> dict[str, str]:
         (
             steps,
             "num_steps step_ms phase_ms data_wait_exposed_ms samples_per_s grad_norm_median "
-            f"device_alloc_retries {LOADER_FIELDS} {COPY_FIELDS}",
+            f"device_alloc_retries rank_slowest {LOADER_FIELDS} {COPY_FIELDS}",
         ),
         (
             spans,

@@ -65,6 +65,23 @@ class Measurements:
     samples_per_s: float | None = None
     """Clips of all ranks per second."""
 
+    rank_slowest: int | None = None
+    """The rank that the others wait for."""
+    rank_place: str = ""
+    """Its device and machine; empty when unknown."""
+    rank_cause: Literal["input", "compute", "communication"] | None = None
+    rank_excess_ms: Mapping[str, float] = field(default_factory=dict)
+    """Its times above the median of the other ranks, by cause."""
+    rank_cost_ms: float | None = None
+    rank_cost_low_ms: float | None = None
+    """What of it is surely not chance."""
+    rank_step_ms: float | None = None
+    rank_slowest_share: float | None = None
+    """Share of the compared steps in which it was the slowest."""
+    num_rank_steps: int = 0
+    ranks_not_compared: str | None = None
+    """Why no rank is named in a run of several."""
+
     num_workers: int | None = None
     """Loader processes seen on this machine, or as configured if none were sampled."""
     cpus_allowed: int | None = None

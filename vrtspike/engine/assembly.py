@@ -19,6 +19,7 @@ from vrtspike.engine.clip_model import ClipRestorer, least_side
 from vrtspike.engine.compilation import compile_stages
 from vrtspike.engine.distillation import Teacher
 from vrtspike.engine.distributed import World
+from vrtspike.engine.gradient_exchange import average_gradients
 from vrtspike.engine.learner import Learner
 from vrtspike.engine.losses import TrainingLoss
 from vrtspike.engine.numerics import (
@@ -120,7 +121,8 @@ the strides it expects of `replication_pad2d_backward` are not those that it get
 def make_network(config: Config, model: nn.Module, world: World) -> nn.Module:
     """The model as the loop calls it: its stages compiled, wrapped where ranks exchange gradients.
 
-    Buffers never change, so ranks need not exchange them.
+    Buffers never change, so ranks need not exchange them. Where the world has a watch, it watches
+    the exchange of gradients, which stays bit for bit what DDP does by itself.
     """
     if config.train.compile_model:
         stages = stage_paths(config).items()
@@ -128,12 +130,15 @@ def make_network(config: Config, model: nn.Module, world: World) -> nn.Module:
         compile_stages(model, chosen)
     if world.size == 1:
         return model
-    return DistributedDataParallel(
+    network = DistributedDataParallel(
         model,
         device_ids=[world.device] if world.device.type == "cuda" else None,
         gradient_as_bucket_view=True,
         **_without_buffer_exchange(),
     )
+    if world.watch is not None:
+        network.register_comm_hook(None, world.watch.timed(average_gradients))
+    return network
 
 
 def _without_buffer_exchange() -> dict[str, Any]:

@@ -6,22 +6,31 @@ asks how many processes there are.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from vrtspike.errors import VRTSpikeError
+from vrtspike.profiling.communication import Communication
 
 T = TypeVar("T")
+
+DEFAULT_TIMEOUT_S = 600.0
+"""PyTorch's own for NCCL; for gloo it waits half an hour. Longer than any checkpoint, validation
+share or compilation that one rank does while the others wait."""
+
+_NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 @dataclass(frozen=True)
 class World:
     """This process among the processes of the run.
 
-    `local_rank` and `local_size` count within one machine.
+    `local_rank` and `local_size` count within one machine. `watch` measures what ranks exchange.
     """
 
     device: torch.device
@@ -29,6 +38,7 @@ class World:
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
+    watch: Communication | None = field(default=None, compare=False)
 
     @property
     def is_main(self) -> bool:
@@ -40,7 +50,8 @@ class World:
         if self.size == 1:
             return values
         moved = values.to(self.device)
-        distributed.all_reduce(moved)
+        with self._waiting():
+            distributed.all_reduce(moved)
         return moved.to(values.device)
 
     def share(self, value: T) -> T:
@@ -48,7 +59,8 @@ class World:
         if self.size == 1:
             return value
         box = [value]
-        distributed.broadcast_object_list(box, src=0, device=self._object_device())
+        with self._waiting():
+            distributed.broadcast_object_list(box, src=0, device=self._object_device())
         return box[0]
 
     def gather(self, value: T) -> list[T]:
@@ -56,7 +68,8 @@ class World:
         if self.size == 1:
             return [value]
         boxes: list[T] = [value] * self.size
-        distributed.all_gather_object(boxes, value)
+        with self._waiting():
+            distributed.all_gather_object(boxes, value)
         return boxes
 
     def leave(self) -> None:
@@ -64,16 +77,24 @@ class World:
         if self.size > 1 and distributed.is_initialized():
             distributed.destroy_process_group()
 
+    def _waiting(self) -> AbstractContextManager[None]:
+        return _NOTHING if self.watch is None else self.watch.waiting()
+
     def _object_device(self) -> torch.device | None:
         return self.device if self.device.type == "cuda" else None
 
 
-def join_world(device: str, environ: Mapping[str, str] | None = None) -> World:
+def join_world(
+    device: str,
+    environ: Mapping[str, str] | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> World:
     """Join the group that torchrun announces in the environment, or stand alone.
 
     Args:
         device: `cpu`, `cuda` or `auto` (a GPU where PyTorch sees one).
         environ: replaces the process's environment.
+        timeout_s: how long a rank waits for the others in a collective before it gives up.
 
     Raises:
         VRTSpikeError: CUDA was asked for and is not there, or there are fewer GPUs than ranks.
@@ -86,7 +107,9 @@ def join_world(device: str, environ: Mapping[str, str] | None = None) -> World:
         return World(chosen)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    distributed.init_process_group(
+        "nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout_s)
+    )
     return World(
         chosen,
         rank=int(env["RANK"]),

@@ -15,7 +15,9 @@ from vrtspike.config import Config, config_to_mapping, load_config
 from vrtspike.engine.batch_stream import LoadingDiedError, explain_death
 from vrtspike.engine.distributed import World, join_world
 from vrtspike.engine.interrupts import StopRequest, let_children_die
+from vrtspike.engine.lost_ranks import explain_lost_rank
 from vrtspike.engine.preparation import OpenRun, prepare
+from vrtspike.engine.rank_facts import RankFacts, place_of, watched
 from vrtspike.engine.resume import (
     Found,
     check_same_model,
@@ -29,8 +31,9 @@ from vrtspike.profiling.environment import describe_device, versions
 from vrtspike.profiling.loader_facts import LoaderFacts
 from vrtspike.profiling.log_lines import end_line
 from vrtspike.profiling.memory import read_memory_figures
+from vrtspike.profiling.parts import RecorderPart
 from vrtspike.profiling.recorder import EndStatus, Recorder
-from vrtspike.profiling.recording import RankPlace, RecordingPlan
+from vrtspike.profiling.recording import RecordingPlan
 from vrtspike.profiling.records import RunRecord
 from vrtspike.profiling.run_folder import RunPaths, new_run_id, open_run, prune_runs, run_paths
 from vrtspike.profiling.run_log import RunLog
@@ -61,7 +64,7 @@ def run_training(request: RunRequest) -> int:
         VRTSpikeError: anything that the user can act on.
     """
     config = load_config(request.config_path, request.overrides)
-    world = join_world(request.device)
+    world = join_world(request.device, timeout_s=config.train.collective_timeout_s)
     code = Session(request, config, world).run()
     world.leave()
     return code
@@ -74,8 +77,8 @@ class Session:
         self._request = request
         self._config = config
         self._mapping = config_to_mapping(config)
-        self._world = world
-        self._place = RankPlace(rank=world.rank, local_rank=world.local_rank, world_size=world.size)
+        self._world = watched(world)
+        self._place = place_of(world)
         self._stop = StopRequest()
         self._began_s = time.monotonic()
         self._log: RunLog | None = None
@@ -97,10 +100,17 @@ class Session:
         for note in notes:
             self._say(note)
         with self._ending(), self._recorder(run, paths) as recorder, _failure_recorded(recorder):
-            with _memory_explained(recorder):
+            ranks = RankFacts(self._world, run, recorder.event)
+            with _memory_explained(recorder), self._ranks_explained(recorder):
+                ranks.start()
                 self._trainer = prepare(self._open_run(run_id, paths, recorder, found))
-            with self._stop.listening(), _memory_explained(recorder):
+            with (
+                self._stop.listening(),
+                _memory_explained(recorder),
+                self._ranks_explained(recorder),
+            ):
                 completed = self._trainer.run()
+                ranks.end()
             recorder.finish("finished" if completed else "interrupted")
         return 0 if completed else self._stop.exit_code
 
@@ -180,7 +190,7 @@ class Session:
             settings=self._config.profiling,
             profile=self._request.profile,
             profile_steps=self._request.profile_steps,
-            parts=(self._loading,),
+            parts=(self._loading, *self._watches()),
         )
         return Recorder(
             facts_dir=paths.facts_dir,
@@ -190,6 +200,9 @@ class Session:
             place=self._place,
             listeners=listeners,
         )
+
+    def _watches(self) -> tuple[RecorderPart, ...]:
+        return () if self._world.watch is None else (self._world.watch,)
 
     def _open_run(
         self, run_id: str, paths: RunPaths, recorder: Recorder, found: Found | None
@@ -216,6 +229,18 @@ class Session:
     def _say(self, line: str) -> None:
         if self._log is not None:
             self._log.line(line)
+
+    @contextmanager
+    def _ranks_explained(self, recorder: Recorder) -> Iterator[None]:
+        """A rank that died or hangs is one line on all the others."""
+        try:
+            yield
+        except RuntimeError as error:
+            timeout_s = self._config.train.collective_timeout_s
+            if (lost := explain_lost_rank(error, timeout_s)) is None:
+                raise
+            recorder.event("rank_lost", reason=str(lost))
+            raise lost from error
 
     @contextmanager
     def _ending(self) -> Iterator[None]:

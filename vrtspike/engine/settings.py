@@ -55,6 +55,7 @@ class TrainConfig:
 
     `batch_size` is per rank and micro-batch. `epochs` wins over `total_steps` when both are set.
     `amp_opt_level` O1 is PyTorch's autocast; `amp_dtype` auto takes bfloat16 where the GPU has it.
+    `collective_timeout_s` is how long a rank waits for the others before the run ends.
     """
 
     batch_size: int = 1
@@ -70,6 +71,7 @@ class TrainConfig:
     compile_model: bool = False
     resume_from_checkpoint: bool = False
     checkpoint_path: str | None = None
+    collective_timeout_s: float = 600.0
     optim: OptimConfig = field(default_factory=OptimConfig)
     sched: SchedConfig = field(default_factory=SchedConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
@@ -84,7 +86,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: must be at least 1, got {value}")
-        for name in ("max_grad_norm", "init_scale"):
+        for name in ("max_grad_norm", "init_scale", "collective_timeout_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: must be positive, got {getattr(self, name)}")
 

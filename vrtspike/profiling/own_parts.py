@@ -21,7 +21,7 @@ def own_parts(
     settings = plan.settings
     samples = facts_dir / f"resources.{host_part(run)}.jsonl"
     parts: list[RecorderPart] = []
-    if settings.resources and place.local_rank == 0:
+    if settings.resources and place.samples_machine:
         parts.append(MachineSampling(samples, settings.resource_interval_s))
     if settings.black_box:
         box = BoxPlan(

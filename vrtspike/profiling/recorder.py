@@ -46,7 +46,7 @@ class Recorder:
         run: What `meta.json` says; rank 0 writes it.
         plan: What to record besides.
         device: Where the model runs.
-        place: The rank is part of the file names; local rank 0 samples the machine.
+        place: The rank is part of the file names; one rank of each machine samples it.
         listeners: Hear of every step, of spans and events if they can.
         instruments: What measures; by default what fits the device.
     """

@@ -30,11 +30,20 @@ class RecordingPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class RankPlace:
-    """Which of the run's processes this is: `rank` of `world_size`, `local_rank` on its machine."""
+    """Which of the run's processes this is: `rank` of `world_size`, `local_rank` of its launcher.
+
+    The first of the run's ranks on a machine samples it.
+    """
 
     rank: int = 0
     local_rank: int = 0
     world_size: int = 1
+    is_first_on_host: bool | None = None
+
+    @property
+    def samples_machine(self) -> bool:
+        """Whether this rank is the one that samples its machine."""
+        return self.local_rank == 0 if self.is_first_on_host is None else self.is_first_on_host
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,6 +107,28 @@ class CopyRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommunicationRecord:
+    """How the ranks exchanged gradients in one step, and how long this one waited for the others.
+
+    An exchange is an all-reduce of one of `buckets`. `exchanges` counts the backward passes that
+    ended in one: 1, also under accumulation. `ms` is the time in which any exchange was under way,
+    from launch to completion, late ranks waited for; `exposed_ms` is the part after the last
+    gradient was there, when nothing was left to compute; the rest was hidden behind the backward.
+    `launch_ms` lies between a bucket's gradients and the launch of its exchange (compression, a
+    slow hook). `wait_ms` is the time in the trainer's own collectives. All times are by `clock`.
+    """
+
+    clock: Clock
+    buckets: int
+    bytes: int
+    exchanges: int
+    ms: float
+    exposed_ms: float
+    launch_ms: float
+    wait_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepRecord:
     """One optimizer step of one rank; a line of `steps.rankN.jsonl`.
 
@@ -137,6 +159,7 @@ class StepRecord:
     loader: LoaderRecord | None = None
     copy: CopyRecord | None = None
     recorder_ms: float | None = None
+    communication: CommunicationRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Rules about what the ranks of a run exchange and wait for (`CM`)."""
