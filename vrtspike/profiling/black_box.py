@@ -191,7 +191,7 @@ class BlackBox(RecorderPart):
         told = told or any(each.reason in _CAUSES for each in self._requests)
         if self._hangs.step and not told:
             kind = type(error).__name__
-            self._ask("error", self._hangs.step, type=kind, text=str(error)[:300])
+            self._ask("error", self._hangs.step, type=kind, text=str(error)[:120])
 
     def close(self) -> None:
         """A listener's end; the part's own is `finish`."""
@@ -281,6 +281,8 @@ class BlackBox(RecorderPart):
         if request.reason == "hang":
             self._hang_file = name
         where = stacks.main_place(content["threads"])
+        if self._ring.error is not None:
+            where = stacks.places(self._ring.error["frames"][::-1])
         values = {"file": name, "at_step": request.step, "where": where, **request.detail}
         self._host.event("black_box_written", reason=request.reason, **values)
         if request.reason == "request":

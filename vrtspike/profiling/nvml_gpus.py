@@ -5,6 +5,7 @@ fact of the record, not a failure of the sampler; when none answers, the driver 
 restarted, and they are listed anew from time to time.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -319,4 +320,5 @@ def gpu_absence(nvml: Nvml = pynvml) -> str | None:
     except pynvml.NVMLError as error:
         return str(error)
     finally:
-        nvml.nvmlShutdown()
+        with contextlib.suppress(pynvml.NVMLError):  # a driver that dies right now ends no training
+            nvml.nvmlShutdown()

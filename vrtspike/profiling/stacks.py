@@ -25,6 +25,7 @@ MAX_FRAMES = 60
 MAX_WORKERS = 64
 MAX_WORKER_BYTES = 1 << 14
 _PLACES = 3
+_OWN = "vrtspike.profiling."
 _MIN_AGE_S = 2.0
 """A child this young may still be about to start another program, and lose the handler."""
 _ANSWER_S = 1.0
@@ -92,9 +93,14 @@ def is_compiling(stack: ThreadStack) -> bool:
 
 def main_place(threads: list[ThreadStack]) -> str | None:
     """Where the main thread is, in words: its innermost places, the innermost first."""
-    frames = next((each["frames"] for each in threads if each["is_main"]), [])
-    places = [f"{each['module']}:{each['function']}:{each['line']}" for each in frames]
-    return " < ".join(places[:_PLACES]) or None
+    return places(next((each["frames"] for each in threads if each["is_main"]), []))
+
+
+def places(frames: list[Frame]) -> str | None:
+    """The first of these frames in words, the recorder's own left out."""
+    others = [each for each in frames if not each["module"].startswith(_OWN)]
+    named = [f"{each['module']}:{each['function']}:{each['line']}" for each in others]
+    return " < ".join(named[:_PLACES]) or None
 
 
 class WorkerStacks:
