@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
     from diagnostics.analyses.memory_demand import demand_from_mapping
     from diagnostics.report import memory_build, memory_publish
 
-    machine = memory_diagnosis.view_machine(options.pid)
+    machine = memory_diagnosis.view_machine(options.pid, profiles_dir=options.profiles_dir)
     demand = None
     if options.config is not None:
         demand = demand_from_mapping(_ask_trainer(options, machine))

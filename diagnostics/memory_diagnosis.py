@@ -11,15 +11,21 @@ from diagnostics.load import load_run
 from diagnostics.parsers.machine import HostSources, read_host
 from diagnostics.parsers.machine_gpus import read_gpus
 from diagnostics.parsers.machine_processes import list_processes, read_processes
+from diagnostics.parsers.running_runs import running_pids
 from diagnostics.report.build import build_report
 from diagnostics.report.memory_model import MachineView, RunView
 from diagnostics.run import Input
 
 
 def view_machine(
-    pid: int | None = None, sources: HostSources | None = None, nvml: Any | None = None
+    pid: int | None = None,
+    sources: HostSources | None = None,
+    nvml: Any | None = None,
+    profiles_dir: Path | None = None,
 ) -> MachineView:
     """This machine now, with every training job on it, or with the one that `pid` belongs to.
+
+    A training of another program than ours is known by its run, if that lies in `profiles_dir`.
 
     Raises:
         DiagnosticsError: there is no process `pid`.
@@ -30,13 +36,14 @@ def view_machine(
         host=host,
         capacity=capacity(host),
         gpus=read_gpus(nvml),
-        jobs=_jobs(pid, sources.root),
+        jobs=_jobs(pid, sources.root, profiles_dir),
     )
 
 
-def _jobs(pid: int | None, root: Path) -> tuple[Job, ...]:
+def _jobs(pid: int | None, root: Path, profiles_dir: Path | None) -> tuple[Job, ...]:
     entries = list_processes(root)
-    trees = {each: tree(each, entries) for each in find_job_roots(entries)}
+    recorded = running_pids(profiles_dir) if profiles_dir is not None else frozenset()
+    trees = {each: tree(each, entries) for each in find_job_roots(entries, recorded)}
     if pid is not None:
         if pid not in {entry.pid for entry in entries}:
             raise DiagnosticsError(f"--pid {pid}: no such process on this machine")

@@ -96,6 +96,36 @@ def test_the_memory_tool_reads_it_too(folder: Path) -> None:
     assert json.loads(text)["run"]["config"] == {"epochs": 2, "batch_size": 8}
 
 
+WAITING = """
+import sys
+from vrtspike.profiling import record
+with record("waiting", tensorboard=False) as run:
+    run.step(loss=1.0)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_memory_tool_finds_a_loop_that_runs(tmp_path: Path) -> None:
+    loop = subprocess.Popen(
+        [sys.executable, "-c", WAITING],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with loop:
+        assert loop.stdout is not None
+        assert loop.stdout.readline() == "ready\n"
+        text = run_python(tmp_path, str(ROOT / "diagnose_memory.py"), "--json", "-")
+        loop.communicate()
+    found = {each["pid"]: each["role"] for each in json.loads(text)["resources"]["processes"]}
+    assert found[loop.pid] == "main"
+    text = run_python(tmp_path, str(ROOT / "diagnose_memory.py"), "--json", "-")
+    assert loop.pid not in {each["pid"] for each in json.loads(text)["resources"]["processes"]}
+
+
 def test_the_page_shows_a_loop_that_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     prelude = (

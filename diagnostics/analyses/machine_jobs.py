@@ -1,7 +1,7 @@
 """Which processes are a training job, what each of them is for, and what the job holds."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal, Protocol
@@ -14,6 +14,7 @@ TRAINER_MODULE = "vrtspike.train"
 _LAUNCHERS = frozenset({"torchrun", "torch.distributed.run", "torch.distributed.launch"})
 _WORKER_NAME = "pt_data_worker"  # what PyTorch calls a DataLoader worker's main thread
 _SAMPLER_WORD = "sampler"
+_SPAWNED = ("multiprocessing.spawn", "--multiprocessing-fork")
 
 
 class Listed(Protocol):
@@ -72,12 +73,31 @@ def is_trainer(command: Sequence[str]) -> bool:
     return any(word == TRAINER_MODULE or word.endswith("vrtspike/train.py") for word in command)
 
 
-def find_job_roots(processes: Iterable[Listed]) -> tuple[int, ...]:
-    """The topmost process of every trainer that runs, by process id."""
-    trainers = {p.pid: p for p in processes if is_trainer(p.command)}
+def find_job_roots(processes: Iterable[Listed], recorded: Collection[int] = ()) -> tuple[int, ...]:
+    """The topmost process of every training that runs, by process id.
+
+    Args:
+        processes: All there are.
+        recorded: Those that a run's facts name; with them goes what started them for it.
+    """
+    by_pid = {process.pid: process for process in processes}
+    trainers = {pid: p for pid, p in by_pid.items() if is_trainer(p.command)}
+    for pid in recorded:
+        process = by_pid.get(pid)
+        while process is not None and process.pid not in trainers:
+            trainers[process.pid] = process
+            parent = by_pid.get(process.parent_pid)
+            process = parent if parent and _started_for_it(parent, process) else None
     return tuple(
         sorted(pid for pid, process in trainers.items() if process.parent_pid not in trainers)
     )
+
+
+def _started_for_it(parent: Listed, process: Listed) -> bool:
+    """A launcher of ranks, or the program that this one was spawned or forked from."""
+    is_spawned = any(mark in word for word in process.command for mark in _SPAWNED)
+    is_launched = bool(_LAUNCHERS & {PurePath(word).name for word in parent.command})
+    return is_launched or is_spawned or (parent.command == process.command != ())
 
 
 def tree(root_pid: int, processes: Iterable[Listed]) -> tuple[int, ...]:

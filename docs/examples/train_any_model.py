@@ -34,13 +34,17 @@ class SmallNet(nn.Module):
         return scores
 
 
-def main() -> None:
-    """Train for a few epochs, with a validation after each."""
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of this program."""
     parser = argparse.ArgumentParser(description="Train a small network on random images.")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=8)
-    options = parser.parse_args()
+    return parser
 
+
+def main() -> None:
+    """Train for a few epochs, with a validation after each."""
+    options = build_parser().parse_args()
     torch.manual_seed(0)
     images, labels = torch.randn(128, 3, 32, 32), torch.randint(0, 10, (128,))
     loader = DataLoader(TensorDataset(images, labels), options.batch_size, shuffle=True)

@@ -25,6 +25,7 @@ from vrtspike.profiling.spans import SpanValues
 
 _log = logging.getLogger(__name__)
 Batch = TypeVar("Batch")
+Contexts = tuple[AbstractContextManager[Any], AbstractContextManager[Any]]
 _NOTHING = nullcontext()
 
 
@@ -135,6 +136,16 @@ class RecordedRun:
         if running is not None:
             running.observe(model, inner, stages)
 
+    def recompute_contexts(self) -> Contexts:
+        """For `torch.utils.checkpoint.checkpoint(..., context_fn=run.recompute_contexts)`.
+
+        What is recomputed so counts as recomputation of the stage that it lies in, not as its
+        backward. Needs `use_reentrant=False`. A stage that is checkpointed as a whole needs none.
+        """
+        running = self._started()
+        contexts = (_NOTHING, _NOTHING)
+        return contexts if running is None else running.recorder.checkpoint_context()
+
     def wrap(self, loader: Iterable[Batch]) -> Iterable[Batch]:
         """The loader, with each wait for a batch measured as `data_wait`.
 
@@ -234,6 +245,10 @@ class _UnrecordedRun(RecordedRun):
 
     def observe(self, model: nn.Module, names: Names = None) -> None:
         """Nothing."""
+
+    def recompute_contexts(self) -> Contexts:
+        """Two contexts that do nothing."""
+        return _NOTHING, _NOTHING
 
     def wrap(self, loader: Iterable[Batch]) -> Iterable[Batch]:
         """The loader itself."""

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from tests.vrtspike.profiling.session_bench import Bench
@@ -22,6 +23,11 @@ def test_a_loop_that_names_nothing_still_gets_its_phases_and_stages(bench: Bench
     assert [line["ms"] for line in forward] == 2 * [
         {"encoder": 30.0, "blocks.0": 10.0, "forward.other": 0.0}
     ]
+    backward = [line for line in bench.lines("stages") if line["phase"] == "backward"]
+    for line in backward:
+        assert (line["ms"]["encoder"], line["ms"]["blocks.0"]) == (50.0, 20.0)
+        assert sum(line["ms"].values()) == 70.0
+    assert len(backward) == 2
     assert bench.meta["stages"] == ["encoder", "blocks.0"]
     assert (bench.meta["trainer"], bench.meta["name"]) == ("own", "bench")
 
@@ -135,6 +141,22 @@ def test_recomputation_is_no_forward(bench: Bench) -> None:
     phases = bench.phases(1)
     assert phases["forward"] == 30.0
     assert sum(phases.get(name, 0.0) for name in PHASES) == phases["step"] == 110.0
+
+
+def test_the_recomputation_of_a_part_is_told_apart_by_its_contexts(bench: Bench) -> None:
+    def loss_of(x: torch.Tensor) -> torch.Tensor:
+        contexts = run.recompute_contexts
+        return checkpoint(layer.inner, x, use_reentrant=False, context_fn=contexts).sum()
+
+    layer = nn.Module()
+    layer.inner = bench.net.encoder
+    layer.forward = loss_of
+    with bench.record() as run:
+        run.observe(nn.ModuleDict({"layer": layer}), ["layer"])
+        layer(torch.ones(1, 2, requires_grad=True)).backward()
+        run.step()
+    parts = {line["phase"]: line["ms"].get("layer") for line in bench.lines("stages")}
+    assert parts == {"forward": 30.0, "backward": 50.0, "recompute": 30.0}
 
 
 def test_a_forward_that_fails_and_is_caught_leaves_no_phase_open(bench: Bench) -> None:
