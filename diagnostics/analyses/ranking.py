@@ -1,9 +1,10 @@
-"""The bottleneck ranking: which stage of the forward and which phase of the step weighs most."""
+"""The bottleneck ranking: which stage and which phase of the step weighs most."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from diagnostics.analyses.stage_totals import OUTSIDE, StageTotal
 from diagnostics.analyses.step_breakdown import StepBreakdown
 from diagnostics.run import Clock
 
@@ -19,7 +20,7 @@ PRIORITY_LIMITS: tuple[tuple[float, Priority], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class RankedPart:
-    """One stage or phase; `place` 1 is the heaviest. `share` is of the forward, or of the step."""
+    """One stage or phase, with its share of what it is ranked in; `place` 1 is the heaviest."""
 
     place: int
     name: str
@@ -31,10 +32,14 @@ class RankedPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """Stages by share of the forward and phases by share of the step, heaviest first."""
+    """Stages by share of `stages_whole` and phases by share of the step, heaviest first.
+
+    Stages are ranked by forward, backward and recomputation together where those are known.
+    """
 
     stages: tuple[RankedPart, ...]
     phases: tuple[RankedPart, ...]
+    stages_whole: Literal["forward", "forward and backward"] = "forward"
 
 
 def priority_of(share: float) -> Priority:
@@ -45,7 +50,7 @@ def priority_of(share: float) -> Priority:
     return "low"
 
 
-def compute_ranking(breakdown: StepBreakdown) -> Ranking:
+def compute_ranking(breakdown: StepBreakdown, totals: Sequence[StageTotal] = ()) -> Ranking:
     """The ranking by the clock to judge by; parts without a share are left out."""
     stages = (
         (each.name, each.clock, each.mean_ms, each.share_of_forward)
@@ -57,6 +62,12 @@ def compute_ranking(breakdown: StepBreakdown) -> Ranking:
         for each in breakdown.phases
         if each.clock == breakdown.clock
     )
+    if totals:
+        named = [each for each in totals if each.name != OUTSIDE]
+        summed = ((each.name, each.clock, each.total_ms, each.share) for each in named)
+        return Ranking(
+            stages=_ranked(summed), phases=_ranked(phases), stages_whole="forward and backward"
+        )
     return Ranking(stages=_ranked(stages), phases=_ranked(phases))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from diagnostics.analyses.black_boxes import BlackBoxes, compute_black_boxes
 from diagnostics.analyses.cache_use import CacheUse, compute_cache_use
 from diagnostics.analyses.communication import CommunicationUse, compute_communication
+from diagnostics.analyses.device_memory import DeviceMemory, compute_device_memory
 from diagnostics.analyses.loading import Loading, compute_loading
 from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_courses
 from diagnostics.analyses.quality import Quality, compute_quality
@@ -13,6 +14,7 @@ from diagnostics.analyses.ranks import Ranks, compute_ranks
 from diagnostics.analyses.recorder_cost import RecorderCost, compute_recorder_cost
 from diagnostics.analyses.resources import Resources, compute_resources
 from diagnostics.analyses.run_end import RunEnd, compute_run_end
+from diagnostics.analyses.stage_totals import StageTotal, compute_stage_totals
 from diagnostics.analyses.step_breakdown import StepBreakdown, compute_step_breakdown
 from diagnostics.analyses.throughput import Throughput, compute_throughput
 from diagnostics.analyses.trace_analysis import TraceAnalysis, analyse_trace
@@ -41,14 +43,17 @@ class RunAnalysis:
     ranks: Ranks
     communication: CommunicationUse | None
     traces: tuple[TraceAnalysis, ...] = ()
+    stage_totals: tuple[StageTotal, ...] = ()
+    device_memory: tuple[DeviceMemory, ...] = ()
 
 
 def analyse_run(run: Run) -> RunAnalysis:
     """Every analysis of the run; opens no file."""
     breakdown = compute_step_breakdown(run)
+    totals = compute_stage_totals(breakdown)
     return RunAnalysis(
         breakdown=breakdown,
-        ranking=compute_ranking(breakdown),
+        ranking=compute_ranking(breakdown, totals),
         throughput=compute_throughput(run),
         memory=compute_memory_courses(run),
         resources=compute_resources(run),
@@ -58,6 +63,8 @@ def analyse_run(run: Run) -> RunAnalysis:
         recorder_cost=compute_recorder_cost(run),
         black_boxes=compute_black_boxes(run),
         traces=tuple(analyse_trace(trace) for trace in run.traces),
+        stage_totals=totals,
+        device_memory=compute_device_memory(run),
         loading=compute_loading(run),
         ranks=compute_ranks(run),
         communication=compute_communication(run),

@@ -20,6 +20,7 @@ FORWARD_OTHER = "forward.other"
 BACKWARD = "backward"
 BACKWARD_OTHER = "backward.other"
 RECOMPUTE = "recompute"
+RECOMPUTE_OTHER = "recompute.other"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "phases": [asdict(phase) for phase in report.phases],
         "host_phases": [asdict(phase) for phase in report.host_phases],
         "stages": [_stage(row) for row in report.stages],
+        "stage_totals": [asdict(each) for each in report.analysis.stage_totals],
         "closures": [asdict(closure) for closure in report.analysis.breakdown.closures],
         "breakdown": breakdown_of(report),
         "partition": partition_of(report),
@@ -58,6 +59,10 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "communication": communication_mapping(report.analysis.communication),
         "resources": _resources(report),
         "memory": [asdict(course) for course in report.analysis.memory],
+        "device_memory": [
+            {**asdict(each), "peak_place": each.peak_place}
+            for each in report.analysis.device_memory
+        ],
         "quality": asdict(report.analysis.quality),
         "cache": asdict(report.analysis.cache) if report.analysis.cache else None,
         "black_box": asdict(report.analysis.black_boxes),

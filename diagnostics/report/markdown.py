@@ -45,6 +45,9 @@ def _phases(report: Report) -> Iterator[str]:
 
 
 def _stages(report: Report) -> Iterator[str]:
+    if report.analysis.stage_totals:
+        yield from _stage_totals(report)
+        return
     if not report.slowest:
         return
     rows = []
@@ -54,6 +57,15 @@ def _stages(report: Report) -> Iterator[str]:
         rows.append((time.name, *cells, row.priority or ""))
     header = ("stage", "mean ms", "median", "p95", "share of forward", "priority")
     yield from _table("Slowest stages of the forward", header, rows)
+
+
+def _stage_totals(report: Report) -> Iterator[str]:
+    rows = []
+    for each in report.analysis.stage_totals:
+        times = (each.forward_ms, each.backward_ms, each.recompute_ms, each.total_ms)
+        rows.append((each.name, *map(units.ms, times), units.share(each.share)))
+    header = ("stage", "forward ms", "backward ms", "recompute ms", "total ms", "share")
+    yield from _table("Slowest stages, forward and backward", header, rows)
 
 
 def _times(mean_ms: float, median_ms: float, p95_ms: float, share: float | None) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from diagnostics.report.terminal_machine import (
 )
 from diagnostics.report.terminal_ranks import ranks_section
 from diagnostics.report.terminal_recorder import recorder_cost_section
+from diagnostics.report.terminal_stages import closure_lines, stages_section
 from diagnostics.report.terminal_trace import trace_section
 from diagnostics.run import Input
 
@@ -50,7 +51,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield from _title(report)
     yield from _verdict(report)
     yield from _phases(report)
-    yield from _stages(report)
+    yield from stages_section(report)
     yield from _data_against_compute(report)
     yield from trace_section(report)
     yield from loading_section(report)
@@ -132,7 +133,7 @@ def _phases(report: Report) -> Iterator[RenderableType]:
         add_row(rows, "step", *times, "", str(step.count), style="bold")
     yield heading(f"Phases of the step ({report.phases[0].clock} clock)")
     yield _moved(rows)
-    yield from _closure(report, "phases of the step")
+    yield from closure_lines(report, "phases of the step")
 
 
 def _times(*values: float | None) -> tuple[str, ...]:
@@ -141,34 +142,6 @@ def _times(*values: float | None) -> tuple[str, ...]:
 
 def _moved(part: RenderableType) -> Padding:
     return Padding(part, (0, 0, 0, 2))
-
-
-def _closure(report: Report, name: str) -> Iterator[RenderableType]:
-    for closure in report.analysis.breakdown.closures:
-        if closure.name == name and closure.clock == report.analysis.breakdown.clock:
-            yield indented(
-                f"The {name} sum to {units.ms(closure.parts_ms)} of "
-                f"{units.ms(closure.whole_ms)} ms ({closure.difference_share:.2%} apart).",
-                style="dim" if closure.holds else "yellow",
-            )
-
-
-def _stages(report: Report) -> Iterator[RenderableType]:
-    if not report.slowest:
-        return
-    rows = make_table("stage", "mean ms", "median", "p95", "share of forward", "priority ")
-    for row in report.slowest:
-        stage = row.time
-        add_row(
-            rows,
-            stage.name,
-            *_times(stage.mean_ms, stage.median_ms, stage.p95_ms),
-            units.share(stage.share_of_forward),
-            row.priority or "",
-        )
-    yield heading(f"Slowest stages of the forward ({report.slowest[0].time.clock} clock)")
-    yield _moved(rows)
-    yield from _closure(report, "stages of the forward")
 
 
 def _data_against_compute(report: Report) -> Iterator[RenderableType]:

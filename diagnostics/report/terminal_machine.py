@@ -11,6 +11,9 @@ from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
 from diagnostics.report.model import Report
 
+TOP_PEAKS = 3
+"""Stages whose own peak is shown; `--json` has all."""
+
 
 def memory_section(report: Report) -> Iterator[RenderableType]:
     """Every memory that was followed: first, last, peak, limit and growth."""
@@ -30,6 +33,24 @@ def memory_section(report: Report) -> Iterator[RenderableType]:
         )
     yield heading("Memory (growth over the second half)")
     yield Padding(rows, (0, 0, 0, 2))
+    yield from _device_memory(report)
+
+
+def _device_memory(report: Report) -> Iterator[RenderableType]:
+    for each in report.analysis.device_memory:
+        if each.peak_bytes is not None:
+            yield indented(
+                f"GPU of rank {each.rank}: peak {units.size(each.peak_bytes)} in {each.peak_place} "
+                f"({each.num_sampled} sampled step(s))."
+            )
+        for stage in each.stages[:TOP_PEAKS]:
+            yield indented(f"{units.size(stage.peak_bytes)} in {stage.name} {stage.phase}", 4)
+        if each.unused_bytes is not None:
+            yield indented(
+                f"GPU of rank {each.rank}: up to {units.size(each.unused_bytes)} reserved beside "
+                f"what tensors held, {units.size(each.inactive_split_bytes)} of it in split blocks;"
+                f" {units.number(each.alloc_retries, 0)} allocation(s) retried."
+            )
 
 
 def quality_section(report: Report) -> Iterator[RenderableType]:

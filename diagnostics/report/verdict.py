@@ -24,6 +24,8 @@ START_AGAIN = (
     "Nothing was measured: train again, or give the folder of another run (profiles/<run_id>)."
 )
 
+_WHOLES = {"forward": "the forward", "forward and backward": "forward and backward together"}
+
 
 def form_verdict(
     causes: Sequence[Finding], trust: Trust, analysis: RunAnalysis, device: Device | None
@@ -99,7 +101,8 @@ def _shape(analysis: RunAnalysis) -> str:
     text = "; ".join(parts) + "." if parts else ""
     stages = analysis.ranking.stages[:TOP_STAGES]
     if stages:
-        text += f" Slowest stages of the forward: {', '.join(map(_named, stages))}."
+        whole = analysis.ranking.stages_whole
+        text += f" Slowest stages of {_WHOLES[whole]}: {', '.join(map(_named, stages))}."
     return text
 
 

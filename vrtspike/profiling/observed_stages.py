@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vrtspike.errors import RecorderUsageError
-from vrtspike.profiling.records import FORWARD_OTHER
+from vrtspike.profiling.records import OTHERS
 from vrtspike.profiling.session_settings import nearest
 
 Names = Mapping[str, str | Sequence[str]] | Sequence[str] | None
@@ -49,10 +49,10 @@ def stages_of(model: nn.Module, names: Names) -> dict[str, tuple[str, ...]]:
     """
     stages = _as_mapping(model, names)
     for stage, paths in stages.items():
-        if not _NAME.fullmatch(stage) or stage == FORWARD_OTHER:
+        if not _NAME.fullmatch(stage) or stage in OTHERS:
             raise RecorderUsageError(
                 f"observe(): the stage name {stage!r} cannot be used; take up to 100 characters "
-                f"without spaces, '=' and '|', and not {FORWARD_OTHER!r}"
+                f"without spaces, '=' and '|', and not {', '.join(OTHERS)}"
             )
         for path in paths:
             _check(model, stage, path)
