@@ -26,7 +26,7 @@ help:
 	@echo 'make demo     real video -> blurry frames and spikes -> training -> diagnosis (minutes, no GPU needed)'
 	@echo 'make test     style, types, import layers and the quick tests'
 	@echo 'make lint     the same without the tests'
-	@echo 'make stress   the long tests'
+	@echo 'make stress   the long tests; VRTSPIKE_STRESS_CASES=n: how many runs under faults (200)'
 	@echo 'make setup    only make or update .venv (the others do so themselves)'
 	@echo 'make clean    remove .venv and caches; data, outputs and profiles stay'
 	@echo 'Variables: SIZE=ci (small demo), PYTHON=<interpreter>, TORCH_INDEX=<package index or folder torch comes from>'

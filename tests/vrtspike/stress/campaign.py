@@ -18,14 +18,11 @@ import psutil
 from tests.vrtspike.stress import laws
 
 RUN_ID = "train_20260101_000000_abcd"
-STEPS = 3
 SETTINGS = (
     "--config",
     "config.yaml",
     "--device",
     "cpu",
-    f"TRAIN.TOTAL_STEPS={STEPS}",
-    f"LOG.VAL_EVERY_STEPS={STEPS}",
     "LOG.CHECKPOINT_EVERY_STEPS=2",
     "LOG.TENSORBOARD=true",
     "LOG.STAGE_EVERY_STEPS=1",
@@ -53,6 +50,14 @@ class Fault:
     may_cut: bool = False
     may_leave: int = 0
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When the fault strikes, in seconds after the start, and how long the run is."""
+
+    delay_s: float
+    steps: int
 
 
 class ForkServer:
@@ -90,8 +95,9 @@ class ForkServer:
         self._process.wait(30)
 
 
-def run_once(server: ForkServer, folder: Path, fault: Fault, delay_s: float) -> tuple[int, int]:
+def run_once(server: ForkServer, folder: Path, fault: Fault, moment: Moment) -> tuple[int, int]:
     """One run under a fault: its process id and its exit code."""
+    steps = f"TRAIN.TOTAL_STEPS={moment.steps}"
     fault.prepare(folder)
     # A pipe: what the trainer says must reach us whatever limit its files have.
     os.mkfifo(folder / "stderr")
@@ -99,14 +105,14 @@ def run_once(server: ForkServer, folder: Path, fault: Fault, delay_s: float) -> 
     pid = server.start(
         {
             "folder": str(folder),
-            "arguments": [*SETTINGS, *fault.settings],
+            "arguments": [*SETTINGS, steps, *fault.settings],
             "environment": fault.environment,
             "max_file_bytes": fault.max_file_bytes,
             "run_id": RUN_ID,
         }
     )
     if fault.strikes:
-        time.sleep(delay_s)
+        time.sleep(moment.delay_s)
         fault.strike(pid, folder)
     code = server.exit_code()
     try:

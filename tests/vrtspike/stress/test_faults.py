@@ -16,6 +16,7 @@ from tests.vrtspike.conftest import tiny_config
 from tests.vrtspike.stress import campaign, laws
 
 QUICK = len(campaign.KINDS)
+QUICK_STEPS = 2
 CASES = int(os.environ.get("VRTSPIKE_STRESS_CASES", "200"))
 PARENT_WATCH_S = 30.0
 """A worker looks every 5 s whether its trainer still lives."""
@@ -44,7 +45,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, tiny_tree: Path) -> Iterat
     folder = project(tmp_path_factory.mktemp("undisturbed"), tiny_tree)
     began = time.monotonic()
     fault = campaign.Fault(strikes=False)
-    pid, code = campaign.run_once(server, folder, fault, 0.0)
+    pid, code = campaign.run_once(server, folder, fault, campaign.Moment(0.0, QUICK_STEPS))
     found.length_s = time.monotonic() - began
     found.sessions.append(pid)
     campaign.check(folder, fault, code)
@@ -79,7 +80,9 @@ def test_a_fault_stops_no_training_and_leaves_what_can_be_read(running, tmp_path
     chance = random.Random(case)
     fault = campaign.KINDS[case % QUICK](chance)
     folder = project(tmp_path, tiny_tree)
-    delay_s = chance.uniform(0.0, running.length_s)
-    pid, code = campaign.run_once(running.server, folder, fault, delay_s)
+    moment = campaign.Moment(
+        chance.uniform(0.0, running.length_s), QUICK_STEPS if case < QUICK else QUICK_STEPS + 1
+    )
+    pid, code = campaign.run_once(running.server, folder, fault, moment)
     running.sessions.append(pid)
     campaign.check(folder, fault, code)
