@@ -29,6 +29,7 @@ class ImpliedPhases:
     def __init__(self, loop: StepLoop) -> None:
         self._loop = loop
         self._owner: object = None
+        self._model: nn.Module | None = None
         self._context: AbstractContextManager[None] | None = None
         self._handles: list[RemovableHandle] = []
 
@@ -37,9 +38,10 @@ class ImpliedPhases:
         self._handles.append(register_optimizer_step_pre_hook(self._optimizer_begins))
         self._handles.append(register_optimizer_step_post_hook(self._optimizer_ends))
 
-    def watch_forward(self, modules: Iterable[nn.Module]) -> None:
-        """The model, and stages that may be called without it; after their own hooks are set."""
-        for module in modules:
+    def watch_forward(self, model: nn.Module, parts: Iterable[nn.Module]) -> None:
+        """The model, and parts that may be called without it; after their own hooks are set."""
+        self._model = self._model or model
+        for module in dict.fromkeys((model, *parts)):
             begins = module.register_forward_pre_hook(self._forward_begins, prepend=True)
             # First, so that the backward is open when the stage's own hooks hear of it.
             leaves = module.register_forward_hook(self._watch_outputs, prepend=True)
@@ -74,6 +76,7 @@ class ImpliedPhases:
             return
         if self._context is None and not _in_backward():
             self._open("forward", module)
+            self._loop.forwards += module is self._model and self._owner is module
 
     def _watch_outputs(self, module: nn.Module, args: Any, output: Any) -> None:
         if torch.compiler.is_compiling() or self._loop.spans_open or _in_backward():

@@ -210,7 +210,8 @@ class RecordedRun:
             lr: The learning rate.
             grad_norm: The norm of the gradients.
             loss_terms: Parts of the loss by name.
-            micro_batches: Batches of the step; by default those that came from `wrap`.
+            micro_batches: Batches of the step; by default those that came from `wrap`, else
+                the runs of the observed model.
 
         Raises:
             RecorderUsageError: a phase or a span is still open, or the loss is no single number.

@@ -89,7 +89,7 @@ class RunningSession:
             )
         self.recorder.observe(inner, stages)
         parts = [inner.get_submodule(path) for paths in stages.values() for path in paths]
-        self._implied.watch_forward(dict.fromkeys((model, inner, *parts)))
+        self._implied.watch_forward(model, (inner, *parts))
 
     def wrap(self, loader: Iterable[Any]) -> Iterable[Any]:
         """The loader, watched; its settings are written down."""

@@ -12,7 +12,7 @@ from vrtspike.profiling.recorder import Recorder
 
 
 class StepLoop:
-    """Begins and ends the recorder's steps.
+    """Begins and ends the recorder's steps; `forwards` counts the model's runs in this one.
 
     Args:
         recorder: Already entered.
@@ -26,6 +26,7 @@ class StepLoop:
         self._begun = False
         self._touched = False
         self._fetched = 0
+        self.forwards = 0
 
     @property
     def can_open_phase(self) -> bool:
@@ -66,12 +67,15 @@ class StepLoop:
         was_marked = self._begun
         self._begin()
         self.recorder.end_step(
-            micro_batches=max(1, self._fetched) if micro_batches is None else micro_batches,
+            micro_batches=max(1, self._fetched or self.forwards)
+            if micro_batches is None
+            else micro_batches,
             samples=samples,
             **figures,
         )
         self.done += 1
-        self._begun, self._touched, self._fetched = False, False, 0
+        self._begun, self._touched = False, False
+        self._fetched = self.forwards = 0
         if not was_marked:
             self._begin()
 

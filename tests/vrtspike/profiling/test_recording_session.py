@@ -68,6 +68,32 @@ def test_accumulation_is_one_step_of_several_batches(bench: Bench) -> None:
     assert len(step["loader"]["fetches"]) == 2
 
 
+class LanguageModel(nn.Module):
+    """Gives its loss among its outputs, as the models of large libraries do."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.transformer = net
+
+    def forward(self, inputs: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = self.transformer(inputs)
+        return {"loss": (logits - labels).square().mean(), "logits": logits}
+
+
+def test_a_model_that_computes_its_loss_itself(bench: Bench) -> None:
+    model = LanguageModel(bench.net)
+    with bench.record() as run:
+        run.observe(model, {"all": ["transformer"]})
+        for _ in range(2):  # two batches that no loader was wrapped for
+            x = torch.ones(4, 2)
+            output = model(inputs=x, labels=x)
+            output["loss"].backward()
+        bench.optimizer.step()
+        run.step(loss=output["loss"], samples=8)
+    assert bench.phases(1) == {"forward": 80.0, "backward": 140.0, "optimizer": 5.0, "step": 225.0}
+    assert bench.lines("step")[0]["micro_batches"] == 2
+
+
 def test_epochs_and_what_lies_between_them(bench: Bench) -> None:
     with bench.record(first_step=11, total_steps=14) as run:
         run.observe(bench.net)
