@@ -144,6 +144,8 @@ def _resources(report: Report) -> dict[str, Any]:
         "gpus": [asdict(gpu) for gpu in found.gpus],
         "processes": [asdict(process) for process in found.processes],
         "gpus_absent_reason": found.gpus_absent_reason,
+        "energy": asdict(found.energy),
+        "sampling": [asdict(each) for each in found.sampling],
     }
 
 

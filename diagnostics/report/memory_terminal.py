@@ -26,6 +26,7 @@ from diagnostics.report.memory_forecast_terminal import forecast_section, guide_
 from diagnostics.report.memory_model import MachineView, MemoryReport
 from diagnostics.report.terminal_findings import finding_parts
 from diagnostics.report.terminal_machine import memory_section
+from diagnostics.report.terminal_resources import pressure_section
 
 MAX_PROCESSES = 20
 MAX_NOTES = 10
@@ -163,6 +164,7 @@ def _run(report: MemoryReport) -> Iterator[RenderableType]:
         yield from memory_section(run)
     else:
         yield indented("it recorded no memory")
+    yield from pressure_section(run)
 
 
 def _findings(report: MemoryReport) -> Iterator[RenderableType]:

@@ -1,11 +1,10 @@
-"""Memory, quality and the machine, for a terminal."""
+"""Memory and quality, for a terminal."""
 
 from collections.abc import Iterator
 
 from rich.console import RenderableType
 from rich.padding import Padding
 
-from diagnostics.analyses.resources import HostSummary
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
@@ -72,36 +71,3 @@ def quality_section(report: Report) -> Iterator[RenderableType]:
             f"loss {units.number(found.first_loss, 4)} in the first tenth of the steps, "
             f"{units.number(found.last_loss, 4)} in the last"
         )
-
-
-def resources_section(report: Report) -> Iterator[RenderableType]:
-    """What the machine did beside the training."""
-    found = report.analysis.resources
-    if not (found.hosts or found.gpus or found.gpus_absent_reason):
-        return
-    yield heading("Machine")
-    for host in found.hosts:
-        cpu = units.number(host.cpu_percent.mean, 0)
-        cores = units.number(host.cpus_allowed, 0)
-        yield indented(f"{host.host}: CPU {cpu} % on average, {cores} core(s) allowed{_disk(host)}")
-    for gpu in found.gpus:
-        yield indented(
-            f"{gpu.host} GPU {gpu.index} {gpu.name or ''}: busy "
-            f"{units.number(gpu.util_percent.mean, 0)} % on average, "
-            f"{units.size(gpu.memory_used_bytes.peak)} of {units.size(gpu.memory_total_bytes)} at "
-            "the peak"
-        )
-    for process in found.processes:
-        yield indented(
-            f"{process.host}: {process.max_count} {process.role} process(es), "
-            f"{units.size(process.rss_bytes.peak)} resident at the peak"
-        )
-    if found.gpus_absent_reason:
-        yield indented(f"no GPU sampled: {found.gpus_absent_reason}")
-
-
-def _disk(host: HostSummary) -> str:
-    read, written = host.disk_read_bytes_per_s, host.disk_write_bytes_per_s
-    if read is None or written is None:
-        return ""
-    return f", disk {units.size(read)}/s read, {units.size(written)}/s written"

@@ -10,6 +10,7 @@ from vrtspike.profiling.clock import SystemClock
 from vrtspike.profiling.machine_sampling import MachineSampling
 from vrtspike.profiling.memory_snapshot import MemorySnapshots
 from vrtspike.profiling.parts import RecorderPart
+from vrtspike.profiling.rank_device import RankDevice
 from vrtspike.profiling.recording import RankPlace, RecordingPlan
 from vrtspike.profiling.records import RunRecord
 
@@ -17,10 +18,12 @@ from vrtspike.profiling.records import RunRecord
 def own_parts(
     facts_dir: Path, run: RunRecord, plan: RecordingPlan, device: torch.device, place: RankPlace
 ) -> list[RecorderPart]:
-    """What samples the machine (one for each), and the black box (one for each rank)."""
+    """What samples the machine (one for each), the rank's GPU and its black box."""
     settings = plan.settings
     samples = facts_dir / f"resources.{host_part(run)}.jsonl"
     parts: list[RecorderPart] = []
+    if settings.resources:
+        parts.append(RankDevice(device))
     if settings.resources and place.samples_machine:
         parts.append(MachineSampling(samples, settings.resource_interval_s))
     if settings.black_box:
