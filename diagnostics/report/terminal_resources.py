@@ -47,7 +47,8 @@ def resources_section(report: Report) -> Iterator[RenderableType]:
         )
     if found.gpus_absent_reason:
         yield indented(f"no GPU sampled: {found.gpus_absent_reason}")
-    yield from _energy(found.energy)
+    if found.gpus:
+        yield from _energy(found.energy)
     for sampling in found.sampling:
         yield indented(_sampling(sampling), style="dim")
 

@@ -193,8 +193,6 @@ def test_an_event_of_the_sampler_is_read_without_a_step(sampled):
 
 
 def test_the_reports_show_it(sampled, capsys):
-    import sys
-
     report = build_report(sampled(throttle_reasons=4, sm_active_percent=33.0))
     render_terminal(report, sys.stdout, width=120, color=False)
     said = capsys.readouterr().out
