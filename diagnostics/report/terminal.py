@@ -26,8 +26,8 @@ from diagnostics.report.terminal_loading import loading_section
 from diagnostics.report.terminal_machine import memory_section, quality_section
 from diagnostics.report.terminal_ranks import ranks_section
 from diagnostics.report.terminal_recorder import recorder_cost_section
-from diagnostics.report.terminal_stages import closure_lines, stages_section
 from diagnostics.report.terminal_resources import resources_section
+from diagnostics.report.terminal_stages import closure_lines, stages_section
 from diagnostics.report.terminal_trace import trace_section
 from diagnostics.run import Input
 
