@@ -1,25 +1,28 @@
 """Where the batches of each step come from: the wait, the queue, the making, the copy.
 
 `LoaderFacts` is a part of the recorder. The loop that owns a loader lets it watch the fetches
-(`fetches`, or `wrap` for any loader) and tells it what it copies (`copied`). Nobody who is not
-recorded pays for it: until the recorder starts the part, and after its end, nothing is kept.
+(`fetches`) and tells it what it copies (`copied`). Nobody who is not recorded pays for it: until
+the recorder starts the part, and after its end, nothing is kept.
 """
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vrtspike.profiling.loading_clock import BatchTiming, LoadingClock, PerfNs, TimedBatch
+from vrtspike.profiling.loading_clock import (
+    BatchTiming,
+    LoadingClock,
+    PerfNs,
+    TimedBatch,
+    unpack_timing,
+)
 from vrtspike.profiling.parts import NO_FIELDS, PartHost, RecorderPart, StepFields
 from vrtspike.profiling.records import CopyRecord, FetchRecord, LoaderRecord
-from vrtspike.profiling.spans import span
-
-Batch = TypeVar("Batch")
 
 _MAX_FETCHES = 4096
 """Fetches of one step that are kept; more are no accumulation but a step that never ends."""
@@ -31,8 +34,8 @@ class LoaderFacts(RecorderPart):
 
     Args:
         device: Where the batches go; on a CPU nothing is copied, and `copy` stays null.
-        clock: Times the parts of a batch in the process that makes it; share it with the data set
-            and the collation of the loader that is watched.
+        clock: Times the parts of a batch in the process that makes it: for the data set and the
+            collation of the loader that is watched, where the loop builds them itself.
         perf_ns: The host's monotonic clock, in ns; the same as the clock's.
     """
 
@@ -87,7 +90,7 @@ class LoaderFacts(RecorderPart):
                 return
             timing = None
             if isinstance(batch, TimedBatch):
-                batch, timing = batch.batch, self.clock.unpack(batch.timing)
+                batch, timing = batch.batch, unpack_timing(batch.timing)
             if self._recording and len(self._fetches) < _MAX_FETCHES:
                 self._note(asked_ns, self._perf_ns(), ready, timing)
             yield batch
@@ -101,10 +104,6 @@ class LoaderFacts(RecorderPart):
                 size = tensor.numel() * tensor.element_size()
                 self._bytes += size
                 self._pinned_bytes += size if tensor.is_pinned() else 0
-
-    def wrap(self, loader: Iterable[Batch]) -> "WatchedLoader[Batch]":
-        """Any loader, with its fetches as the phase `data_wait` and its batches as copies."""
-        return WatchedLoader(loader, self)
 
     def _note(
         self, asked_ns: int, got_ns: int, ready: int | None, timing: BatchTiming | None
@@ -130,38 +129,6 @@ class LoaderFacts(RecorderPart):
     def _forget(self) -> None:
         self._fetches, self._part_ns = [], {}
         self._bytes = self._pinned_bytes = 0
-
-
-class WatchedLoader(Generic[Batch]):
-    """A loader whose every fetch is the phase `data_wait` of the step that uses the batch.
-
-    The batches are those of the loader; all else (`sampler`, `dataset`, `len`) is the loader's.
-    """
-
-    def __init__(self, loader: Iterable[Batch], facts: LoaderFacts) -> None:
-        self._loader = loader
-        self._facts = facts
-
-    def __iter__(self) -> Iterator[Batch]:
-        """An epoch; starting the loader counts as waiting for its first batch."""
-        with span("data_wait"):
-            batches = self._facts.fetches(iter(self._loader))
-        while True:
-            with span("data_wait"):
-                try:
-                    batch = next(batches)
-                except StopIteration:
-                    return
-            self._facts.copied(tensors_of(batch))
-            yield batch
-
-    def __len__(self) -> int:
-        return len(self._loader)  # type: ignore[arg-type]  # raises as the loader would
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_loader":
-            raise AttributeError(name)
-        return getattr(self._loader, name)
 
 
 def batches_ready(batches: object) -> int | None:

@@ -23,6 +23,7 @@ PerfNs = Callable[[], int]
 _NOTHING = nullcontext()
 _COLLATE = "collate"
 _MAIN_PROCESS = -1
+_HEAD = struct.Struct("<iIqH")
 
 
 class PartTimer(Protocol):
@@ -92,7 +93,8 @@ class LoadingClock:
     ) -> None:
         self.parts = tuple(dict.fromkeys((*parts, _COLLATE, LOADING_OTHER)))
         self._perf_ns = perf_ns
-        self._format = f"<iIq{len(self.parts)}q"
+        self._names = "\n".join(self.parts).encode()
+        self._times = f"<{len(self.parts)}q"
         self._contexts = {name: _Part(self, place) for place, name in enumerate(self.parts)}
         self._sample = _WholeSample(self, self.parts.index(LOADING_OTHER))
         self._open: list[int] = []
@@ -133,19 +135,8 @@ class LoadingClock:
         if count != samples:
             return b""
         number = _MAIN_PROCESS if worker is None else worker
-        return struct.pack(self._format, number, samples, self._perf_ns(), *spent)
-
-    def unpack(self, timing: bytes) -> BatchTiming | None:
-        """The other end of `pack`; None where the timing is unknown or of another clock."""
-        if len(timing) != struct.calcsize(self._format):
-            return None
-        worker, samples, done_ns, *spent = struct.unpack(self._format, timing)
-        return BatchTiming(
-            worker=None if worker == _MAIN_PROCESS else worker,
-            samples=samples,
-            done_ns=done_ns,
-            part_ns=dict(zip(self.parts, spent, strict=True)),
-        )
+        head = _HEAD.pack(number, samples, self._perf_ns(), len(self._names))
+        return head + self._names + struct.pack(self._times, *spent)
 
     def forget(self) -> None:
         """Starts a new batch."""
@@ -171,6 +162,21 @@ class LoadingClock:
         if self._open:
             self._spent_ns[self._open[-1]] += now - self._since_ns
         self._since_ns = now
+
+
+def unpack_timing(timing: bytes) -> BatchTiming | None:
+    """The other end of `LoadingClock.pack`; None where the timing is unknown."""
+    if len(timing) < _HEAD.size:
+        return None
+    worker, samples, done_ns, length = _HEAD.unpack_from(timing)
+    names = timing[_HEAD.size : _HEAD.size + length].decode().split("\n")
+    spent = struct.unpack_from(f"<{len(names)}q", timing, _HEAD.size + length)
+    return BatchTiming(
+        worker=None if worker == _MAIN_PROCESS else worker,
+        samples=samples,
+        done_ns=done_ns,
+        part_ns=dict(zip(names, spent, strict=True)),
+    )
 
 
 class _Part:

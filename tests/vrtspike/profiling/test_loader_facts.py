@@ -25,9 +25,6 @@ class FakeLoader:
     def __iter__(self):
         return FakeIterator(self) if self.workers else self._made_here()
 
-    def __len__(self):
-        return self.batches
-
     def _made_here(self):
         for number in range(self.batches):
             self.clock.pass_ms(BATCH_MS)
@@ -81,13 +78,16 @@ class FakeIterator:
 
 
 def record_run(new_recorder, clock, workers, device=None, step_ms=STEP_MS):
-    """One step for each of six batches of the wrapped loader."""
+    """One step for each of six batches, fetched as a trainer does."""
     facts = LoaderFacts(device, perf_ns=clock.perf_ns)
-    loader = facts.wrap(FakeLoader(clock, facts.clock, workers))
+    batches = facts.fetches(iter(FakeLoader(clock, facts.clock, workers)))
     seen = []
     with new_recorder(plan=RecordingPlan(settings=QUIET, parts=(facts,))) as recorder:
-        for step, batch in enumerate(loader, start=1):
+        for step in range(1, 7):
             recorder.begin_step(step)
+            with recorder.phase("data_wait"):
+                batch = next(batches)
+            facts.copied(tensors_of(batch))
             seen.append(batch["x"][0].item())
             with recorder.phase("forward"):
                 clock.pass_ms(step_ms)
@@ -137,9 +137,9 @@ def test_fetches_of_all_micro_batches_belong_to_their_step(clock, heard, new_rec
 def test_an_untimed_loader_leaves_the_parts_unknown(clock, heard, new_recorder, read_lines):
     facts = LoaderFacts(perf_ns=clock.perf_ns)
     with new_recorder(plan=RecordingPlan(settings=QUIET, parts=(facts,))) as recorder:
-        for step, batch in enumerate(facts.wrap([torch.ones(2)]), start=1):
+        for batch in facts.fetches(iter([torch.ones(2)])):
             assert torch.equal(batch, torch.ones(2))
-            recorder.begin_step(step)
+            recorder.begin_step(1)
             recorder.end_step(micro_batches=1, samples=2)
         recorder.begin_step(2)
         recorder.end_step(micro_batches=1, samples=2)
@@ -179,8 +179,8 @@ def test_on_a_cpu_nothing_is_copied(new_recorder, clock, heard):
 
 def test_who_is_not_recorded_keeps_nothing(clock):
     facts = LoaderFacts(torch.device("cuda"), perf_ns=clock.perf_ns)
-    for _ in facts.wrap(FakeLoader(clock, facts.clock, 0)):
-        pass
+    for batch in facts.fetches(iter(FakeLoader(clock, facts.clock, 0))):
+        facts.copied(tensors_of(batch))
     assert facts.step_ends(1) == {}
     facts.start(None)
     facts.copied([torch.zeros(1)])
@@ -194,17 +194,6 @@ def test_a_step_that_never_ends_does_not_fill_the_memory(clock):
     for _ in facts.fetches(iter(range(5000))):
         pass
     assert len(facts.step_ends(1)["loader"]().fetches) == 4096
-
-
-def test_the_wrapped_loader_is_the_loader_in_all_else(clock):
-    facts = LoaderFacts(perf_ns=clock.perf_ns)
-    loader = FakeLoader(clock, facts.clock, 3)
-    wrapped = facts.wrap(loader)
-    assert (len(wrapped), wrapped.workers, wrapped.prefetch) == (6, 3, 2)
-    with pytest.raises(AttributeError):
-        wrapped.sampler  # noqa: B018  # the access is the test
-    with pytest.raises(TypeError):
-        len(facts.wrap(iter(())))
 
 
 def iterator_with(qsize, tasks):
