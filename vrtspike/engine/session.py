@@ -110,6 +110,7 @@ class Session:
                 self._ranks_explained(recorder),
             ):
                 completed = self._trainer.run()
+                let_children_die()  # a loading process that dies now can spoil no more than the end
                 ranks.end()
             recorder.finish("finished" if completed else "interrupted")
         return 0 if completed else self._stop.exit_code

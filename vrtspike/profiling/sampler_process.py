@@ -32,6 +32,7 @@ class SamplerProcess:
             self._process = subprocess.Popen(
                 command,
                 bufsize=0,
+                process_group=0,  # a Ctrl-C must not meet it before it can ignore one
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 env=module_environment(),
