@@ -4,7 +4,8 @@ Where ranks exchange gradients every step takes all of them equally long, so a s
 nobody. What a rank does by itself does: its step without its waits for the others. The rank with
 the longest time of its own is the one that is waited for, and the group of phases in which it
 exceeds the others says why. Steps are aligned by their number; only ordinary ones that every rank
-recorded count.
+recorded count, without the run's second: in its forward DDP agrees on its buckets, a wait for the
+slowest rank that nobody measures.
 """
 
 from collections.abc import Iterator, Mapping
@@ -130,6 +131,7 @@ def _parts(run: Run) -> tuple[Clock | None, pd.DataFrame | None]:
         index=["step", "rank"], columns="name", values="ms", aggfunc="sum", observed=True
     )
     waits = exchanged[exchanged["clock"] == clock].set_index(["step", "rank"])
+    waits = waits.drop(index=run.tables.steps["step"].min() + 1, level="step", errors="ignore")
     table = by_phase.join(waits[["exposed_ms", "launch_ms", "wait_ms"]], how="inner")
     if _STEP not in table:
         return clock, None

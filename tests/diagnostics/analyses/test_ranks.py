@@ -111,7 +111,7 @@ def test_what_comes_and_goes_by_chance_costs_nothing_for_sure():
     }
     found = compute_ranks(made(ranks))
     assert found.slowest.cost_low_ms == 0.0
-    assert found.slowest.slowest_share == 0.5
+    assert found.slowest.slowest_share == 5 / 9
     assert found.imbalance_ms == pytest.approx(15.0)
 
 
@@ -120,7 +120,7 @@ def test_steps_are_aligned_by_number_and_those_that_one_rank_lacks_are_left_out(
     for step in range(11, 21):
         del ranks[1, step]
     found = compute_ranks(made(ranks, info=RunInfo(world_size=3)))
-    assert found.num_steps == 10
+    assert found.num_steps == 9  # without the second
     text = " | ".join(found.reasons)
     assert "of 3 ranks, rank 2 left no step" in text
     assert "rank 1 ended after step 10, others went on to 20" in text
@@ -132,8 +132,14 @@ def test_tagged_steps_do_not_count():
     assert compute_ranks(made(ranks, tagged=[3])).slowest.cost_ms_per_step == 0.0
 
 
+def test_the_second_step_does_not_count_since_one_waits_in_its_forward():
+    ranks = even(2, forward=30.0)
+    ranks[0, 2] = {**PLAIN, "forward": 5000.0}
+    assert compute_ranks(made(ranks)).slowest.cost_ms_per_step == pytest.approx(20.0)
+
+
 def test_too_few_common_steps_name_nobody():
-    found = compute_ranks(made(even(2, num_steps=4)))
+    found = compute_ranks(made(even(2, num_steps=5)))
     assert found.slowest is None
     assert found.reasons == (
         "4 ordinary step(s) that all ranks recorded are too few to compare them",
