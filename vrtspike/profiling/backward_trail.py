@@ -9,6 +9,7 @@ only: from here on runs what that call has made. Hooks in front of nodes add non
 change no gradient and hold no tensor.
 """
 
+from collections.abc import Callable
 from functools import partial
 from threading import get_ident
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from torch import Tensor
 from torch.autograd.variable import Variable
 
 from vrtspike.profiling.memory import StepMemory
+from vrtspike.profiling.own_cost import OwnCost
+from vrtspike.profiling.ranges import NoRanges, Range, Ranges
 from vrtspike.profiling.tensor_tree import tensors_of
 from vrtspike.profiling.timers import Mark, Timer
 
@@ -90,11 +93,20 @@ class BackwardTrail:
     Two neighbouring marks bound a stretch that belongs to the part named with the first of them.
     """
 
-    def __init__(self, timer: Timer, memory: StepMemory) -> None:
+    def __init__(
+        self,
+        timer: Timer,
+        memory: StepMemory,
+        ranges: Ranges | None = None,
+        cost: OwnCost | None = None,
+    ) -> None:
         self.running = False
         self.part: Part | None = None
         self._timer = timer
         self._memory = memory
+        self._ranges = ranges or NoRanges()
+        self._range: Range | None = None
+        self._metered = cost.metered if cost is not None else _as_it_is
         self._stretches: list[tuple[Mark, Part | None]] = []
         self._calls: dict[Part, int] = {}
         self._counted: list[Call] = []
@@ -193,7 +205,7 @@ class BackwardTrail:
         if number < oldest or number in lane.hooked:
             return
         lane.hooked.add(number)
-        node.register_prehook(partial(self._reach, lane.maker(number, running)))
+        node.register_prehook(self._metered(partial(self._reach, lane.maker(number, running))))
 
     def _reach(self, call: Call | None, gradients: Any) -> None:
         """A node is about to run that `call` has made; may run in a thread of autograd's."""
@@ -231,5 +243,18 @@ class BackwardTrail:
     def _pass(self, part: Part | None) -> None:
         if self._memory.sampling:
             self._memory.part_ends(*(self.part or ("backward", None)))
+        if self._range is not None:
+            self._ranges.close(self._range)
         self._stretches.append((self._timer.mark(), part))
+        self._range = self._ranges.open(range_name(part)) if part is not None else None
         self.part = part
+
+
+def range_name(part: Part) -> str:
+    """What a stage's backward or recomputation is called in a trace: `vrt.stage3.backward`."""
+    direction, stage = part
+    return f"{stage}.{direction}"
+
+
+def _as_it_is(hook: Callable[..., Any]) -> Callable[..., Any]:
+    return hook

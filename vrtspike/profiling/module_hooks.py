@@ -8,6 +8,7 @@ forward phase of a step a run of a stage is its forward; in the backward phase i
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from time import perf_counter_ns
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from vrtspike.profiling.backward_trail import BackwardTrail, Call, Part, Stage
 from vrtspike.profiling.memory import HostStepMemory, StepMemory
+from vrtspike.profiling.own_cost import OwnCost
 from vrtspike.profiling.ranges import NoRanges, Range, Ranges
 from vrtspike.profiling.records import RECOMPUTE_OTHER
 from vrtspike.profiling.timers import Interval, Mark, Timer
@@ -69,17 +71,23 @@ class StageHooks:
         timer: Takes the marks.
         ranges: Named ranges of a trace, opened around each stage.
         memory: Hears of every part that ends while it samples.
+        cost: Adds up what the hooks take.
     """
 
     def __init__(
-        self, timer: Timer, ranges: Ranges | None = None, memory: StepMemory | None = None
+        self,
+        timer: Timer,
+        ranges: Ranges | None = None,
+        memory: StepMemory | None = None,
+        cost: OwnCost | None = None,
     ) -> None:
         self.names: tuple[str, ...] = ()
         self._mode: Mode = None
         self._timer = timer
         self._memory = memory or HostStepMemory()
         self._ranges = ranges or NoRanges()
-        self._trail = BackwardTrail(timer, self._memory)
+        self._cost = cost or OwnCost(perf_counter_ns)
+        self._trail = BackwardTrail(timer, self._memory, self._ranges, self._cost)
         self._outside = Stage(RECOMPUTE_OTHER)
         self._running: list[_Frame] = []
         self._reruns: list[_Rerun] = []
@@ -129,9 +137,10 @@ class StageHooks:
             stage = self._stages.setdefault(name, Stage(name))
             for module in modules:
                 enter = module.register_forward_pre_hook(
-                    partial(self._enter, stage), with_kwargs=True
+                    self._cost.metered(partial(self._enter, stage)), with_kwargs=True
                 )
-                leave = module.register_forward_hook(self._leave, always_call=True)
+                metered = self._cost.metered(self._leave)
+                leave = module.register_forward_hook(metered, always_call=True)
                 self._handles += [enter, leave]
         self.names += tuple(name for name in found if name not in self.names)
 
@@ -169,9 +178,7 @@ class StageHooks:
         return _NOTHING, _Recomputation(self._start_rerun, self._end_rerun, stage)
 
     def _enter(self, stage: Stage, module: nn.Module, args: Any, kwargs: Any) -> None:
-        # Inside a compiled region the hook is traced once, not run: the stage stays uncounted.
-        # Asked first, so that the compiled code does not depend on the mode.
-        if torch.compiler.is_compiling() or self._mode is None:
+        if self._mode is None:
             return
         if self._mode == "backward":
             self._start_rerun(stage, module)
@@ -199,8 +206,6 @@ class StageHooks:
         running.append(frame)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
         if self._reruns:
             self._leave_rerun(module, output)
             return

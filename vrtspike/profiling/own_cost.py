@@ -6,6 +6,9 @@ step's own time does. The resource sampler is a process of its own and not in he
 """
 
 from collections.abc import Callable
+from typing import Any
+
+import torch
 
 
 class OwnCost:
@@ -31,6 +34,22 @@ class OwnCost:
         if self._since_ns is not None:
             self._spent_ns += self._now_ns() - self._since_ns
             self._since_ns = None
+
+    def metered(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+        """A hook of a module or a node that changes nothing there, its time added up.
+
+        Inside a compiled region a hook is traced once, not run: there it does nothing.
+        """
+        now_ns, is_compiling = self._now_ns, torch.compiler.is_compiling
+
+        def counted(*args: Any) -> None:
+            if is_compiling():
+                return
+            began_ns = now_ns()
+            hook(*args)
+            self._spent_ns += now_ns() - began_ns
+
+        return counted
 
     def take_ms(self) -> float:
         """Milliseconds since the last `take_ms`, those of the work that is going on included."""

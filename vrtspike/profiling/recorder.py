@@ -79,7 +79,7 @@ class Recorder:
         hearing = [part for part in self._parts if isinstance(part, StepListener)]
         self._listeners = (*listeners, *hearing)
         ranges = self._tracing.ranges
-        self._hooks = StageHooks(self._timer, ranges, self._memory)
+        self._hooks = StageHooks(self._timer, ranges, self._memory, self._cost)
         self._book = StepBook(self._clock, self._timer, self._hooks, ranges, self._memory)
         self._phases = {n: PhaseContext(self._book, n, self._cost) for n in MEASURED_PHASES}
         self._pending = PendingSteps(self._timer)

@@ -8,7 +8,10 @@ bytes. A value that could not be measured is null, never 0. Readers must ignore 
 
 import json
 from dataclasses import dataclass, field, is_dataclass
+from math import isfinite
 from typing import Any, ClassVar, Literal
+
+import msgspec
 
 from vrtspike.profiling.machine_records import GpuRecord as GpuRecord
 from vrtspike.profiling.machine_records import HostRecord as HostRecord
@@ -277,6 +280,8 @@ def _fields(value: object) -> dict[str, Any]:
 _COMPACT = json.JSONEncoder(
     allow_nan=False, separators=(",", ":"), ensure_ascii=False, default=_fields
 )
+_FAST = msgspec.json.Encoder()
+"""Ten times as fast; for what is written in every step."""
 # Five samples a second of a hundred processes: keys without a value would be half of the file.
 _SPARSE = json.JSONEncoder(
     allow_nan=False,
@@ -294,8 +299,21 @@ def to_line(record: Record) -> str:
         ValueError: the record holds NaN or infinity where JSON allows none.
         TypeError: the record holds something that JSON cannot.
     """
+    line = {"schema": SCHEMA_VERSION, "kind": record.kind, **vars(record)}
+    if isinstance(record, StepRecord | StagesRecord) and _is_finite(record):
+        return _FAST.encode(line).decode() + "\n"
     encoder = _SPARSE if isinstance(record, ResourceRecord) else _COMPACT
-    return encoder.encode({"schema": SCHEMA_VERSION, "kind": record.kind, **vars(record)}) + "\n"
+    return encoder.encode(line) + "\n"
+
+
+def _is_finite(record: StepRecord | StagesRecord) -> bool:
+    """Whether every number that was measured is one; the fast encoder makes NaN a null."""
+    if isinstance(record, StagesRecord):
+        return isfinite(sum(record.ms.values()))
+    numbers = (record.loss, record.lr, record.grad_norm, record.recorder_ms, record.start_unix_s)
+    total = sum(number for number in numbers if number is not None)
+    times = (record.host_ms, record.device_ms or {}, record.loss_terms)
+    return isfinite(total + sum(sum(each.values()) for each in times))
 
 
 def to_meta_json(record: RunRecord) -> str:
