@@ -29,9 +29,8 @@ Part = tuple[Direction, str]
 """Whose time it is: the backward or the recomputation of a stage."""
 
 
-def _next_node() -> int:
-    """The sequence number of the node that this thread makes next."""
-    return int(torch._C._autograd._get_sequence_nr())
+_next_node = torch._C._autograd._get_sequence_nr
+"""The sequence number of the node that this thread makes next."""
 
 
 class Stage:
@@ -55,7 +54,7 @@ class Call:
 
     def __init__(self, stage: Stage, outer: "Call | None") -> None:
         self.stage = stage
-        self.first: int = _next_node()
+        self.first = _next_node()
         self.last = self.first
         self.outer = outer
         self.is_counted = False
@@ -70,7 +69,7 @@ class _Lane:
     __slots__ = ("closed", "hooked", "oldest")
 
     def __init__(self) -> None:
-        self.oldest: int = _next_node()
+        self.oldest = _next_node()
         self.closed: list[Call] = []
         self.hooked: set[int] = set()
 
