@@ -182,6 +182,16 @@ def test_parts_of_a_real_run_sum_to_their_whole(facts, capsys):
     assert all(each["holds"] for each in closures)
 
 
+def test_the_report_says_what_loading_consists_of(facts, capsys):
+    loader = report("analyze_performance", capsys, facts)["loader"]
+    named = {"read", "decode", "voxelise", "augment", "collate", "other"}
+    assert {part["name"] for part in loader["parts"]} == named
+    assert sum(part["share"] for part in loader["parts"]) == pytest.approx(1)
+    assert loader["bottleneck"] in named - {"other"}
+    assert loader["num_fetches"] * 2 == loader["num_samples"] > 0  # two samples a batch
+    assert (loader["queue"], loader["copies"]) == (None, None)  # no workers, no GPU
+
+
 def test_the_log_alone_gives_the_same_means_within_rounding(facts, alone):
     """Lines are written for each step here, and round to a tenth of a millisecond."""
     told, known = (analyse_run(load_run([path])).breakdown for path in (alone, facts))
