@@ -138,7 +138,7 @@ def test_the_second_step_does_not_count_since_one_waits_in_its_forward():
     assert compute_ranks(made(ranks)).slowest.cost_ms_per_step == pytest.approx(20.0)
 
 
-def test_too_few_common_steps_name_nobody():
+def test_too_few_steps_name_nobody():
     found = compute_ranks(made(even(2, num_steps=5)))
     assert found.slowest is None
     assert found.reasons == (
