@@ -53,6 +53,12 @@ def within(intervals: Intervals, window: Intervals) -> Intervals:
     return line.where(line.covered(0) & line.covered(1))
 
 
+def _distinct(values: Array) -> Array:
+    """The values in order, each once; several times as fast as `numpy.unique`, which hashes."""
+    values = np.sort(values)
+    return values[np.concatenate([values[:1] == values[:1], values[1:] != values[:-1]])]
+
+
 @dataclass(frozen=True, eq=False)
 class Timeline:
     """Time cut at every start and end of several sets: piece i is [points[i], points[i + 1]).
@@ -67,7 +73,7 @@ class Timeline:
     def of(cls, sets: Sequence[Intervals]) -> "Timeline":
         """The time line of at most 60 sets."""
         ends = [each for one in sets for each in (one.start, one.end)]
-        points = np.unique(np.concatenate(ends)) if ends else np.empty(0, np.int64)
+        points = _distinct(np.concatenate(ends)) if ends else np.empty(0, np.int64)
         bits = np.zeros(max(len(points) - 1, 0), np.int64)
         for number, one in enumerate(sets):
             change = np.zeros(len(points) + 1, np.int8)
