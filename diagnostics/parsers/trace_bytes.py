@@ -26,8 +26,9 @@ class TraceBytes:
         self._file = file
         self.is_cut_short = False
 
-    def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-        """The content in blocks of at most about `block_bytes`."""
+    def blocks(self) -> Iterator[bytes]:
+        """The content in blocks of at most about `BLOCK_BYTES`."""
+        block_bytes = BLOCK_BYTES
         head = self._file.read(2)
         self._file.seek(0)
         if head == _GZIP_MAGIC:

@@ -1,16 +1,17 @@
-"""Columns of a trace's events by kind, filled piece by piece; large ones lie on disk.
+"""From the typed events of one piece of a trace to arrays: a row for each complete event.
 
-A kind's rows go to an unnamed temporary file once they are many, and are mapped from there, so
-that memory does not grow with the trace: the pages belong to the system's file cache.
+Events live only as long as their piece. Everything here is a function of one piece and of the
+trace's clock, so that pieces may be worked on by several processes.
 """
 
-import tempfile
-from collections.abc import Sequence
-from typing import IO, Any, TypeAlias
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from diagnostics.parsers.trace_events import Args, Event, Number, to_float
+from diagnostics.parsers.trace_events import Args, Event, Number, to_number
 from diagnostics.trace import (
     DEVICE_DTYPE,
     DEVICE_KINDS,
@@ -19,7 +20,6 @@ from diagnostics.trace import (
     Events,
     Kind,
     Track,
-    dtype_of,
 )
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
@@ -81,88 +81,76 @@ class Names:
         return number
 
 
-class KindRows:
-    """The rows of one kind: in memory while few, in a temporary file when many."""
+@dataclass(frozen=True)
+class Clock:
+    """The trace's own clock: its first time, and whether it counts nanoseconds."""
 
-    def __init__(self, kind: Kind, spill_bytes: int) -> None:
-        self._dtype = dtype_of(kind)
-        self._spill_bytes = spill_bytes
-        self._held: list[Events] = []
-        self._held_bytes = 0
-        self._file: IO[bytes] | None = None
-        self._on_disk = 0
+    origin: float
+    is_in_ns: bool
 
-    def add(self, rows: Events) -> None:
-        """Appends rows."""
-        self._held.append(rows)
-        self._held_bytes += rows.nbytes
-        if self._held_bytes > self._spill_bytes:
-            self._spill()
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> "Clock | None":
+        """The clock by the first event that has a time; None if none has."""
+        for event in events:
+            origin = to_number(event.ts)
+            if math.isfinite(origin):
+                return cls(origin, abs(origin) > _LARGEST_US)
+        return None
 
-    def _spill(self) -> None:
-        if self._file is None:
-            self._file = _unnamed_file()
-        for rows in self._held:
-            rows.tofile(self._file)
-            self._on_disk += len(rows)
-        self._held, self._held_bytes = [], 0
+    def since_origin(self, values: Sequence[Number]) -> Numbers:
+        """Whole numbers are subtracted as such, so that no nanosecond is lost."""
+        whole = _whole(values)
+        since: Numbers = (_floats(values) if whole is None else whole) - self.origin
+        return self.to_ns(since)
 
-    def sorted(self) -> Events:
-        """All rows by start, the longer one first where two start together."""
-        if self._file is None:
-            rows = np.concatenate(self._held) if self._held else np.empty(0, self._dtype)
-            return rows[_order(rows)]
-        self._spill()
-        self._file.flush()
-        return self._sorted_on_disk(self._file)
-
-    def _sorted_on_disk(self, file: IO[bytes]) -> Events:
-        rows: Events = np.memmap(file, dtype=self._dtype, mode="r", shape=(self._on_disk,))
-        order = _order(rows)
-        target = _unnamed_file()
-        step = 1 << 18
-        for first in range(0, len(order), step):
-            rows[order[first : first + step]].tofile(target)
-        target.flush()
-        return np.memmap(target, dtype=self._dtype, mode="r", shape=(self._on_disk,))
+    def to_ns(self, times: Numbers) -> Numbers:
+        """To the nanosecond."""
+        return np.rint(times if self.is_in_ns else times * 1000.0)
 
 
-def _unnamed_file() -> IO[bytes]:
-    """A file that ends with its last user; the mapping of its content is one."""
-    return tempfile.TemporaryFile(prefix="trace-")
+@dataclass(frozen=True, kw_only=True)
+class PieceRows:
+    """The rows of one piece of a trace; names and tracks are numbered within the piece."""
+
+    rows: Mapping[Kind, Events]
+    names: Sequence[str]
+    tracks: Sequence[Track]
+    num_events: int
+    num_bad_times: int
 
 
-def _order(rows: Events) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    start = np.ascontiguousarray(rows["start_ns"])
-    if len(start) < 2 or bool((start[1:] > start[:-1]).all()):
-        return np.arange(len(start))
-    return np.lexsort((-rows["end_ns"], start))
+def rows_of(events: Sequence[Event], clock: Clock) -> PieceRows:
+    """Complete events (`ph` X) that have a time, as rows by kind."""
+    piece = _Piece(clock)
+    piece.take(events)
+    return PieceRows(
+        rows=piece.rows,
+        names=piece.names.texts,
+        tracks=piece.tracks,
+        num_events=len(events),
+        num_bad_times=piece.num_bad_times,
+    )
 
 
-class TraceColumns:
-    """Everything that the pieces of a trace add up to."""
+class _Piece:
+    """Builds the rows of one piece."""
 
-    def __init__(self, spill_bytes: int) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.rows: dict[Kind, Events] = {}
         self.names = Names()
         self.tracks: list[Track] = []
-        self.has_origin = False
-        self.is_in_ns = False
-        self.num_ignored = 0
         self.num_bad_times = 0
-        self._origin: float = 0
-        self._rows = {kind: KindRows(kind, spill_bytes) for kind in KINDS}
+        self._clock = clock
         self._track_numbers: dict[tuple[Number, Number], int] = {}
         self._kinds: dict[str | None, int] = {None: _NO_KIND}
 
-    def add(self, events: Sequence[Event]) -> None:
-        """Takes over complete events (`ph` X) that have a time; the others are counted."""
+    def take(self, events: Sequence[Event]) -> None:
         kinds = np.fromiter(map(self._kind, events), np.int8, len(events))
         chosen = np.flatnonzero(kinds != _NO_KIND)
-        self.num_ignored += len(events) - len(chosen)
         if not len(chosen):
             return
         kept = [events[place] for place in chosen.tolist()] if len(chosen) < len(events) else events
-        self._add_kept(kept, kinds[chosen])
+        self._take_kept(kept, kinds[chosen])
 
     def _kind(self, event: Event) -> int:
         if event.ph != "X" or event.ts is None or event.dur is None:
@@ -175,10 +163,9 @@ class TraceColumns:
             self._kinds[cat] = known
         return known
 
-    def _add_kept(self, events: Sequence[Event], kinds: Numbers) -> None:
-        start = self._since_origin([event.ts for event in events])
-        start_ns = self._to_ns(start)
-        spent_ns = self._to_ns(_floats([event.dur for event in events]))
+    def _take_kept(self, events: Sequence[Event], kinds: Numbers) -> None:
+        start_ns = self._clock.since_origin([event.ts for event in events])
+        spent_ns = self._clock.to_ns(_floats([event.dur for event in events]))
         # A time that is no number, or out of any range, would poison every sum.
         good = (np.abs(start_ns) < _MAX_NS) & (spent_ns >= 0) & (spent_ns < _MAX_NS)
         if not good.all():
@@ -187,24 +174,8 @@ class TraceColumns:
             events, kinds = [events[place] for place in places.tolist()], kinds[good]
             start_ns, spent_ns = start_ns[good], spent_ns[good]
         rows = self._event_rows(events, start_ns, spent_ns)
-        for number in np.unique(kinds).tolist():
+        for number in np.flatnonzero(np.bincount(kinds, minlength=_NO_KIND)).tolist():
             self._add_rows(KINDS[number], np.flatnonzero(kinds == number), events, rows)
-
-    def _since_origin(self, values: Sequence[Number]) -> Numbers:
-        """Times since the first one; whole numbers are subtracted as such, so that none is lost."""
-        whole = _whole(values)
-        start = _floats(values) if whole is None else whole
-        if not self.has_origin:
-            finite = start[np.isfinite(start)]
-            if not len(finite):
-                return start
-            self.has_origin, self._origin = True, finite[0].item()
-            self.is_in_ns = abs(self._origin) > _LARGEST_US
-        since: Numbers = start - self._origin
-        return since
-
-    def _to_ns(self, times: Numbers) -> Numbers:
-        return np.rint(times if self.is_in_ns else times * 1000.0)
 
     def _event_rows(self, events: Sequence[Event], start_ns: Numbers, spent_ns: Numbers) -> Events:
         rows = np.empty(len(events), EVENT_DTYPE)
@@ -224,7 +195,7 @@ class TraceColumns:
         if kind in DEVICE_KINDS:
             found = [events[place].args or _NO_ARGS for place in places.tolist()]
             chosen = _with_device(chosen, found)
-        self._rows[kind].add(chosen)
+        self.rows[kind] = chosen
 
     def _track(self, pid: Number, tid: Number) -> int:
         known = self._track_numbers.get((pid, tid))
@@ -235,10 +206,6 @@ class TraceColumns:
             self._track_numbers[pid, tid] = known
             self.tracks.append(Track(str(pid), str(tid)))
         return known
-
-    def sorted(self) -> dict[Kind, Events]:
-        """Every kind's rows in order of their start."""
-        return {kind: rows.sorted() for kind, rows in self._rows.items()}
 
 
 def _with_device(common: Events, found: Sequence[Args]) -> Events:
@@ -258,7 +225,7 @@ def _floats(values: Sequence[Number]) -> Numbers:
     try:
         return np.array(values, dtype=np.float64)
     except (ValueError, TypeError, OverflowError):
-        return np.array([to_float(value) for value in values])
+        return np.array([to_number(value) for value in values])
 
 
 def _whole(values: Sequence[Number]) -> "Numbers | None":

@@ -84,7 +84,7 @@ def _null_unless_text(found: re.Match[bytes]) -> bytes:
     return found[0] if found[0].startswith(b'"') else b"null"
 
 
-def to_float(value: Number) -> float:
+def to_number(value: Number) -> float:
     """The number, NaN where there is none."""
     if value.__class__ is float or value.__class__ is int:
         return value

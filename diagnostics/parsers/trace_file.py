@@ -1,22 +1,27 @@
 """Reads a Kineto or Chrome trace: one pass, typed, memory bounded by a setting."""
 
-import gc
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from diagnostics.errors import DiagnosticsError
 from diagnostics.parsers.trace_blocks import NotATraceError, TraceText
 from diagnostics.parsers.trace_bytes import open_trace
-from diagnostics.parsers.trace_columns import TraceColumns
-from diagnostics.parsers.trace_events import decode
+from diagnostics.parsers.trace_pieces import read_pieces
+from diagnostics.parsers.trace_store import TraceStore
 from diagnostics.trace import Trace
 
 SPILL_BYTES = 8 << 20
 """A kind's rows go to disk beyond this."""
+
+LONG_BYTES, LONG_PACKED_BYTES = 64 << 20, 4 << 20
+"""A trace of this size is read by several processes: starting them takes some 0.3 s."""
+
+MAX_PROCESSES = 4
+"""More than this wait for the one that cuts the text and puts the rows together."""
 
 _MAX_FIELDS_BYTES = 16 << 20
 _RANK_IN_NAME = re.compile(r"rank[-_]?(\d+)", re.IGNORECASE)
@@ -32,71 +37,62 @@ def parse_trace(path: Path, spill_bytes: int = SPILL_BYTES) -> Trace:
     Raises:
         DiagnosticsError: it cannot be read or is no trace; one line.
     """
-    columns = TraceColumns(spill_bytes)
-    text = TraceText()
-    num_events = num_unread = 0
-    with open_trace(path) as source, _without_collection():
+    store, text = TraceStore(spill_bytes), TraceText()
+    num_unread = 0
+    with open_trace(path) as source:
         try:
-            for body in text.bodies(source.blocks()):
-                events, bad = decode(body)
-                columns.add(events)
-                num_events += len(events)
+            for piece, bad in read_pieces(text.bodies(source.blocks()), _num_processes(path)):
+                store.add(piece)
                 num_unread += bad
         except NotATraceError as error:
             raise DiagnosticsError(f"{path} is no trace: {error}") from None
-    fields = _fields(text)
     is_cut_short = text.is_cut_short or source.is_cut_short
-    return _trace(path, columns, fields, (num_events, num_unread, is_cut_short))
+    return _trace(path, store, _fields(text), num_unread, is_cut_short)
 
 
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Python's cycle collector walks all events again and again: 3/4 of the time otherwise."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+def _num_processes(path: Path) -> int:
+    """One for each core that may be used, where the trace is long enough to be worth it."""
+    size = path.stat().st_size
+    is_long = size >= (LONG_PACKED_BYTES if path.suffix == ".gz" else LONG_BYTES)
+    return min(len(os.sched_getaffinity(0)), MAX_PROCESSES) if is_long else 1
 
 
 def _trace(
     path: Path,
-    columns: TraceColumns,
+    store: TraceStore,
     fields: Mapping[str, Any],
-    counts: tuple[int, int, bool],
+    num_unread: int,
+    is_cut_short: bool,
 ) -> Trace:
-    num_events, num_unread, is_cut_short = counts
     distributed = fields.get("distributedInfo")
     distributed = distributed if isinstance(distributed, dict) else {}
     rank = _whole(distributed.get("rank"))
-    events = columns.sorted()
+    events = store.sorted()
     return Trace(
         path=path,
         events=events,
-        names=columns.names.texts,
-        tracks=tuple(columns.tracks),
+        names=store.names,
+        tracks=store.tracks,
         rank=_rank_of_name(path) if rank is None else rank,
         world_size=_whole(distributed.get("world_size")),
         backend=distributed.get("backend") if isinstance(distributed.get("backend"), str) else None,
         devices=_devices(fields.get("deviceProperties")),
         has_stacks=bool(len(events["python"])),
-        num_events=num_events,
-        num_unread=num_unread + columns.num_bad_times,
+        num_events=store.num_events,
+        num_unread=num_unread + store.num_bad_times,
         is_cut_short=is_cut_short,
-        notes=_notes(num_unread, columns, is_cut_short),
+        notes=_notes(num_unread, store.num_bad_times, is_cut_short),
     )
 
 
-def _notes(num_unread: int, columns: TraceColumns, is_cut_short: bool) -> tuple[str, ...]:
+def _notes(num_unread: int, num_bad_times: int, is_cut_short: bool) -> tuple[str, ...]:
     notes = []
     if is_cut_short:
         notes.append("it is cut short, or still being written: what is there was read")
     if num_unread:
         notes.append(f"{num_unread} events are not valid JSON and were left out")
-    if columns.num_bad_times:
-        notes.append(f"{columns.num_bad_times} events have an impossible time and were left out")
+    if num_bad_times:
+        notes.append(f"{num_bad_times} events have an impossible time and were left out")
     return tuple(notes)
 
 

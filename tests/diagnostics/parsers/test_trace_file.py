@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagnostics.errors import DiagnosticsError
-from diagnostics.parsers import trace_blocks
+from diagnostics.parsers import trace_blocks, trace_bytes, trace_file
 from diagnostics.parsers.trace_file import parse_trace
 from diagnostics.trace import KINDS, Trace
 from tests.diagnostics.trace_factory import (
@@ -142,6 +142,20 @@ def test_a_damaged_gzip_gives_what_came_before(tmp_path: Path) -> None:
 
     assert trace.is_cut_short
     assert 0 < trace.num_events < len(starved_steps(400))
+
+
+def test_several_processes_read_what_one_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_trace(tmp_path / "t.json", starved_steps(300))
+    alone = parse_trace(path)
+    monkeypatch.setattr(trace_bytes, "BLOCK_BYTES", 20_000)
+    monkeypatch.setattr(trace_file, "LONG_BYTES", 1)
+    monkeypatch.setattr(trace_file, "MAX_PROCESSES", 2)
+    together = parse_trace(path)
+
+    assert flat(together) == flat(alone)
+    assert together.tracks == alone.tracks
 
 
 def test_one_bad_event_costs_itself_alone(tmp_path: Path) -> None:
