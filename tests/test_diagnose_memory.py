@@ -39,7 +39,7 @@ def pretend(monkeypatch, root, limit_bytes):
         (root / name).write_text(text)
     real = memory_diagnosis.view_machine
 
-    def view(pid: int | None = None) -> MachineView:
+    def view(pid: int | None = None, profiles_dir: Path | None = None) -> MachineView:
         return real(pid, HostSources(root=root))
 
     monkeypatch.setattr(memory_diagnosis, "view_machine", view)
@@ -130,7 +130,7 @@ def test_ranks_multiply_what_each_process_holds(tool, roomy_machine):
 def test_an_unreadable_machine_is_too_little_to_judge(tool, monkeypatch, tmp_path):
     real = memory_diagnosis.view_machine
     empty = HostSources(root=tmp_path, affinity=lambda: None, cores_online=lambda: None)
-    monkeypatch.setattr(memory_diagnosis, "view_machine", lambda pid=None: real(pid, empty))
+    monkeypatch.setattr(memory_diagnosis, "view_machine", lambda pid=None, **_: real(pid, empty))
     code, out, err = tool("--config", DEMO, "DATALOADER.TOTAL_WORKERS=0")
     assert err == ""
     assert "Cannot judge" in out or "no loader process" in out

@@ -74,6 +74,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    finally:
+        _write_out()
+
+
+def _write_out() -> None:
+    """Writes what is buffered: at its end the interpreter would make a full disk exit code 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            with contextlib.suppress(OSError, ValueError):  # no stream with a descriptor
+                os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _train(asked: argparse.Namespace, arguments: Sequence[str]) -> int:

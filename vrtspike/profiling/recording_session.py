@@ -171,15 +171,6 @@ class RecordedRun:
         running = self._started()
         return _NOTHING if running is None else running.loop.phase(name)
 
-    def checkpoint_context(self) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-        """A `context_fn` for `torch.utils.checkpoint.checkpoint(..., use_reentrant=False)`.
-
-        Under it, parts that a stage recomputes count as recomputation; without it, as its backward.
-        Stages that are checkpointed whole need none.
-        """
-        running = self._running
-        return (_NOTHING, _NOTHING) if running is None else running.recorder.checkpoint_context()
-
     def span(self, name: str) -> AbstractContextManager[SpanValues]:
         """Something outside the steps, such as `validation` or `checkpoint`.
 
