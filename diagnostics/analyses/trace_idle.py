@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from diagnostics.analyses.intervals import Array, Intervals, Timeline, union
-from diagnostics.analyses.trace_launches import find_launches
+from diagnostics.analyses.trace_launches import UNKNOWN, find_launches
 from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.trace import DEVICE_KINDS, Events, Kind, Trace
 
@@ -24,6 +24,9 @@ CAUSES: tuple[Cause, ...] = (
     "data_loading", "synchronisation", "copy", "allocator", "garbage_collection", "profiler",
     "launching", "python", "unattributed",
 )  # fmt: skip
+
+MAX_LAUNCHING_TRACKS = 256
+"""A process launches from a few threads; each one takes a pass over all events of the host."""
 
 _PATTERNS: Mapping[str, re.Pattern[str]] = {
     "data_loading": re.compile(r"^enumerate\(DataLoader\)#|^data_wait$"),
@@ -87,9 +90,11 @@ def _blame(
     frames: dict[Cause, str] = {}
     heaviest: dict[Cause, int] = dict.fromkeys(CAUSES, 0)
     track = _launching_track(trace, gaps)
+    judged = _waited_most(track, gaps)
+    track = np.where(np.isin(track, judged), track, UNKNOWN)
     for number in np.unique(track).tolist():
         own = Intervals(gaps.start[track == number], gaps.end[track == number])
-        if number < 0:
+        if number == UNKNOWN:
             spent["unattributed"] += own.total_ns
             counts["unattributed"] += len(own)
             continue
@@ -117,6 +122,15 @@ def _launching_track(trace: Trace, gaps: Intervals) -> Array:
     # After the last work of the trace the thread that launched it is the best guess.
     place = np.minimum(np.searchsorted(start[order], gaps.end), len(start) - 1)
     chosen: Array = track[order][place]
+    return chosen
+
+
+def _waited_most(track: Array, gaps: Intervals) -> Array:
+    """The launching threads behind the longest gaps, at most `MAX_LAUNCHING_TRACKS`."""
+    known = np.flatnonzero(track >= 0)
+    numbers, place = np.unique(track[known], return_inverse=True)
+    spent = np.bincount(place, weights=(gaps.end - gaps.start)[known], minlength=len(numbers))
+    chosen: Array = numbers[np.argsort(-spent, kind="stable")[:MAX_LAUNCHING_TRACKS]]
     return chosen
 
 

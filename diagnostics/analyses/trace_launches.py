@@ -69,12 +69,20 @@ def enclosing(spans: Events, track: Array, at_ns: Array) -> Array:
         at_ns: The time of each question.
     """
     answer = np.full(len(at_ns), UNKNOWN)
-    for number in np.unique(track[track >= 0]).tolist():
-        own = spans[spans["track"] == number]
-        asked = np.flatnonzero(track == number)
-        if len(own):
-            answer[asked] = _innermost(own, at_ns[asked])
+    spans = spans[np.argsort(spans["track"], kind="stable")]
+    questions = np.argsort(track, kind="stable")
+    ordered = track[questions]
+    for number in np.intersect1d(track[track >= 0], spans["track"]).tolist():
+        own = spans[_slice_of(spans["track"], number)]
+        asked = questions[_slice_of(ordered, number)]
+        answer[asked] = _innermost(own, at_ns[asked])
     return answer
+
+
+def _slice_of(ordered: Array, value: int) -> slice:
+    """Where the value stands in values in order."""
+    first, last = np.searchsorted(ordered, [value, value + 1])
+    return slice(int(first), int(last))
 
 
 def _innermost(spans: Events, at_ns: Array) -> Array:

@@ -49,17 +49,19 @@ def has_device(trace: Trace) -> bool:
 
 
 def _step_rows(steps: TraceSteps, rank: int, clock: str) -> Iterator[dict[str, Any]]:
-    for number in range(len(steps)):
+    for number in _numbers(steps):
         yield {
-            "rank": rank, "step": _number(steps, number), "num_steps": 1, "is_tagged": False,
+            "rank": rank, "step": number, "num_steps": 1, "is_tagged": False,
             "tags": "", "num_tagged": 0, "clock": clock,
         }  # fmt: skip
 
 
-def _number(steps: TraceSteps, place: int) -> int:
-    """The trace's own number where all of them differ, else the place."""
+def _numbers(steps: TraceSteps) -> list[int]:
+    """The trace's own numbers where all of them differ, else the places."""
     numbers = steps.numbers
-    return int(numbers[place]) if len(np.unique(numbers)) == len(numbers) else place + 1
+    differ = len(np.unique(numbers)) == len(numbers)
+    found: list[int] = (numbers if differ else np.arange(1, len(numbers) + 1)).tolist()
+    return found
 
 
 def _phase_rows(trace: Trace, steps: TraceSteps, rank: int, clock: str) -> Iterator[dict[str, Any]]:
@@ -78,9 +80,10 @@ def _phase_rows(trace: Trace, steps: TraceSteps, rank: int, clock: str) -> Itera
 def _rows(
     steps: TraceSteps, rank: int, clock: str, parts: dict[str, Array]
 ) -> Iterator[dict[str, Any]]:
+    numbers = _numbers(steps)
     for name, values in parts.items():
-        for place, ns in enumerate(values.tolist()):
+        for number, ns in zip(numbers, values.tolist(), strict=True):
             yield {
-                "rank": rank, "step": _number(steps, place), "name": name, "clock": clock,
+                "rank": rank, "step": number, "name": name, "clock": clock,
                 "ms": ns / _NS_PER_MS, "num_steps": 1, "is_tagged": False,
             }  # fmt: skip

@@ -24,6 +24,9 @@ from diagnostics.trace import (
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
+MAX_NAME = 8192
+"""Characters of one name that are kept; templates of C++ reach a few thousand."""
+
 MAX_NAME_CHARACTERS = 64 << 20
 """All names together; a trace that exceeds it gets one common name for the rest."""
 
@@ -69,7 +72,7 @@ class Names:
         known = self._numbers.get(name)
         if known is not None:
             return known
-        text = str(name)
+        text = str(name)[:MAX_NAME]
         self._characters += len(text)
         if self._characters > MAX_NAME_CHARACTERS:
             text = _OTHER_NAMES

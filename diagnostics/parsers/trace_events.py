@@ -41,7 +41,8 @@ class Event(msgspec.Struct, gc=False):
 _ARRAY = msgspec.json.Decoder(list[Event])
 _ONE = msgspec.json.Decoder(Event)
 _STRING_OR_NAN = re.compile(
-    rb'"(?:[^"\\]|\\.)*+"|[-+]?\b(?:nan|inf|infinity)\b', re.IGNORECASE | re.DOTALL
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[-+]?\b(?:nan|inf|infinity)\b',
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -84,10 +85,15 @@ def _null_unless_text(found: re.Match[bytes]) -> bytes:
     return found[0] if found[0].startswith(b'"') else b"null"
 
 
+_INT64 = 1 << 63
+
+
 def to_number(value: Number) -> float:
     """The number, NaN where there is none."""
-    if value.__class__ is float or value.__class__ is int:
+    if value.__class__ is float:
         return value
+    if value.__class__ is int and -_INT64 <= value < _INT64:
+        return value  # as it is: a float loses the nanoseconds since the epoch
     try:
         return math.nan if value is None else float(value)
     except (ValueError, OverflowError):

@@ -24,6 +24,8 @@ MAX_PROCESSES = 4
 """More than this wait for the one that cuts the text and puts the rows together."""
 
 _MAX_FIELDS_BYTES = 16 << 20
+_MAX_RANKS = 10_000_000
+"""A number of a rank beyond this is none; a file's name may have as many digits."""
 _RANK_IN_NAME = re.compile(r"rank[-_]?(\d+)", re.IGNORECASE)
 
 
@@ -117,7 +119,8 @@ def _devices(value: Any) -> tuple[Mapping[str, Any], ...]:
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and 0 <= value < _MAX_RANKS else None
 
 
 def _rank_of_name(path: Path) -> int | None:
