@@ -12,11 +12,13 @@ change no gradient and hold no tensor.
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
+from time import perf_counter_ns
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.variable import Variable
+from torch.compiler import is_compiling
 
 from vrtspike.profiling.memory import StepMemory
 from vrtspike.profiling.own_cost import OwnCost
@@ -31,6 +33,8 @@ Part = tuple[Direction, str]
 
 _next_node = torch._C._autograd._get_sequence_nr
 """The sequence number of the node that this thread makes next."""
+_graph_task = torch._C._current_graph_task_id
+"""The number of the backward pass that this thread runs."""
 
 
 class Stage:
@@ -105,28 +109,29 @@ class BackwardTrail:
         self._memory = memory
         self._ranges = ranges or NoRanges()
         self._range: Range | None = None
-        self._metered = cost.metered if cost is not None else _as_it_is
+        self._reached = self._reaching(cost or OwnCost(perf_counter_ns))
         self._stretches: list[tuple[Mark, Part | None]] = []
         self._calls: dict[Part, int] = {}
         self._counted: list[Call] = []
         self._lanes: dict[int, _Lane] = {}
         self._tasks: list[tuple[int, Part | None]] = []
+        self._task: int | None = None
 
     def forward_begins(self) -> None:
         """What this thread makes from here on belongs to the step."""
-        self._lane()
+        self._lanes.setdefault(get_ident(), _Lane())
 
     def watch_inputs(self, inputs: Any, running: Call | None) -> None:
         """Notices when the backward comes to what made the inputs of a call."""
-        lane = self._lane()
+        lane = self._lanes.get(get_ident()) or self._new_lane()
         self._watch(lane, inputs, running, lane.oldest)
 
     def watch_outputs(self, outputs: Any, call: Call) -> None:
         """Notices when the backward comes to what a call has returned; the call has ended."""
-        call.last = _next_node()
-        if call.last == call.first:
+        call.last = last = _next_node()
+        if last == call.first:
             return
-        lane = self._lane()
+        lane = self._lanes.get(get_ident()) or self._new_lane()
         lane.closed.append(call)
         self._watch(lane, outputs, call.outer, call.first)
 
@@ -159,22 +164,21 @@ class BackwardTrail:
         self.switch(None)
         self.part = None
         self._tasks.clear()
+        self._task = None
 
     def take(self) -> tuple[list[tuple[Mark, Part | None]], dict[Part, int]]:
         """The stretches and the runs of each part since the last `take`."""
         stretches, self._stretches = self._stretches, []
         calls, self._calls = self._calls, {}
-        for call in self._counted:  # a graph that is kept may be run again in a later step
-            call.is_counted = False
+        for call in self._counted:
+            call.is_counted = False  # a graph that is kept may be run again in a later step
+            calls[call.stage.backward] = calls.get(call.stage.backward, 0) + 1
         self._counted.clear()
         self._lanes.clear()
         return stretches, calls
 
-    def _lane(self) -> _Lane:
-        thread = get_ident()
-        lane = self._lanes.get(thread)
-        if lane is None:
-            lane = self._lanes[thread] = _Lane()
+    def _new_lane(self) -> _Lane:
+        lane = self._lanes[get_ident()] = _Lane()
         return lane
 
     def _watch(self, lane: _Lane, values: Any, running: Call | None, oldest: int) -> None:
@@ -186,56 +190,68 @@ class BackwardTrail:
                     self._watch_tensor(lane, tensor, running, oldest)
 
     def _watch_tensor(self, lane: _Lane, tensor: Tensor, running: Call | None, oldest: int) -> None:
-        if not tensor.requires_grad:
-            return
         try:
-            self._hook(lane, tensor, running, oldest)
+            node = tensor.grad_fn
+            if node is None:
+                return
+            number = node._sequence_nr()
+            if number >= oldest and number not in lane.hooked:
+                self._hook(lane, node, number, running)
             # What changes a view in place later takes the view's own node out of the graph.
-            if tensor._is_view() and tensor._base is not None:
-                self._hook(lane, tensor._base, running, oldest)
+            if tensor._is_view() and tensor._base is not None and tensor._base.requires_grad:
+                self._watch_tensor(lane, tensor._base, running, oldest)
         except RuntimeError:  # a view that PyTorch refuses to differentiate: nothing to time
             return
 
-    def _hook(self, lane: _Lane, tensor: Tensor, running: Call | None, oldest: int) -> None:
-        node = tensor.grad_fn
-        if node is None:
-            return
-        number = node._sequence_nr()
-        if number < oldest or number in lane.hooked:
-            return
+    def _hook(self, lane: _Lane, node: Any, number: int, running: Call | None) -> None:
         lane.hooked.add(number)
-        node.register_prehook(self._metered(partial(self._reach, lane.maker(number, running))))
+        node.register_prehook(partial(self._reached, lane.maker(number, running)))
 
-    def _reach(self, call: Call | None, gradients: Any) -> None:
+    def _reaching(self, cost: OwnCost) -> Callable[[Call | None, Any], None]:
+        """The hook in front of a node, its own time added up."""
+        reach, now_ns = self._reach, cost.now_ns
+
+        def reached(call: Call | None, gradients: Any) -> None:
+            if is_compiling():
+                return
+            began_ns = now_ns()
+            reach(call)
+            cost.spent_ns += now_ns() - began_ns
+
+        return reached
+
+    def _reach(self, call: Call | None) -> None:
         """A node is about to run that `call` has made; may run in a thread of autograd's."""
         if not self.running:
             return
-        task = torch._C._current_graph_task_id()
-        if not self._tasks or self._tasks[-1][0] != task:
+        task = _graph_task()
+        if task != self._task:
             self._enter_task(task)
-        if call is None:
-            self.switch(None)
-            return
-        if not call.is_counted:
-            self._count_call(call)
-        self.switch(call.stage.backward)
+        part = None
+        if call is not None:
+            if not call.is_counted:
+                self._count_call(call)
+            part = call.stage.backward
+        if part != self.part:
+            self._pass(part)
 
     def _count_call(self, call: Call | None) -> None:
         while call is not None and not call.is_counted:
             call.is_counted = True
             self._counted.append(call)
-            self.count(call.stage.backward)
             call = call.outer
 
     def _enter_task(self, task: int) -> None:
         """A backward pass of its own begins, as reentrant checkpointing has them."""
         self._tasks.append((task, self.part))
+        self._task = task
         Variable._execution_engine.queue_callback(partial(self._leave_task, task))
 
     def _leave_task(self, task: int) -> None:
         """Its last node has run; what waits for other ranks comes after this."""
         while any(number == task for number, _ in self._tasks):
             number, before = self._tasks.pop()
+            self._task = self._tasks[-1][0] if self._tasks else None
             if number == task:
                 self.switch(before)
 
@@ -253,7 +269,3 @@ def range_name(part: Part) -> str:
     """What a stage's backward or recomputation is called in a trace: `vrt.stage3.backward`."""
     direction, stage = part
     return f"{stage}.{direction}"
-
-
-def _as_it_is(hook: Callable[..., Any]) -> Callable[..., Any]:
-    return hook

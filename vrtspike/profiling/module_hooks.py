@@ -7,12 +7,12 @@ forward phase of a step a run of a stage is its forward; in the backward phase i
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from time import perf_counter_ns
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import nn
+from torch import is_grad_enabled, nn
+from torch.compiler import is_compiling
 from torch.utils.hooks import RemovableHandle
 
 from vrtspike.profiling.backward_trail import BackwardTrail, Call, Part, Stage
@@ -26,17 +26,23 @@ Mode = Literal["forward", "backward"] | None
 _NOTHING = nullcontext()
 
 
-class _Frame:
-    """A stage that is running; `start` is None inside a run of the same stage."""
+class _Frame(Interval):
+    """A stage that is running; once it has ended, the interval of it.
 
-    __slots__ = ("call", "module", "name", "range", "start")
+    `start` is None inside a run of the same stage.
+    """
 
-    def __init__(self, name: str, module: nn.Module, start: Mark | None) -> None:
+    __slots__ = ("call", "module", "range")
+
+    def __init__(
+        self, name: str, parent: str | None, module: nn.Module, call: Call | None, span: Range
+    ) -> None:
         self.name = name
-        self.module = module
-        self.start = start
-        self.range: Range | None = None
-        self.call: Call | None = None
+        self.parent = parent
+        self.start = self.end = None
+        self.module: nn.Module | None = module
+        self.call = call
+        self.range = span
 
 
 class _Rerun:
@@ -92,7 +98,6 @@ class StageHooks:
         self._running: list[_Frame] = []
         self._reruns: list[_Rerun] = []
         self._intervals: list[Interval] = []
-        self._calls: dict[str, int] = {}
         self._handles: list[RemovableHandle] = []
         self._stages: dict[str, Stage] = {}
         self._heard: set[str] = set()
@@ -136,11 +141,8 @@ class StageHooks:
         for name, modules in found.items():
             stage = self._stages.setdefault(name, Stage(name))
             for module in modules:
-                enter = module.register_forward_pre_hook(
-                    self._cost.metered(partial(self._enter, stage)), with_kwargs=True
-                )
-                metered = self._cost.metered(self._leave)
-                leave = module.register_forward_hook(metered, always_call=True)
+                enter = module.register_forward_pre_hook(self._entering(stage), with_kwargs=True)
+                leave = module.register_forward_hook(self._leaving(), always_call=True)
                 self._handles += [enter, leave]
         self.names += tuple(name for name in found if name not in self.names)
 
@@ -153,11 +155,13 @@ class StageHooks:
     def take(self) -> StageTimes:
         """What was collected since the last `take`; every stage has its count."""
         intervals, self._intervals = self._intervals, []
-        calls, self._calls = self._calls, {}
-        self._heard.update(calls)
         stretches, part_calls = self._trail.take()
-        counts = {name: calls.get(name, 0) for name in self.names}
-        return StageTimes(intervals, counts, stretches, part_calls)
+        calls = dict.fromkeys(self.names, 0)
+        for interval in intervals:
+            calls[interval.name] += 1
+        if len(self._heard) < len(calls):
+            self._heard.update(name for name, count in calls.items() if count)
+        return StageTimes(intervals, calls, stretches, part_calls)
 
     def phase_ends(self) -> None:
         """Closes what an exception left running in the forward or the backward."""
@@ -177,35 +181,61 @@ class StageHooks:
         stage = self._stages[self._running[-1].name] if self._running else self._outside
         return _NOTHING, _Recomputation(self._start_rerun, self._end_rerun, stage)
 
+    def _entering(self, stage: Stage) -> Callable[[nn.Module, Any, Any], None]:
+        """The hook in front of a module, its own time added up.
+
+        Inside a compiled region a hook is traced once, not run: there it does nothing.
+        """
+        enter, cost, now_ns = self._enter, self._cost, self._cost.now_ns
+
+        def entering(module: nn.Module, args: Any, kwargs: Any) -> None:
+            if is_compiling():
+                return
+            began_ns = now_ns()
+            enter(stage, module, args, kwargs)
+            cost.spent_ns += now_ns() - began_ns
+
+        return entering
+
+    def _leaving(self) -> Callable[[nn.Module, Any, Any], None]:
+        """The hook behind a module, likewise."""
+        leave, cost, now_ns = self._leave, self._cost, self._cost.now_ns
+
+        def leaving(module: nn.Module, args: Any, output: Any) -> None:
+            if is_compiling():
+                return
+            began_ns = now_ns()
+            leave(module, output)
+            cost.spent_ns += now_ns() - began_ns
+
+        return leaving
+
     def _enter(self, stage: Stage, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self._mode is None:
-            return
-        if self._mode == "backward":
+        if self._mode != "forward":
             self._start_rerun(stage, module)
             return
         running, name = self._running, stage.name
-        if running and running[-1].name == name:
-            nested = _Frame(name, module, None)
-            nested.call = running[-1].call
-            running.append(nested)
-            return
-        self._calls[name] = self._calls.get(name, 0) + 1
-        outer = running[-1] if running else None
+        outer_name: str | None = None
+        outer_call: Call | None = None
+        if running:
+            outer = running[-1]
+            outer_name, outer_call = outer.name, outer.call
+            if outer_name == name:
+                running.append(_Frame(name, None, module, outer_call, None))
+                return
         if self._memory.sampling:
-            self._memory.part_ends("forward", outer.name if outer else None)
+            self._memory.part_ends("forward", outer_name)
         call = None
-        if torch.is_grad_enabled():
-            outer_call = outer.call if outer else None
+        if is_grad_enabled():
             self._trail.watch_inputs(args, outer_call)
             if kwargs:
                 self._trail.watch_inputs(kwargs, outer_call)
             call = Call(stage, outer_call)
-        span = self._ranges.open(name)
-        frame = _Frame(name, module, self._timer.mark())
-        frame.range, frame.call = span, call
+        frame = _Frame(name, outer_name, module, call, self._ranges.open(name))
         running.append(frame)
+        frame.start = self._timer.mark()
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _leave(self, module: nn.Module, output: Any) -> None:
         if self._reruns:
             self._leave_rerun(module, output)
             return
@@ -222,14 +252,14 @@ class StageHooks:
     def _close(self, frame: _Frame, output: Any = None) -> None:
         if frame.start is None:
             return
-        end = self._timer.mark()
+        frame.end = self._timer.mark()
         self._ranges.close(frame.range)
-        parent = self._running[-1].name if self._running else None
-        self._intervals.append(Interval(frame.name, parent, frame.start, end))
+        self._intervals.append(frame)
         if self._memory.sampling:
             self._memory.part_ends("forward", frame.name)
         if frame.call is not None and output is not None:
             self._trail.watch_outputs(output, frame.call)
+        frame.module = frame.call = frame.range = None
 
     def _start_rerun(self, stage: Stage, module: object) -> None:
         if self._mode != "backward":

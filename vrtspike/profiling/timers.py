@@ -62,11 +62,8 @@ class HostTimer:
     clock: Literal["device", "host"] = "host"
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def mark(self) -> Mark:
-        """The host's clock now, in ns."""
-        return self._clock.perf_ns()
+        self.mark: Callable[[], Mark] = clock.perf_ns
+        """The host's clock now, in ns; the clock's own function, since it is called most."""
 
     def done(self, mark: Mark) -> bool:
         """Always true."""
@@ -99,8 +96,9 @@ def sum_by_name(timer: Timer, intervals: Iterable[Interval]) -> dict[str, float]
         Names in the order of their first interval; the values sum to the time covered.
     """
     total: dict[str, float] = {}
+    elapsed_ms = timer.elapsed_ms
     for interval in intervals:
-        spent = timer.elapsed_ms(interval.start, interval.end)
+        spent = elapsed_ms(interval.start, interval.end)
         total[interval.name] = total.get(interval.name, 0.0) + spent
         if interval.parent is not None:
             total[interval.parent] = total.get(interval.parent, 0.0) - spent
