@@ -12,7 +12,7 @@ from vrtspike.profiling.records import (
     StagesRecord,
 )
 from vrtspike.profiling.step_book import Account
-from vrtspike.profiling.timers import Mark, Timer, round_ms, sum_by_name
+from vrtspike.profiling.timers import MS_DIGITS, Mark, Timer, round_ms, sum_by_name
 
 _OTHERS = {"forward": FORWARD_OTHER, "backward": BACKWARD_OTHER, "recompute": RECOMPUTE_OTHER}
 
@@ -75,15 +75,12 @@ def _backward(
         return
     spent = sum_by_part(timer, stretches)
     names = (*account.stages.calls, RECOMPUTE_OTHER)
-    directions: tuple[Direction, ...] = ("backward", "recompute")
-    ms = {
-        direction: {n: spent[direction, n] for n in names if (direction, n) in spent}
-        for direction in directions
-    }
-    ms["backward"][BACKWARD_OTHER] = _rest(phases_ms["backward"], spent.values())
-    for direction in directions:
+    ms = {direction: {n: of[n] for n in names if n in of} for direction, of in spent.items()}
+    inside_ms = [each for of in spent.values() for each in of.values()]
+    ms["backward"][BACKWARD_OTHER] = _rest(phases_ms["backward"], inside_ms)
+    part_calls = account.stages.part_calls
+    for direction in spent:
         if ms[direction]:
-            part_calls = account.stages.part_calls
             yield StagesRecord(
                 step=step,
                 phase=direction,
@@ -94,13 +91,21 @@ def _backward(
             )
 
 
-def sum_by_part(timer: Timer, stretches: list[tuple[Mark, Part | None]]) -> dict[Part, float]:
-    """Milliseconds of each part; a stretch reaches from its mark to the next one."""
-    total: dict[Part, float] = {}
+def sum_by_part(
+    timer: Timer, stretches: list[tuple[Mark, Part | None]]
+) -> dict[Direction, dict[str, float]]:
+    """Milliseconds of each stage by direction; a stretch reaches from its mark to the next one."""
+    total: dict[Direction, dict[str, float]] = {"backward": {}, "recompute": {}}
+    elapsed_ms = timer.elapsed_ms
     for (start, part), (end, _) in pairwise(stretches):
         if part is not None:
-            total[part] = total.get(part, 0.0) + timer.elapsed_ms(start, end)
-    return {part: round_ms(ms) for part, ms in total.items()}
+            direction, name = part
+            of = total[direction]
+            of[name] = of.get(name, 0.0) + elapsed_ms(start, end)
+    return {
+        direction: {name: round(ms, MS_DIGITS) for name, ms in of.items()}
+        for direction, of in total.items()
+    }
 
 
 def _rest(whole_ms: float, parts_ms: Iterable[float]) -> float:

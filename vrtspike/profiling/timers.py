@@ -12,6 +12,9 @@ from torch import Tensor
 
 from vrtspike.profiling.clock import Clock
 
+MS_DIGITS = 6
+"""Milliseconds to the nanosecond."""
+
 Mark = Any
 """A point in time; only the timer that took it knows what it is."""
 
@@ -102,12 +105,12 @@ def sum_by_name(timer: Timer, intervals: Iterable[Interval]) -> dict[str, float]
         total[interval.name] = total.get(interval.name, 0.0) + spent
         if interval.parent is not None:
             total[interval.parent] = total.get(interval.parent, 0.0) - spent
-    return {name: round_ms(ms) for name, ms in total.items()}
+    return {name: round(ms, MS_DIGITS) for name, ms in total.items()}
 
 
 def round_ms(ms: float) -> float:
     """Milliseconds to the nanosecond, which is all a clock has."""
-    return round(ms, 6)
+    return round(ms, MS_DIGITS)
 
 
 def scalar(value: Tensor | float) -> float:
