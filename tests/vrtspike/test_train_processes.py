@@ -4,38 +4,18 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.vrtspike.training_process import TRAIN, start, wait_for
 from vrtspike.engine.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow
 
-TRAIN = ["-m", "vrtspike.train", "--config", "config.yaml", "--device", "cpu"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-
-
-def start(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def wait_for(process: subprocess.Popen, words: str) -> None:
-    for line in process.stdout:
-        if words in line:
-            return
-    raise AssertionError(f"{words!r} never said: {process.stderr.read()}")
 
 
 def newest(pattern: str) -> Path:

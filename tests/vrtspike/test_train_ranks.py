@@ -1,10 +1,8 @@
 """Several ranks as processes: one is killed, one hangs, all are asked to stop, two launchers."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,31 +10,13 @@ import psutil
 import pytest
 
 from diagnostics.load import load_run
+from tests.vrtspike.training_process import TRAIN, start, wait_for
 from vrtspike.engine.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow
 
-TRAIN = ["-m", "vrtspike.train", "--config", "config.yaml", "--device", "cpu"]
 TORCHRUN = ["-m", "torch.distributed.run"]
 PAIR = [*TORCHRUN, "--standalone", "--nproc_per_node=2"]
-
-
-def start(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def wait_for(process: subprocess.Popen, words: str) -> None:
-    for line in process.stdout:
-        if words in line:
-            return
-    raise AssertionError(f"{words!r} never said: {process.stderr.read()}")
 
 
 def ranks_of(launcher: subprocess.Popen) -> dict[int, psutil.Process]:
