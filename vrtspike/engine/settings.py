@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+_MAX_TIMEOUT_S = 2_592_000.0
+"""A longer wait is a mistake; beyond 292 years the clock's counter overflows."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
@@ -89,6 +92,11 @@ class TrainConfig:
         for name in ("max_grad_norm", "init_scale", "collective_timeout_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: must be positive, got {getattr(self, name)}")
+        if self.collective_timeout_s > _MAX_TIMEOUT_S:
+            raise ValueError(
+                f"collective_timeout_s: must be at most {_MAX_TIMEOUT_S:g} (30 days), "
+                f"got {self.collective_timeout_s}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from vrtspike.errors import RecorderUsageError
 from vrtspike.profiling.observed_stages import Names, device_of, stages_of, unwrapped
 from vrtspike.profiling.records import MEASURED_PHASES
 from vrtspike.profiling.running_session import RunningSession, SessionRequest, status_after
-from vrtspike.profiling.session_settings import nearest, plain_config, read_settings
+from vrtspike.profiling.session_settings import nearest, plain_config, read_settings, step_number
 from vrtspike.profiling.spans import SpanValues
 
 _log = logging.getLogger(__name__)
@@ -209,12 +209,13 @@ class RecordedRun:
         """
         running = self._started()
         if running is not None:
+            counted = step_number("samples", samples)
             running.end_step(
                 micro_batches,
-                None if samples is None else int(samples),
-                loss=loss,
+                None if counted is None else int(counted),
+                loss=loss if isinstance(loss, Tensor) else step_number("loss", loss),
                 loss_terms=loss_terms,
-                lr=lr,
+                lr=step_number("lr", lr),
                 grad_norm=grad_norm,
             )
 

@@ -99,6 +99,8 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     plain = {each for each in allowed if each in (bool, int, float, str, type(None))}
     if str in plain and isinstance(value, os.PathLike):
         value = os.fspath(value)
+    if isinstance(value, str) and "\0" in value:
+        raise RecorderUsageError(f"record({name}=...): no text may hold a NUL, got {value[:60]!r}")
     is_number = isinstance(value, int) and not isinstance(value, bool)
     fits = type(value) in plain or (float in plain and is_number)
     if plain and not fits and len(plain) == len(allowed):
@@ -107,6 +109,23 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
             f"record({name}=...): must be {words}, got {type(value).__name__} {str(value)[:60]!r}"
         )
     return value
+
+
+def step_number(name: str, value: Any) -> float | None:
+    """A number that was given to a step; `samples` of it are whole.
+
+    Raises:
+        RecorderUsageError: it is none.
+    """
+    try:
+        if value is None:
+            return None
+        return float(int(value) if name == "samples" else value)
+    except (TypeError, ValueError, OverflowError):
+        raise RecorderUsageError(
+            f"run.step({name}=...): must be a number, got {type(value).__name__} "
+            f"{str(value)[:60]!r}"
+        ) from None
 
 
 def plain_config(config: Any) -> dict[str, Any]:

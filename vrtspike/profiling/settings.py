@@ -89,7 +89,7 @@ class ProfilingConfig:
         for name in ("active", "repeat"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
-        if self.ranks != "all" and (not self.ranks or min(self.ranks) < 0):
+        if self.ranks != "all" and not _are_ranks(self.ranks):
             raise ValueError("ranks: must be all or a list of ranks, such as [0, 3]")
         if self.max_trace_mib is not None and self.max_trace_mib < 1:
             raise ValueError(f"max_trace_mib: must be null or at least 1, got {self.max_trace_mib}")
@@ -107,3 +107,12 @@ class ProfilingConfig:
                 raise ValueError(
                     f"{name}: must lie in [{least}, {most}], got {getattr(self, name)}"
                 )
+
+
+def _are_ranks(value: object) -> bool:
+    """A configuration file is checked for its types; what a caller gives by keyword is not."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(isinstance(rank, int) and rank >= 0 for rank in value)
+    )

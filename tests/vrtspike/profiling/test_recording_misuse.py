@@ -18,6 +18,24 @@ from vrtspike.profiling import RecordedRun, RecorderUsageError, record
 from vrtspike.profiling.recording_session import _Active
 
 
+@pytest.mark.parametrize("value", ["much", object(), 10**400])
+@pytest.mark.parametrize("name", ["samples", "loss", "lr"])
+def test_what_a_step_is_told_must_be_a_number(bench: Bench, name: str, value: Any) -> None:
+    with bench.record() as run, pytest.raises(RecorderUsageError, match=rf"run.step\({name}="):
+        run.step(**{name: value})
+
+
+@pytest.mark.parametrize("ranks", ["some", 5, None, (0, "a"), [], [-1]])
+def test_ranks_are_all_or_a_list(ranks: Any) -> None:
+    with pytest.raises(RecorderUsageError, match="ranks: must be all or a list"):
+        record("x", ranks=ranks)
+
+
+def test_a_folder_may_hold_no_nul() -> None:
+    with pytest.raises(RecorderUsageError, match="no text may hold a NUL"):
+        record("x", profiles_dir="a\0b")
+
+
 def misuse_span_in_phase(bench: Bench, run: RecordedRun) -> None:
     with run.phase("forward"), run.span("validation"):
         pass
