@@ -25,7 +25,7 @@ from diagnostics.analyses.step_parts import (
     step_times,
     summed_phases,
 )
-from diagnostics.run import TEXT_LOG_ONLY, Clock, Run
+from diagnostics.run import TEXT_LOG_ONLY, TRACE_ONLY, Clock, Run
 
 __all__ = [
     "CLOSURE_LIMIT",
@@ -143,7 +143,7 @@ def compute_step_breakdown(run: Run) -> StepBreakdown:
         excluded_by_tag=steps.by_tag,
         is_tagged_included=phase_rows.is_tagged_included or stage_rows.is_tagged_included,
         is_window_means=run.evidence == TEXT_LOG_ONLY,
-        step=wholes.get("host") or wholes.get("device"),
+        step=_whole_step(run, wholes, clock),
         phases=tuple(sorted(phases, key=lambda each: each.clock != clock)),
         stages=tuple(sorted(stages, key=lambda each: each.clock != clock)),
         ranks=_rank_times(phase_rows.rows),
@@ -156,6 +156,14 @@ def compute_step_breakdown(run: Run) -> StepBreakdown:
         ),
     )
     return replace(breakdown, reasons=tuple(_reasons(run, breakdown, wholes)))
+
+
+def _whole_step(
+    run: Run, wholes: Mapping[Clock, Distribution], clock: Clock | None
+) -> Distribution | None:
+    """By the host's clock; of a trace by that of its phases, since work reaches past the host."""
+    of_trace = wholes.get(clock) if run.evidence == TRACE_ONLY and clock else None
+    return of_trace or wholes.get("host") or wholes.get("device")
 
 
 def _clock_to_judge_by(run: Run) -> Clock | None:

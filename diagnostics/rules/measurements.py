@@ -203,6 +203,13 @@ class Measurements:
         return self.forward_ms / self.micro_batches
 
     @property
+    def staged_forward_ms(self) -> float | None:
+        """Mean forward of the very steps whose stages were timed: not all are, in a thinned run."""
+        if "forward.other" in self.stage_ms:
+            return sum(self.stage_ms.values())
+        return self.forward_ms
+
+    @property
     def forward_ms(self) -> float | None:
         """Mean of the forward phase."""
         return self.phase_ms.get("forward")

@@ -92,7 +92,13 @@ class ImpliedPhases:
         if self._context is not None or not self._loop.can_open_phase:
             return
         self._open("backward", self)
-        # The engine's own word that it is done, which DistributedDataParallel rests on, too.
+        Variable._execution_engine.queue_callback(self._engine_done)
+
+    def _engine_done(self) -> None:
+        """The last node has run; DistributedDataParallel's wait for other ranks is queued here.
+
+        That wait belongs to the backward, so its end is put behind everything that is queued now.
+        """
         Variable._execution_engine.queue_callback(self._backward_ends)
 
     def _backward_ends(self) -> None:

@@ -70,6 +70,12 @@ def _look_closer(measured: Measurements) -> Advice:
             "The loader's settings are unknown, so none is proposed: hand the DataLoader itself to "
             "`run.wrap`."
         )
+    elif measured.num_workers == 0 and not measured.config and not measured.is_own_loop:
+        text = (
+            "The program loads its data itself, between the steps: give its DataLoader worker "
+            "processes (num_workers above 0). How many, cores and memory decide, which this input "
+            "does not tell."
+        )
     elif not measured.config and not measured.is_own_loop:
         text = (
             "The input does not hold the run's configuration, so no switch is proposed; give the "

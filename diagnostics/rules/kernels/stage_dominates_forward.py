@@ -51,7 +51,7 @@ TR003 tells.
 
     def check(self, measured: Measurements) -> Outcome:
         """Find the heaviest stage and compare its share."""
-        forward_ms, step_ms = measured.forward_ms, measured.step_ms
+        forward_ms, step_ms = measured.staged_forward_ms, measured.step_ms
         stage = heaviest_stage(measured)
         if stage is None or not forward_ms or not step_ms:
             return self.not_evaluated("stage times were not recorded", RECORD_FACTS)

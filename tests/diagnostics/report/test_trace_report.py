@@ -12,7 +12,7 @@ from diagnostics.report.build import build_report
 from diagnostics.report.json_report import to_json, to_mapping
 from diagnostics.report.model import Report
 from diagnostics.report.terminal import render_terminal
-from tests.diagnostics.trace_factory import EventDict, event, starved_steps, write_trace
+from tests.diagnostics.trace_factory import EventDict, event, kernel, starved_steps, write_trace
 
 REFERENCE = os.environ.get("VRTSPIKE_REFERENCE_DATA")
 needs_reference = pytest.mark.skipif(
@@ -69,6 +69,19 @@ def test_phases_of_a_step_sum_to_it_by_both_clocks(tmp_path: Path) -> None:
     assert all(closure.difference_share < 1e-9 for closure in report.analysis.breakdown.closures)
 
 
+def test_the_step_of_a_trace_is_the_one_that_its_phases_sum_to(tmp_path: Path) -> None:
+    late = [
+        *starved_steps(3),
+        *kernel("late", 1290, 1300, 50, 900),  # launched in the last step, done after it
+    ]
+    breakdown = report_of(write_trace(tmp_path / "t.json", late)).analysis.breakdown
+
+    assert breakdown.step is not None
+    phases = sum(each.mean_ms for each in breakdown.phases if each.clock == "device")
+    assert breakdown.step.mean_ms == pytest.approx(phases)
+    assert breakdown.step.mean_ms == pytest.approx(0.35 / 3)
+
+
 def test_names_from_a_trace_reach_no_terminal_unescaped(tmp_path: Path) -> None:
     evil: list[EventDict] = [
         {**each, "name": "\x1b[31m<script>alert(1)</script>[bold]"}
@@ -101,6 +114,7 @@ def test_workers_decide_about_data_loading(workers: int, first: str | None) -> N
     assert (rules[0] == first) if first else not any(rule.startswith("DL") for rule in rules)
     if first:
         assert {e.metric: e.value for e in report.causes[0].evidence}["loader processes"] == 0
+        assert "num_workers above 0" in report.verdict.text
 
 
 @needs_reference
