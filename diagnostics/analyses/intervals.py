@@ -47,12 +47,6 @@ def union(start: Array, end: Array) -> Intervals:
     return Intervals(start[begins], reach[np.append(begins[1:], len(start)) - 1])
 
 
-def within(intervals: Intervals, window: Intervals) -> Intervals:
-    """The part of the intervals that lies in the window."""
-    line = Timeline.of([intervals, window])
-    return line.where(line.covered(0) & line.covered(1))
-
-
 def _distinct(values: Array) -> Array:
     """The values in order, each once; several times as fast as `numpy.unique`, which hashes."""
     values = np.sort(values)

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from diagnostics.analyses.intervals import Array, Intervals, union
-from diagnostics.trace import DEVICE_KINDS, Events, Kind, Trace
+from diagnostics.analyses.trace_launches import find_launches
+from diagnostics.trace import DEVICE_KINDS, Kind, Trace
 
 StepMark = Literal["ProfilerStep", "optimizer step", "data loader", "none"]
 
@@ -116,25 +117,11 @@ def _steps(
 def _device_end(trace: Trace, start: Array, host_end: Array) -> Array:
     """The end of each step with the device work that was launched in it."""
     end = host_end.copy()
-    launches = trace.events["runtime"]
     for kind in DEVICE_KINDS:
         work = trace.events[kind]
-        step = _step_of_launch(launches, work["correlation"], start, host_end)
-        known = step >= 0
+        launches = find_launches(trace, work)
+        step = np.searchsorted(start, launches.start_ns, side="right") - 1
+        inside = (step >= 0) & (launches.start_ns < host_end[np.maximum(step, 0)])
+        known = inside & launches.is_known
         np.maximum.at(end, step[known], work["end_ns"][known])
     return end
-
-
-def _step_of_launch(launches: Events, correlation: Array, start: Array, host_end: Array) -> Array:
-    """For each correlation, the step in which its launch began; -1 if it is not known."""
-    given = launches["correlation"] >= 0
-    ids, at = launches["correlation"][given], launches["start_ns"][given]
-    if not len(ids) or not len(start):
-        return np.full(len(correlation), -1)
-    order = np.argsort(ids, kind="stable")
-    ids, at = ids[order], at[order]
-    place = np.minimum(np.searchsorted(ids, correlation), len(ids) - 1)
-    launched = np.where((ids[place] == correlation) & (correlation >= 0), at[place], -1)
-    step = np.searchsorted(start, launched, side="right") - 1
-    inside = (step >= 0) & (launched < host_end[np.maximum(step, 0)])
-    return np.where(inside & (launched >= 0), step, -1)

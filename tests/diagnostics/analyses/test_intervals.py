@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diagnostics.analyses.intervals import Intervals, Timeline, union, within
+from diagnostics.analyses.intervals import Intervals, Timeline, union
 
 PAIRS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=12)
 
@@ -43,13 +43,6 @@ def test_order_does_not_matter(pairs: list[tuple[int, int]], random: object) -> 
 
     assert moments(made(shuffled)) == moments(made(pairs))
     assert made(shuffled).start.tolist() == made(pairs).start.tolist()
-
-
-@given(PAIRS, PAIRS)
-def test_within_is_the_intersection(
-    first: list[tuple[int, int]], second: list[tuple[int, int]]
-) -> None:
-    assert moments(within(made(first), made(second))) == covered(first) & covered(second)
 
 
 @given(PAIRS, PAIRS, PAIRS)

@@ -62,6 +62,14 @@ def test_a_step_reaches_to_the_end_of_the_work_it_launched(tmp_path: Path) -> No
     assert steps.window.total_ns == 200_000
 
 
+def test_which_event_the_file_begins_with_does_not_matter(tmp_path: Path) -> None:
+    events = [profiler_step(1, 0, 100), *kernel("k", 90, 95, 55, 1)]
+    forward, backward = (find_steps(read(tmp_path, listed)) for listed in (events, events[::-1]))
+
+    assert (backward.end_ns - backward.begin_ns).tolist() == [150_000]
+    assert (forward.end_ns - forward.begin_ns).tolist() == [150_000]
+
+
 def test_communication_hidden_behind_compute_is_not_exposed(tmp_path: Path) -> None:
     events = [
         profiler_step(1, 0, 100),
