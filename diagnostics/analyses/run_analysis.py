@@ -18,6 +18,7 @@ from diagnostics.analyses.stage_totals import StageTotal, compute_stage_totals
 from diagnostics.analyses.step_breakdown import StepBreakdown, compute_step_breakdown
 from diagnostics.analyses.throughput import Throughput, compute_throughput
 from diagnostics.analyses.trace_analysis import TraceAnalysis, analyse_trace
+from diagnostics.analyses.trace_summary import TraceSummary, summarise_traces
 from diagnostics.run import Run
 
 
@@ -43,6 +44,7 @@ class RunAnalysis:
     ranks: Ranks
     communication: CommunicationUse | None
     traces: tuple[TraceAnalysis, ...] = ()
+    trace_summary: TraceSummary | None = None
     stage_totals: tuple[StageTotal, ...] = ()
     device_memory: tuple[DeviceMemory, ...] = ()
 
@@ -50,6 +52,7 @@ class RunAnalysis:
 def analyse_run(run: Run) -> RunAnalysis:
     """Every analysis of the run; opens no file."""
     breakdown = compute_step_breakdown(run)
+    traces = tuple(analyse_trace(trace) for trace in run.traces)
     totals = compute_stage_totals(breakdown)
     return RunAnalysis(
         breakdown=breakdown,
@@ -62,7 +65,8 @@ def analyse_run(run: Run) -> RunAnalysis:
         end=compute_run_end(run),
         recorder_cost=compute_recorder_cost(run),
         black_boxes=compute_black_boxes(run),
-        traces=tuple(analyse_trace(trace) for trace in run.traces),
+        traces=traces,
+        trace_summary=summarise_traces(traces),
         stage_totals=totals,
         device_memory=compute_device_memory(run),
         loading=compute_loading(run),

@@ -1,11 +1,9 @@
 """The parts of the JSON report that traces fill."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from diagnostics.analyses.communication import CommunicationUse
 from diagnostics.analyses.trace_analysis import TraceAnalysis
-from diagnostics.analyses.trace_breakdown import PARTITION, TraceBreakdown
 from diagnostics.report.model import Report, Window
 
 _NS_PER_MS = 1e6
@@ -13,38 +11,22 @@ _NS_PER_MS = 1e6
 
 def breakdown_of(report: Report) -> dict[str, Any]:
     """Shares of the window, of all traces together where there are any; else of the facts."""
-    found = _with_steps(report)
-    if not found:
+    found = report.analysis.trace_summary
+    if found is None:
         return _of_facts(report.window, report.analysis.communication)
-    breakdowns = [each.breakdown for each in found if each.breakdown is not None]
-    has_device = any(each.gpu_busy_share is not None for each in breakdowns)
-    keys: dict[str, Callable[[TraceBreakdown], float | None]] = {
-        "compute_share": lambda each: each.compute_share,
-        "comm_share": lambda each: each.communication_share,
-        "comm_exposed_share": lambda each: each.communication_exposed_share,
-        "copy_exposed_share": lambda each: each.copy_exposed_share,
-        "idle_share": lambda each: each.idle_share,
-        "gpu_busy_share": lambda each: each.gpu_busy_share,
-        "data_wait_share": lambda each: each.data_loader_share,
-        "data_wait_exposed_share": lambda each: each.data_loader_exposed_share,
-    }
     return {
-        "window_ms": sum(each.window_ns for each in breakdowns) / _NS_PER_MS,
-        "clock": "device" if has_device else "host",
-        **{key: _weighted(breakdowns, read) for key, read in keys.items()},
+        "window_ms": found.window_ms,
+        "clock": "device" if found.has_device else "host",
+        "compute_share": found.compute_share,
+        "comm_share": found.communication_share,
+        "comm_exposed_share": found.communication_exposed_share,
+        "copy_exposed_share": found.copy_exposed_share,
+        "idle_share": found.idle_share,
+        "gpu_busy_share": found.gpu_busy_share,
+        "data_wait_share": found.data_loader_share,
+        "data_wait_exposed_share": found.data_loader_exposed_share,
         "source": "trace",
     }
-
-
-def _weighted(
-    breakdowns: Sequence[TraceBreakdown], read: Callable[[TraceBreakdown], float | None]
-) -> float | None:
-    """The mean over traces by the length of their windows; None if one of them does not know."""
-    values = [(read(each), each.window_ns) for each in breakdowns]
-    if any(value is None for value, _ in values):
-        return None
-    total = sum(length for _, length in values)
-    return sum((value or 0.0) * length for value, length in values) / total
 
 
 def _of_facts(window: Window | None, exchanged: CommunicationUse | None) -> dict[str, Any]:
@@ -64,13 +46,9 @@ def _of_facts(window: Window | None, exchanged: CommunicationUse | None) -> dict
 
 def partition_of(report: Report) -> list[dict[str, Any]]:
     """The partition by priority over all traces; shares of their windows together."""
-    found = [each.breakdown for each in _with_steps(report) if each.breakdown is not None]
-    total = sum(each.window_ns for each in found)
-    spent = dict.fromkeys(PARTITION, 0)
-    for each in found:
-        for part in each.partition:
-            spent[part.name] += part.ns
-    return [{"name": name, "share": ns / total} for name, ns in spent.items()] if total else []
+    found = report.analysis.trace_summary
+    parts = found.partition if found else ()
+    return [{"name": part.name, "share": part.share} for part in parts]
 
 
 def idle_causes_of(report: Report) -> list[dict[str, Any]]:
