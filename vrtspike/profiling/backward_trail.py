@@ -124,7 +124,11 @@ class BackwardTrail:
     def watch_inputs(self, inputs: Any, running: Call | None) -> None:
         """Notices when the backward comes to what made the inputs of a call."""
         lane = self._lanes.get(get_ident()) or self._new_lane()
-        self._watch(lane, inputs, running, lane.oldest)
+        for value in inputs if type(inputs) is tuple else (inputs,):
+            if type(value) is Tensor:
+                self._watch_tensor(lane, value, running, lane.oldest)
+            elif value is not None:
+                self._watch(lane, value, running, lane.oldest)
 
     def watch_outputs(self, outputs: Any, call: Call) -> None:
         """Notices when the backward comes to what a call has returned; the call has ended."""
@@ -133,7 +137,10 @@ class BackwardTrail:
             return
         lane = self._lanes.get(get_ident()) or self._new_lane()
         lane.closed.append(call)
-        self._watch(lane, outputs, call.outer, call.first)
+        if type(outputs) is Tensor:
+            self._watch_tensor(lane, outputs, call.outer, call.first)
+        else:
+            self._watch(lane, outputs, call.outer, call.first)
 
     def switch(self, part: Part | None) -> None:
         """What runs from here on belongs to another part, or to none."""
@@ -182,12 +189,8 @@ class BackwardTrail:
         return lane
 
     def _watch(self, lane: _Lane, values: Any, running: Call | None, oldest: int) -> None:
-        for value in values if type(values) is tuple else (values,):
-            if isinstance(value, Tensor):
-                self._watch_tensor(lane, value, running, oldest)
-            elif value is not None:
-                for tensor in tensors_of(value):
-                    self._watch_tensor(lane, tensor, running, oldest)
+        for tensor in tensors_of(values):
+            self._watch_tensor(lane, tensor, running, oldest)
 
     def _watch_tensor(self, lane: _Lane, tensor: Tensor, running: Call | None, oldest: int) -> None:
         try:
@@ -195,7 +198,9 @@ class BackwardTrail:
             if node is None:
                 return
             number = node._sequence_nr()
-            if number >= oldest and number not in lane.hooked:
+            if number in lane.hooked:
+                return
+            if number >= oldest:
                 self._hook(lane, node, number, running)
             # What changes a view in place later takes the view's own node out of the graph.
             if tensor._is_view() and tensor._base is not None and tensor._base.requires_grad:
@@ -210,17 +215,18 @@ class BackwardTrail:
     def _reaching(self, cost: OwnCost) -> Callable[[Call | None, Any], None]:
         """The hook in front of a node, its own time added up."""
         reach, now_ns = self._reach, cost.now_ns
+        one_clock = self._timer.mark == now_ns
 
         def reached(call: Call | None, gradients: Any) -> None:
             if is_compiling():
                 return
             began_ns = now_ns()
-            reach(call)
+            reach(call, began_ns if one_clock else None)
             cost.spent_ns += now_ns() - began_ns
 
         return reached
 
-    def _reach(self, call: Call | None) -> None:
+    def _reach(self, call: Call | None, mark: Mark) -> None:
         """A node is about to run that `call` has made; may run in a thread of autograd's."""
         if not self.running:
             return
@@ -233,7 +239,7 @@ class BackwardTrail:
                 self._count_call(call)
             part = call.stage.backward
         if part != self.part:
-            self._pass(part)
+            self._pass(part, mark)
 
     def _count_call(self, call: Call | None) -> None:
         while call is not None and not call.is_counted:
@@ -255,12 +261,12 @@ class BackwardTrail:
             if number == task:
                 self.switch(before)
 
-    def _pass(self, part: Part | None) -> None:
+    def _pass(self, part: Part | None, mark: Mark = None) -> None:
         if self._memory.sampling:
             self._memory.part_ends(*(self.part or ("backward", None)))
         if self._range is not None:
             self._ranges.close(self._range)
-        self._stretches.append((self._timer.mark(), part))
+        self._stretches.append((self._timer.mark() if mark is None else mark, part))
         self._range = self._ranges.open(range_name(part)) if part is not None else None
         self.part = part
 

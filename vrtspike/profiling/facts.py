@@ -1,6 +1,7 @@
 """The files of one rank's facts, written as the run goes."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from vrtspike.profiling.jsonl_writer import JsonlWriter, replace_file
@@ -41,13 +42,17 @@ class FactsWriter:
         """Lines that the system refused to write."""
         return self._steps.lost_lines + self._spans.lost_lines
 
-    def step(self, record: StepRecord) -> None:
-        """Appends a step."""
-        self._steps.write(to_line(record))
+    def steps(self, records: Sequence[StepRecord]) -> None:
+        """Appends steps."""
+        self._steps.write([to_line(record) for record in records])
 
-    def span(self, record: StagesRecord | SpanRecord | EventRecord) -> None:
-        """Appends the stages of a step, a span or an event."""
-        self._spans.write(to_line(record))
+    def stages(self, records: Sequence[StagesRecord]) -> None:
+        """Appends the stages of steps."""
+        self._spans.write([to_line(record) for record in records])
+
+    def span(self, record: SpanRecord | EventRecord) -> None:
+        """Appends a span or an event."""
+        self._spans.write([to_line(record)])
 
     def meta(self, run: RunRecord) -> None:
         """Rewrites `meta.json` whole."""

@@ -7,13 +7,14 @@ folder, file size limit) is reported once and counted.
 import contextlib
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
 
 class JsonlWriter:
-    """Appends lines to one file; each line is a single write to a file opened with O_APPEND.
+    """Appends whole lines to one file, those of one call in a single write (O_APPEND).
 
     `lost_lines` counts lines that the system refused. `is_told` keeps it silent, for a file whose
     folder is known, and said, to be missing.
@@ -31,22 +32,25 @@ class JsonlWriter:
         except OSError as error:
             self._warn(error)
 
-    def write(self, line: str) -> None:
-        """Appends one line, which ends in a newline; never raises for the file's sake."""
+    def write(self, lines: Sequence[str]) -> None:
+        """Appends lines, each ending in a newline; never raises for the file's sake."""
+        if not lines:
+            return
         if self._descriptor is None:
-            self.lost_lines += 1
+            self.lost_lines += len(lines)
             return
         # After a write that was cut short, a newline first keeps the next line whole.
-        body = ("\n" + line if self._cut else line).encode("utf-8")
+        before = "\n" if self._cut else ""
+        body = (before + "".join(lines)).encode("utf-8")
         try:
             written = os.write(self._descriptor, body)
         except OSError as error:
-            self.lost_lines += 1
+            self.lost_lines += len(lines)
             self._warn(error)
             return
         self._cut = written < len(body)
         if self._cut:
-            self.lost_lines += 1
+            self.lost_lines += len(lines) - body[len(before) : written].count(b"\n")
             self._warn(OSError(f"only {written} of {len(body)} bytes were written"))
 
     def close(self) -> None:

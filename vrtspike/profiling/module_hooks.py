@@ -93,6 +93,8 @@ class StageHooks:
         self._memory = memory or HostStepMemory()
         self._ranges = ranges or NoRanges()
         self._cost = cost or OwnCost(perf_counter_ns)
+        self._one_clock = timer.mark == self._cost.now_ns
+        """A mark is then what the hook has read anyway, to know its own time."""
         self._trail = BackwardTrail(timer, self._memory, self._ranges, self._cost)
         self._outside = Stage(RECOMPUTE_OTHER)
         self._running: list[_Frame] = []
@@ -187,33 +189,39 @@ class StageHooks:
         Inside a compiled region a hook is traced once, not run: there it does nothing.
         """
         enter, cost, now_ns = self._enter, self._cost, self._cost.now_ns
+        one_clock = self._one_clock
 
         def entering(module: nn.Module, args: Any, kwargs: Any) -> None:
             if is_compiling():
                 return
             began_ns = now_ns()
-            enter(stage, module, args, kwargs)
-            cost.spent_ns += now_ns() - began_ns
+            frame = enter(stage, module, args, kwargs)
+            ended_ns = now_ns()
+            cost.spent_ns += ended_ns - began_ns
+            if one_clock and frame is not None:
+                frame.start = ended_ns
 
         return entering
 
     def _leaving(self) -> Callable[[nn.Module, Any, Any], None]:
         """The hook behind a module, likewise."""
         leave, cost, now_ns = self._leave, self._cost, self._cost.now_ns
+        one_clock = self._one_clock
 
         def leaving(module: nn.Module, args: Any, output: Any) -> None:
             if is_compiling():
                 return
             began_ns = now_ns()
-            leave(module, output)
+            leave(module, output, began_ns if one_clock else None)
             cost.spent_ns += now_ns() - began_ns
 
         return leaving
 
-    def _enter(self, stage: Stage, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _enter(self, stage: Stage, module: nn.Module, args: Any, kwargs: Any) -> _Frame | None:
+        """The frame of a stage that has begun to run; its start is the latest mark there is."""
         if self._mode != "forward":
             self._start_rerun(stage, module)
-            return
+            return None
         running, name = self._running, stage.name
         outer_name: str | None = None
         outer_call: Call | None = None
@@ -222,7 +230,7 @@ class StageHooks:
             outer_name, outer_call = outer.name, outer.call
             if outer_name == name:
                 running.append(_Frame(name, None, module, outer_call, None))
-                return
+                return None
         if self._memory.sampling:
             self._memory.part_ends("forward", outer_name)
         call = None
@@ -233,9 +241,11 @@ class StageHooks:
             call = Call(stage, outer_call)
         frame = _Frame(name, outer_name, module, call, self._ranges.open(name))
         running.append(frame)
-        frame.start = self._timer.mark()
+        frame.start = None if self._one_clock else self._timer.mark()
+        return frame
 
-    def _leave(self, module: nn.Module, output: Any) -> None:
+    def _leave(self, module: nn.Module, output: Any, mark: Mark) -> None:
+        """`mark` is where the module ended, if somebody has taken it already."""
         if self._reruns:
             self._leave_rerun(module, output)
             return
@@ -243,16 +253,16 @@ class StageHooks:
         if not running:
             return
         if running[-1].module is module:
-            self._close(running.pop(), output)
+            self._close(running.pop(), output, mark)
         elif any(frame.module is module for frame in running):
             while running[-1].module is not module:
                 self._close(running.pop())
             self._close(running.pop(), output)
 
-    def _close(self, frame: _Frame, output: Any = None) -> None:
+    def _close(self, frame: _Frame, output: Any = None, mark: Mark = None) -> None:
         if frame.start is None:
             return
-        frame.end = self._timer.mark()
+        frame.end = self._timer.mark() if mark is None else mark
         self._ranges.close(frame.range)
         self._intervals.append(frame)
         if self._memory.sampling:

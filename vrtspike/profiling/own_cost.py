@@ -17,12 +17,13 @@ class OwnCost:
         now_ns: A steady clock in ns.
     """
 
-    __slots__ = ("_since_ns", "now_ns", "spent_ns")
+    __slots__ = ("_each_ns", "_owed_ns", "_since_ns", "now_ns", "spent_ns")
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self.now_ns = now_ns
         self.spent_ns = 0
         self._since_ns: int | None = None
+        self._each_ns = self._owed_ns = 0
 
     def begin(self) -> None:
         """The recorder works from here on."""
@@ -34,8 +35,16 @@ class OwnCost:
             self.spent_ns += self.now_ns() - self._since_ns
             self._since_ns = None
 
+    def spread(self, spent_ns: int, steps: int) -> None:
+        """Work for several steps at once counts to as many of the next, in equal parts."""
+        self._owed_ns += spent_ns
+        self._each_ns = -(-self._owed_ns // steps)
+
     def take_ms(self) -> float:
         """Milliseconds since the last `take_ms`, those of the work that is going on included."""
+        part_ns = min(self._each_ns, self._owed_ns)
+        self._owed_ns -= part_ns
+        self.spent_ns += part_ns
         if self._since_ns is not None:
             now_ns = self.now_ns()
             self.spent_ns += now_ns - self._since_ns

@@ -18,6 +18,13 @@ from vrtspike.profiling.stage_records import stage_records
 from vrtspike.profiling.step_book import Account
 from vrtspike.profiling.timers import Interval, Mark, Timer, round_ms, sum_by_name
 
+WRITE_EVERY_NS = 100_000_000
+"""Short steps are written together, this often: one by one, each would pay anew for the caches
+that the training has emptied. A process that is killed loses no more than this."""
+
+MOST_TOGETHER = 64
+"""However short the steps are, no more of them wait."""
+
 
 @dataclass(slots=True)
 class PendingStep:
@@ -53,6 +60,7 @@ class PendingSteps:
     def __init__(self, timer: Timer) -> None:
         self._timer = timer
         self._queue: deque[PendingStep] = deque()
+        self._written_ns: int | None = None
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -60,6 +68,15 @@ class PendingSteps:
     def add(self, pending: PendingStep) -> None:
         """Appends a step."""
         self._queue.append(pending)
+
+    def due(self, now_ns: int) -> list[Resolved]:
+        """Those that are ready, if the last were taken long enough ago; never waits."""
+        before_ns = self._written_ns
+        waits = before_ns is not None and now_ns - before_ns < WRITE_EVERY_NS
+        if waits and len(self._queue) < MOST_TOGETHER:
+            return []
+        self._written_ns = now_ns
+        return list(self.ready())
 
     def ready(self) -> Iterator[Resolved]:
         """The steps at the head of the queue whose every mark is done; never waits."""
@@ -85,9 +102,7 @@ def resolve(pending: PendingStep, timer: Timer) -> Resolved:
     values, nonfinite = _split(pending.scalar_names, pending.scalars())
     host_ms = _host_ms(account)
     device_ms = _device_ms(account, timer) if timer.clock == "device" else None
-    measured: dict[str, Any] = {name: read() for name, read in pending.fields.items()}
     step = _step_record(pending, values, nonfinite, host_ms, device_ms)
-    step = replace(step, **measured) if measured else step
     stages = stage_records(pending.step, account, timer, device_ms or host_ms, pending.stage_peaks)
     if timer.clock == "device":
         timer.release(_marks(account))
@@ -96,7 +111,8 @@ def resolve(pending: PendingStep, timer: Timer) -> Resolved:
 
 def resolve_without_device(pending: PendingStep) -> Resolved:
     """The record of a step whose device failed: host times only."""
-    return Resolved(_step_record(pending, {}, {}, _host_ms(pending.account), None), ())
+    silent = replace(pending, fields={})
+    return Resolved(_step_record(silent, {}, {}, _host_ms(pending.account), None), ())
 
 
 def _step_record(
@@ -108,6 +124,7 @@ def _step_record(
 ) -> StepRecord:
     clock: Literal["device", "host"] = "host" if device_ms is None else "device"
     loss, grad_norm = values.pop("loss", None), values.pop("grad_norm", None)
+    measured: dict[str, Any] = {name: read() for name, read in pending.fields.items()}
     return StepRecord(
         step=pending.step,
         start_unix_s=pending.account.start_unix_s,
@@ -123,6 +140,7 @@ def _step_record(
         grad_norm=grad_norm,
         nonfinite=nonfinite,
         memory=pending.memory,
+        **measured,
     )
 
 

@@ -201,7 +201,7 @@ class Recorder:
         lr: float | None = None,
         grad_norm: Tensor | float | None = None,
     ) -> None:
-        """Closes the step and writes every step whose times are known by now.
+        """Closes the step and writes, ten times a second at most, those whose times are known.
 
         Args:
             micro_batches: Forward passes of the step.
@@ -236,8 +236,19 @@ class Recorder:
         self._steps_ended += 1
         self._memory.reset_peak()
         self._pending.add(pending)
-        self._write(self._pending.ready())
         self._cost.end()
+        began_ns = self._clock.perf_ns()
+        if due := self._pending.due(began_ns):
+            self._write(due)
+            self._cost.spread(self._clock.perf_ns() - began_ns, len(due))
+
+    def flush(self) -> None:
+        """Writes every step whose times are known by now; never waits for the device.
+
+        Steps shorter than a tenth of a second are written together, ten times a second. What
+        begins now may take long, or be the last that is heard of the run.
+        """
+        self._write(list(self._pending.ready()))
 
     def tag(self, tag: str) -> None:
         """Tags the running step, or the next one between steps.
@@ -254,6 +265,7 @@ class Recorder:
         A span named validation or checkpoint tags the step after it. Phases inside a span measure
         nothing, so that a validation's forward never mixes with the training's.
         """
+        self.flush()
         values = SpanValues()
         start_unix_s, start_ns = self._clock.unix_s(), self._clock.perf_ns()
         self._spans_open += 1
@@ -314,12 +326,11 @@ class Recorder:
         plain = spans.plain_values(values)
         return {n: redact_value(v) for n, v in plain.items()} if self._run.redacted else plain
 
-    def _write(self, resolved: Iterator[Resolved]) -> None:
+    def _write(self, resolved: Sequence[Resolved]) -> None:
+        if self._facts is not None:
+            self._facts.steps([records.step for records in resolved])
+            self._facts.stages([stages for records in resolved for stages in records.stages])
         for records in resolved:
-            if self._facts is not None:
-                self._facts.step(records.step)
-                for stages in records.stages:
-                    self._facts.span(stages)
             for listener in self._listeners:
                 listener.on_step(records.step, records.stages)
 
@@ -339,10 +350,10 @@ class Recorder:
         try:
             if len(self._pending):
                 self._timer.synchronize()
-            self._write(self._pending.ready())
+            self.flush()
         except RuntimeError as error:  # the device failed, which may be why the run ends
             self.event("device_times_lost", steps=len(self._pending), reason=str(error))
-        self._write(self._pending.abandoned())
+        self._write(list(self._pending.abandoned()))
 
     def _say_silent_stages(self) -> None:
         silent = self._hooks.silent

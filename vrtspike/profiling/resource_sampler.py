@@ -120,7 +120,7 @@ class Sampling:
         self._write(to_line(MachineEventRecord(name=name, at_unix_s=at_unix_s, values=values)))
 
     def _write(self, line: str) -> None:
-        self._writer.write(line)
+        self._writer.write([line])
         self._num_bytes += len(line)
 
 

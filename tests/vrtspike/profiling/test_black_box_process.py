@@ -25,16 +25,17 @@ signal.signal(signal.SIGTERM, lambda number, frame: None)
 run = RunRecord(run_id="train_x", started_at="", status="running")
 plan = RecordingPlan(settings=ProfilingConfig(resources=False, hang_after_s=1.0))
 def worker_waits():
-    signal.pause()
+    while True:
+        signal.pause()
 with Recorder(facts_dir=Path(sys.argv[1]), run=run, plan=plan,
               device=torch.device("cpu")) as recorder:
     worker = multiprocessing.get_context("fork").Process(target=worker_waits, daemon=True)
     worker.start()
     time.sleep(3)
-    for step in range(1, 31):
+    for step in range(1, 101):
         recorder.begin_step(step)
         recorder.end_step(micro_batches=1, samples=1)
-    recorder.begin_step(31)
+    recorder.begin_step(101)
     print("ready", flush=True)
     # `sleep` of C returns early for a signal; this one goes on until its time is over.
     kind = ctypes.CDLL if sys.argv[2] == "free" else ctypes.PyDLL
@@ -75,7 +76,7 @@ def test_a_hang_in_c_code_is_written_with_the_stacks_of_the_workers(tmp_path):
         process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     dump = json.loads(path.read_text())
-    assert dump["step"] == 31
+    assert dump["step"] == 101
     assert [frame["module"] for frame in dump["threads"][0]["frames"]] == ["__main__"]
     assert any("worker_waits" in line for line in dump["workers"])
     (ended,) = [each for each in events(tmp_path) if each["name"] == "hang_ended"]

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from vrtspike.profiling.cuda_events import MAX_SCALARS
+from vrtspike.profiling.pending import MOST_TOGETHER
 
 
 def run_step(recorder, clock, step, spent, **end):
@@ -18,14 +19,14 @@ def run_step(recorder, clock, step, spent, **end):
 
 def test_steps_come_out_in_order_when_the_device_is_late(new_recorder, clock, device, heard):
     with new_recorder(timer=device.timer()) as recorder:
-        run_step(recorder, clock, 1, [("forward", 10)], loss=torch.tensor(1.0))
+        run_step(recorder, clock, 1, [("forward", 110)], loss=torch.tensor(1.0))
         forward_of_first = device.events[2]
-        run_step(recorder, clock, 2, [("forward", 20)], loss=torch.tensor(2.0))
+        run_step(recorder, clock, 2, [("forward", 120)], loss=torch.tensor(2.0))
         device.reach([event for event in device.events if event is not forward_of_first])
-        run_step(recorder, clock, 3, [("forward", 30)], loss=torch.tensor(3.0))
+        run_step(recorder, clock, 3, [("forward", 130)], loss=torch.tensor(3.0))
         assert heard.steps == []
         device.reach([forward_of_first])
-        run_step(recorder, clock, 4, [("forward", 40)], loss=torch.tensor(4.0))
+        run_step(recorder, clock, 4, [("forward", 140)], loss=torch.tensor(4.0))
         assert [s.step for s in heard.steps] == [1, 2]
         assert device.synchronized == 0
     assert [s.step for s in heard.steps] == [1, 2, 3, 4]
@@ -71,11 +72,11 @@ def test_device_phases_and_stages_sum_by_their_own_clock(new_recorder, clock, de
 
 def test_events_and_buffers_are_used_again(new_recorder, clock, device):
     with new_recorder(timer=device.timer()) as recorder:
-        for step in range(1, 4):
+        for step in range(1, 2 * MOST_TOGETHER):
             run_step(recorder, clock, step, [("forward", 1), ("backward", 2)])
             device.reach_all()
         made = len(device.events)
-        for step in range(4, 200):
+        for step in range(2 * MOST_TOGETHER, 500):
             run_step(recorder, clock, step, [("forward", 1), ("backward", 2)])
             device.reach_all()
         assert len(device.events) == made

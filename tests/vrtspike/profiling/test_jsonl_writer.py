@@ -15,7 +15,7 @@ def test_lines_are_appended_to_what_is_there(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"old":1}\n')
     writer = JsonlWriter(path)
-    writer.write('{"a":"é"}\n')
+    writer.write(['{"a":"é"}\n'])
     writer.close()
     assert path.read_text(encoding="utf-8") == '{"old":1}\n{"a":"é"}\n'
     assert writer.lost_lines == 0
@@ -24,14 +24,14 @@ def test_lines_are_appended_to_what_is_there(tmp_path):
 def test_a_full_disk_is_said_once_and_counted(caplog):
     writer = JsonlWriter(Path("/dev/full"))
     for _ in range(3):
-        writer.write("{}\n")
+        writer.write(["{}\n"])
     assert writer.lost_lines == 3
     assert caplog.text.count("cannot record to /dev/full: [Errno 28]") == 1
 
 
 def test_a_folder_that_is_missing_costs_the_lines_only(tmp_path, caplog):
     writer = JsonlWriter(tmp_path / "missing" / "a.jsonl")
-    writer.write("{}\n")
+    writer.write(["{}\n"])
     writer.close()
     assert writer.lost_lines == 1
     assert "cannot record to" in caplog.text
@@ -46,16 +46,35 @@ def test_a_file_size_limit_leaves_the_lines_before_it_whole(tmp_path):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (250, hard))
         for _ in range(5):
-            writer.write(line)
+            writer.write([line])
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
-    writer.write(line)
+    writer.write([line])
     assert writer.lost_lines == 3
     lines = path.read_text().split("\n")
     assert [text + "\n" == line for text in lines] == [True, True, False, True, False]
     assert lines[-1] == ""
+
+
+def test_lines_that_are_written_together_are_counted_one_by_one(tmp_path):
+    path = tmp_path / "a.jsonl"
+    line = json.dumps({"text": "x" * 90}) + "\n"
+    writer = JsonlWriter(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (250, hard))
+        writer.write([line] * 5)
+        writer.write([line] * 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    writer.write([line, line])
+    assert writer.lost_lines == 3 + 2
+    lines = path.read_text().split("\n")
+    assert [text + "\n" == line for text in lines] == [True, True, False, True, True, False]
 
 
 KILLED = """
@@ -65,7 +84,7 @@ from vrtspike.profiling.jsonl_writer import JsonlWriter
 writer = JsonlWriter(Path(sys.argv[1]))
 number = 0
 while True:
-    writer.write('{"n":%d,"pad":"%s"}\\n' % (number, "x" * 3000))
+    writer.write(['{"n":%d,"pad":"%s"}\\n' % (number, "x" * 3000)])
     number += 1
     if number == 200:
         print("ready", flush=True)

@@ -12,6 +12,7 @@ import psutil
 
 from vrtspike.profiling.facts import FactsWriter
 from vrtspike.profiling.machine_sampling import MachineSampling
+from vrtspike.profiling.pending import MOST_TOGETHER
 from vrtspike.profiling.recording import RankPlace
 from vrtspike.profiling.records import EventRecord, RunRecord
 from vrtspike.profiling.settings import ProfilingConfig
@@ -124,7 +125,7 @@ def test_kill_9_leaves_facts_that_parse(tmp_path, read_lines):
         os.kill(process.pid, signal.SIGKILL)
     steps = [line["step"] for line in read_lines(tmp_path / "steps.rank0.jsonl")]
     assert steps == list(range(1, len(steps) + 1))
-    assert len(steps) >= 100
+    assert len(steps) >= 100 - MOST_TOGETHER
     kinds = [line["kind"] for line in read_lines(tmp_path / "spans.rank0.jsonl")]
-    assert len(steps) - kinds.count("stages") in (0, 1)
+    assert 0 <= len(steps) - kinds.count("stages") <= MOST_TOGETHER
     assert json.loads((tmp_path / "meta.json").read_text())["status"] == "running"
