@@ -15,9 +15,8 @@ from diagnostics.rules.catalogue import CATALOGUE
 from diagnostics.rules.evaluate import evaluate
 from diagnostics.rules.measure import device_of, measure
 from diagnostics.rules.rule import Rule
+from diagnostics.rules.thresholds import thresholds_version
 from diagnostics.run import Run
-
-THRESHOLDS_VERSION = 1
 
 
 def build_report(run: Run, rules: Iterable[Rule] = CATALOGUE) -> Report:
@@ -61,7 +60,7 @@ def digest_thresholds(rules: Iterable[Rule]) -> ThresholdDigest:
     }
     text = json.dumps(limits, sort_keys=True, separators=(",", ":"))
     return ThresholdDigest(
-        version=THRESHOLDS_VERSION, sha256=hashlib.sha256(text.encode()).hexdigest()
+        version=thresholds_version(), sha256=hashlib.sha256(text.encode()).hexdigest()
     )
 
 

@@ -2,26 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from inspect import get_annotations
 from typing import ClassVar, Protocol, TypeAlias
 
 from diagnostics.rules.finding import Advice, Evidence, Finding, NotEvaluated, Severity, Value
 from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.thresholds import Threshold as Threshold
+from diagnostics.rules.thresholds import limits_of
 
 HEADINGS = ("What it measures", "Why it matters", "What to try", "False alarms")
 
 Outcome: TypeAlias = Finding | NotEvaluated | None
 """A finding; or why there can be none; or None: looked, and all is well."""
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A limit with the reason for it and the place it comes from."""
-
-    value: float
-    unit: str
-    reason: str
-    source: str
 
 
 class Documented(Protocol):
@@ -60,10 +52,10 @@ class Documented(Protocol):
 class Rule(ABC):
     """One check over measurements.
 
-    A subclass sets the class attributes, gives its limits as class attributes of type `Threshold`
-    and implements `check`. `summary` is a template filled with the finding's values; `docs` is
-    Markdown with the four `HEADINGS` in order. `explains` names the rules whose findings are
-    symptoms of this one.
+    A subclass sets the class attributes, names its limits as `at_warn: ClassVar[Threshold]`, whose
+    values stand in `thresholds.toml`, and implements `check`. `summary` is a template filled with
+    the finding's values; `docs` is Markdown with the four `HEADINGS` in order. `explains` names the
+    rules whose findings are symptoms of this one.
     """
 
     code: ClassVar[str]
@@ -73,6 +65,17 @@ class Rule(ABC):
     explains: ClassVar[tuple[str, ...]] = ()
     for_our_trainer: ClassVar[bool] = False
     """Says nothing of another's training loop, whose network its limits do not know."""
+
+    def __init_subclass__(cls) -> None:
+        """Fills the limits that the class names.
+
+        Raises:
+            KeyError: `thresholds.toml` does not have one of them.
+        """
+        super().__init_subclass__()
+        for name, kind in get_annotations(cls).items():
+            if kind == ClassVar[Threshold]:
+                setattr(cls, name, limits_of(cls.code)[name])
 
     @abstractmethod
     def check(self, measured: Measurements) -> Outcome:

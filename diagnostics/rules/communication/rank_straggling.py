@@ -44,22 +44,10 @@ Ranks of different hardware are uneven by nature. On a CPU whose cores the ranks
 late changes from step to step; a rank that is not steadily the slowest is no finding. A slow link
 makes the exchange itself long for all ranks alike: the report shows that as exposed communication.
 """
-    at_note: ClassVar = Threshold(
-        0.05, "share of the step", "above the noise between runs", "own choice"
-    )
-    at_warn: ClassVar = Threshold(
-        0.10, "share of the step", "worth a look at one machine", "TraceML (straggler: 10 %)"
-    )
-    at_critical: ClassVar = Threshold(
-        0.20, "share of the step", "a fifth of all devices' time", "TraceML (straggler: 20 %)"
-    )
-    steady: ClassVar = Threshold(
-        0.75,
-        "share of the steps",
-        "two equal ranks are slowest in half of the steps each, and in 15 of 20 steps by chance "
-        "in 2 runs of 100",
-        "own choice: the binomial distribution",
-    )
+    at_note: ClassVar[Threshold]
+    at_warn: ClassVar[Threshold]
+    at_critical: ClassVar[Threshold]
+    steady: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Hold the slowest rank's cost against the step."""

@@ -32,9 +32,7 @@ names the milliseconds that it can give back.
 The limit is the performance guide's, for its network and crop on its GPUs. Larger crops, longer
 clips and larger networks are slower by intention.
 """
-    at_warn: ClassVar = Threshold(
-        1.0, "samples/s", "several causes at once", "the performance guide (< 1 sample/s)"
-    )
+    at_warn: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Compare the throughput with the limit."""

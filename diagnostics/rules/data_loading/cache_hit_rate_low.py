@@ -34,24 +34,11 @@ sampling that returns to the same clips sooner, such as sequence by sequence.
 The first pass over the data misses every time: a run shorter than two epochs has a low hit rate
 by nature. A cache that is not full is not too small.
 """
-    at_warn: ClassVar = Threshold(
-        0.60, "share of reads", "below it the cache hardly helps", "the performance guide (< 60 %)"
-    )
-    goal: ClassVar = Threshold(
-        0.75, "share of reads", "goal of a working cache", "the performance guide (> 75 %)"
-    )
-    least_reads: ClassVar = Threshold(
-        100,
-        "reads",
-        "fewer reads give no rate to speak of",
-        "own choice: 100 reads give +-10 points",
-    )
-    data_share: ClassVar = Threshold(
-        0.05, "share of the step", "without a wait for data, misses cost nothing", "rule DL001"
-    )
-    most_of_memory: ClassVar = Threshold(
-        0.50, "share of host memory", "largest budget proposed", "the performance guide (<= 50 %)"
-    )
+    at_warn: ClassVar[Threshold]
+    goal: ClassVar[Threshold]
+    least_reads: ClassVar[Threshold]
+    data_share: ClassVar[Threshold]
+    most_of_memory: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Compare the hit rate with the guide's limit and goal."""

@@ -37,15 +37,8 @@ Small batches are copied in microseconds either way: the finding is a warning on
 take a visible share of the step. Pinned memory cannot be swapped out; with very little memory it
 may be left off on purpose.
 """
-    at_note: ClassVar = Threshold(
-        0.99, "share of the bytes", "less is more than a stray small tensor", "own choice"
-    )
-    copy_share: ClassVar = Threshold(
-        0.05,
-        "share of the step",
-        "from here on the copies themselves are worth the change",
-        "own choice: the first limit of rule DL001",
-    )
+    at_note: ClassVar[Threshold]
+    copy_share: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Compare the pinned share with all of it, and the copies with the step."""

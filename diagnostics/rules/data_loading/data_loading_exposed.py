@@ -39,27 +39,10 @@ A run of a few steps, or the first steps after a start, wait for the workers to 
 log gives the wait on the host; on a GPU part of it may be hidden behind queued work, which the
 facts folder shows.
 """
-    at_note: ClassVar = Threshold(
-        0.05,
-        "share of the step",
-        "below it, other phases promise more",
-        "torch-tb-profiler (exposed data loading > 5 %), XProf (moderately input-bound >= 5 %)",
-    )
-    at_warn: ClassVar = Threshold(
-        0.10, "share of the step", "clearly above noise between runs", "TraceML (input-bound: 10 %)"
-    )
-    at_critical: ClassVar = Threshold(
-        0.20,
-        "share of the step",
-        "the loader sets the pace",
-        "TraceML (20 %), XProf (highly input-bound >= 20 %)",
-    )
-    goal_ms: ClassVar = Threshold(
-        10.0,
-        "ms",
-        "goal for the wait, shown beside it",
-        "the performance guide (data_time < 10 ms)",
-    )
+    at_note: ClassVar[Threshold]
+    at_warn: ClassVar[Threshold]
+    at_critical: ClassVar[Threshold]
+    goal_ms: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Compare the exposed wait with the step."""

@@ -31,9 +31,7 @@ A smaller cache and fewer loader processes do nothing for it.
 An out-of-memory that only the first full-size validation meets asks for a smaller VAL_CROP_SIZE,
 not for a smaller training batch.
 """
-    at_critical: ClassVar = Threshold(
-        1, "events", "one is enough to end a run", "the performance guide (out of memory)"
-    )
+    at_critical: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Count the events."""

@@ -38,12 +38,8 @@ nothing when the batch is already 1.
 PyTorch keeps freed blocks, so the driver shows more than tensors need. A high share without
 retries and without growth can be a well filled GPU.
 """
-    at_warn: ClassVar = Threshold(
-        0.90, "share of the GPU", "little is left for a peak", "torch-tb-profiler (peak > 90 %)"
-    )
-    at_critical: ClassVar = Threshold(
-        0.97, "share of the GPU", "the next peak ends the run", "TraceML (memory pressure, 97 %)"
-    )
+    at_warn: ClassVar[Threshold]
+    at_critical: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Compare the peak with the GPU's memory."""

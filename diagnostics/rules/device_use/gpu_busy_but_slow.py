@@ -37,15 +37,9 @@ validation shows how much.
 The limits are the performance guide's, for its network and crop on its GPUs. A larger network or
 crop is slow by intention.
 """
-    busy: ClassVar = Threshold(
-        90.0, "percent", "the GPU is the bottleneck", "the performance guide (GPU util > 90 %)"
-    )
-    slow_samples: ClassVar = Threshold(
-        1.5, "samples/s", "slow although the GPU is full", "the performance guide (< 1.5 samples/s)"
-    )
-    slow_forward: ClassVar = Threshold(
-        1500.0, "ms", "slow forward pass", "the performance guide (forward > 1500 ms)"
-    )
+    busy: ClassVar[Threshold]
+    slow_samples: ClassVar[Threshold]
+    slow_forward: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Full, and slow by either limit."""

@@ -34,15 +34,8 @@ larger batch helps where kernels are tiny.
 Validation, checkpoints and the start of a short run count too. A high value does not mean that
 the GPU works well: one small kernel keeps it "busy".
 """
-    at_warn: ClassVar = Threshold(
-        50.0,
-        "percent",
-        "below half, something else than the GPU sets the pace",
-        "the performance guide (< 50 %), torch-tb-profiler (GPU utilisation < 50 %)",
-    )
-    at_critical: ClassVar = Threshold(
-        30.0, "percent", "the GPU mostly waits", "TraceML (GPU utilisation low: < 30 %)"
-    )
+    at_warn: ClassVar[Threshold]
+    at_critical: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Compare the mean utilisation with the limits."""

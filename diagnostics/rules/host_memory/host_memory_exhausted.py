@@ -36,9 +36,7 @@ A loader process that a person or another program killed looks the same: compare
 memory with its limit, and see `dmesg`. A training process that was killed leaves no event at all;
 then the last samples of host memory tell.
 """
-    at_critical: ClassVar = Threshold(
-        1, "events", "one is enough to end a run", "the performance guide (out of memory)"
-    )
+    at_critical: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Count the events."""

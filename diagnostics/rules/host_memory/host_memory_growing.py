@@ -37,12 +37,8 @@ dictionaries in the data set.
 The rise while the cache fills is wanted as long as its budget fits into memory. Memory shared by
 several processes is counted once only where the system tells the proportional share.
 """
-    at_note: ClassVar = Threshold(
-        1.0, "GiB over the run", "less is the settling of any run", "TraceML (creep: >= 1 GiB)"
-    )
-    least_steps: ClassVar = Threshold(
-        50, "steps", "a slope over fewer steps is noise", "TraceML (creep: >= 50 steps)"
-    )
+    at_note: ClassVar[Threshold]
+    least_steps: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Judge the slope by its rise over the run and by what is left."""

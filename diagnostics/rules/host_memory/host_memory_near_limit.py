@@ -35,15 +35,8 @@ against a full GPU, and a smaller batch helps here only when the training runs o
 Other programs on the machine count too. The page cache does not: memory that the system can give
 back at once is not in use.
 """
-    at_warn: ClassVar = Threshold(
-        0.90,
-        "share of the limit",
-        "little is left for a peak",
-        "the performance guide (warning above 90 % of system memory)",
-    )
-    at_critical: ClassVar = Threshold(
-        0.97, "share of the limit", "the next peak ends the run", "TraceML (memory pressure, 97 %)"
-    )
+    at_warn: ClassVar[Threshold]
+    at_critical: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Compare the peak with the limit."""

@@ -33,9 +33,7 @@ The limit is the performance guide's, for its network at a crop of 256 on its GP
 or batch takes longer by nature. A forward measured by the host's clock on a GPU measures
 launches.
 """
-    at_warn: ClassVar = Threshold(
-        1500.0, "ms", "model compute is the bottleneck", "the performance guide (forward > 1500 ms)"
-    )
+    at_warn: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Compare one pass with the limit."""

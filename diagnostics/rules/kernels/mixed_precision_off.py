@@ -38,15 +38,8 @@ A run that is 32-bit on purpose, for a comparison. GPUs before compute capabilit
 tensor cores and are left alone. How much is won is not predicted: it depends on how much of the
 work is matrix products.
 """
-    at_warn: ClassVar = Threshold(
-        0.50,
-        "share of the step",
-        "below it the step waits for other things first",
-        "own choice; the performance guide names AMP as the first step",
-    )
-    tensor_cores: ClassVar = Threshold(
-        7.0, "compute capability", "first GPUs with tensor cores", "torch-tb-profiler (CC >= 7)"
-    )
+    at_warn: ClassVar[Threshold]
+    tensor_cores: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Off, on a GPU that could, and worth it."""

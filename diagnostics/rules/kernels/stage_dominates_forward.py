@@ -42,12 +42,7 @@ Some stage is always the largest: in a network of eight stages this is a pointer
 Therefore it is never more than a note. Stage times by the host's clock on a GPU say nothing; rule
 TR003 tells.
 """
-    at_note: ClassVar = Threshold(
-        0.15,
-        "share of the forward",
-        "very high priority",
-        "the performance guide (stage priorities: > 15 % very high)",
-    )
+    at_note: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Find the heaviest stage and compare its share."""

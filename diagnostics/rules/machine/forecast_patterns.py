@@ -1,22 +1,12 @@
 """What HM104, HM105 and GM101 are called and how they are put: a forecast beyond what is there."""
 
-from diagnostics.analyses.memory_forecast import TIGHT_SHARE
 from diagnostics.rules.machine.pattern import Pattern
-from diagnostics.rules.rule import Threshold
+from diagnostics.rules.thresholds import limits_of
 
 _NEED = (
     "{config} needs {need_gib:.2f} GiB of {resource}; with what is in use that is {share:.0%} of "
     "{limit_gib:.2f} GiB: {verdict}."
 )
-_LIMITS = {
-    "tight": Threshold(
-        TIGHT_SHARE,
-        "share of the limit",
-        "a forecast is no measurement, and a machine does other things besides",
-        "own choice: a fifth of the limit stays free",
-    ),
-    "exceeds": Threshold(1.0, "share of the limit", "more is not there", "the machine itself"),
-}
 _DOCS = """
 ## What it measures
 What a configuration will need of {resource}, together with what is in use now, against
@@ -47,7 +37,7 @@ FORECAST_PATTERNS = {
             false_alarms="It is the peak, with validation's processes beside those of the training "
             "and a full cache.\nOn the CPU the working memory is an estimate.",
         ),
-        limits=_LIMITS,
+        limits=limits_of("HM104"),
     ),
     "shared memory": Pattern(
         code="HM105",
@@ -61,7 +51,7 @@ FORECAST_PATTERNS = {
             false_alarms="All batches are counted as ready at once; a trainer that waits for data "
             "never has so many.",
         ),
-        limits=_LIMITS,
+        limits=limits_of("HM105"),
     ),
     "GPU memory": Pattern(
         code="GM101",
@@ -75,6 +65,6 @@ FORECAST_PATTERNS = {
             false_alarms="Activations are worked out from shapes; kernels that need less working "
             "memory leave room.",
         ),
-        limits=_LIMITS,
+        limits=limits_of("GM101"),
     ),
 }

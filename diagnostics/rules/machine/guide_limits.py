@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from diagnostics.analyses.memory_checks import (
-    CACHE_MAX_RAM_SHARE,
     CACHE_SHARE_RULE,
     CORES_RULE,
     Check,
@@ -12,7 +11,7 @@ from diagnostics.analyses.memory_demand import Demand, SettingChange
 from diagnostics.rules.finding import Evidence, Finding, Severity
 from diagnostics.rules.machine.pattern import Pattern
 from diagnostics.rules.machine.setting_advice import advise, verify_command
-from diagnostics.rules.rule import Threshold
+from diagnostics.rules.thresholds import limits_of
 
 CACHE_TOO_LARGE = Pattern(
     code="CF101",
@@ -34,14 +33,7 @@ A budget of at most half of the memory. What the frames of the data set need is 
 ## False alarms
 A data set smaller than the budget never fills it. Without DATA.USE_RAM_CACHE nothing is checked.
 """,
-    limits={
-        "most_of_memory": Threshold(
-            CACHE_MAX_RAM_SHARE,
-            "share of the memory",
-            "the rest is needed for everything else",
-            "the performance guide (<= 50 %)",
-        )
-    },
+    limits=limits_of("CF101"),
 )
 TOO_MANY_WORKERS = Pattern(
     code="CF102",
@@ -63,11 +55,7 @@ DATALOADER.TOTAL_WORKERS at most the number of cores, or `auto`, which is 80 % o
 ## False alarms
 Where processes wait for a slow disk or network and not for the processor, some more can help.
 """,
-    limits={
-        "most": Threshold(
-            1, "loader processes a core", "each decodes at full speed", "the performance guide"
-        )
-    },
+    limits=limits_of("CF102"),
 )
 
 

@@ -5,17 +5,13 @@ from collections.abc import Iterator, Sequence
 from diagnostics.analyses.machine_capacity import Capacity
 from diagnostics.analyses.machine_jobs import Job
 from diagnostics.rules.finding import Advice, Finding, Severity
-from diagnostics.rules.machine.memory_in_use import SHARE_UNIT, VERIFY, memory_in_use
+from diagnostics.rules.machine.memory_in_use import VERIFY, memory_in_use
 from diagnostics.rules.machine.pattern import GIB, Pattern
 from diagnostics.rules.machine.several_jobs import several_jobs_findings
-from diagnostics.rules.rule import Threshold
+from diagnostics.rules.thresholds import limits_of
 
-FULL_WARN = Threshold(
-    0.90, SHARE_UNIT, "little is left for what comes", "the performance guide (warning above 90 %)"
-)
-FULL_CRITICAL = Threshold(
-    0.97, SHARE_UNIT, "the next large allocation ends a process", "own choice: 3 % is a few batches"
-)
+_LIMITS = limits_of("HM101")
+FULL_WARN, FULL_CRITICAL = _LIMITS["at_warn"], _LIMITS["at_critical"]
 NEARLY_FULL = Pattern(
     code="HM101",
     name="machine-memory-nearly-full",
@@ -36,7 +32,7 @@ programs first.
 ## False alarms
 A machine that is used up by design, such as a database with a fixed budget, can stand so for years.
 """,
-    limits={"at_warn": FULL_WARN, "at_critical": FULL_CRITICAL},
+    limits=_LIMITS,
 )
 
 

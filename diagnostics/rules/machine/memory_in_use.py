@@ -3,7 +3,6 @@
 from diagnostics.analyses.machine_capacity import Capacity
 from diagnostics.rules.finding import Evidence
 
-SHARE_UNIT = "share of the memory that may be used"
 VERIFY = "python diagnose_memory.py"
 
 

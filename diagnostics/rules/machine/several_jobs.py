@@ -5,16 +5,12 @@ from collections.abc import Iterator, Sequence
 from diagnostics.analyses.machine_capacity import Capacity
 from diagnostics.analyses.machine_jobs import Job
 from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
-from diagnostics.rules.machine.memory_in_use import SHARE_UNIT, VERIFY, memory_in_use
+from diagnostics.rules.machine.memory_in_use import VERIFY, memory_in_use
 from diagnostics.rules.machine.pattern import GIB, Pattern
-from diagnostics.rules.rule import Threshold
+from diagnostics.rules.thresholds import limits_of
 
-TIGHT = Threshold(
-    0.80, SHARE_UNIT, "above it, jobs that grow meet each other", "own choice, as for the forecast"
-)
-AT_ONCE = Threshold(
-    2, "training jobs", "one alone competes with nobody", "the performance guide (a don't)"
-)
+_LIMITS = limits_of("HM102")
+TIGHT, AT_ONCE = _LIMITS["tight"], _LIMITS["at_once"]
 SEVERAL_JOBS = Pattern(
     code="HM102",
     name="several-jobs-on-tight-memory",
@@ -36,7 +32,7 @@ DATALOADER.TOTAL_WORKERS.
 ## False alarms
 Jobs whose caches are full do not grow any more; then a high share is steady.
 """,
-    limits={"at_once": AT_ONCE, "tight": TIGHT},
+    limits=_LIMITS,
 )
 
 

@@ -5,15 +5,11 @@ from collections.abc import Iterator
 from diagnostics.analyses.machine_capacity import Capacity
 from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
 from diagnostics.rules.machine.pattern import Pattern
-from diagnostics.rules.rule import Threshold
+from diagnostics.rules.thresholds import limits_of
 
 MIB = 1 << 20
-TINY = Threshold(
-    64,
-    "MiB",
-    "loader processes fill so little with a few batches",
-    "what a Docker container gets unless --shm-size says otherwise",
-)
+_LIMITS = limits_of("HM103")
+TINY = _LIMITS["tiny"]
 TINY_SHARED_MEMORY = Pattern(
     code="HM103",
     name="shared-memory-tiny",
@@ -33,7 +29,7 @@ loader processes (DATALOADER.TOTAL_WORKERS 0) it is not needed.
 ## False alarms
 A run without loader processes, or with very small batches, never fills it.
 """,
-    limits={"tiny": TINY},
+    limits=_LIMITS,
 )
 TINY_SHARED_BYTES = int(TINY.value) * MIB
 

@@ -30,15 +30,8 @@ bfloat16 where the GPU has it; a smaller first gradient scale.
 The scaler begins too high on purpose and probes upward every 2000 good steps: a handful at the
 start and one per probe are normal. Runs of a few steps show the start only.
 """
-    at_warn: ClassVar = Threshold(
-        0.01,
-        "share of steps",
-        "twenty times what the scaler's own probing causes",
-        "own choice; PyTorch's GradScaler probes every 2000 steps",
-    )
-    normal_at_start: ClassVar = Threshold(
-        8, "updates", "a scale of 65536 reaches 256 after so many", "own choice"
-    )
+    at_warn: ClassVar[Threshold]
+    normal_at_start: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Compare the share of left-out updates."""

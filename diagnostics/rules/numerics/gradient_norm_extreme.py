@@ -31,12 +31,8 @@ For a vanished gradient: the learning rate's schedule, float16 underflow, a froz
 The first steps of a training have larger gradients than the later ones. With clipping, single
 spikes do little harm; the finding is a note.
 """
-    spike: ClassVar = Threshold(
-        100.0, "times the median", "far outside the usual scatter", "own choice"
-    )
-    vanished: ClassVar = Threshold(
-        1e-7, "norm", "below the resolution of 32-bit weights near 1", "own choice (2**-23)"
-    )
+    spike: ClassVar[Threshold]
+    vanished: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Compare peak and median."""

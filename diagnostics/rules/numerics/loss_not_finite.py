@@ -32,9 +32,7 @@ is no cure.
 None: NaN is never wanted. A single bad frame of the data set can cause it; the named tensor
 shows.
 """
-    at_critical: ClassVar = Threshold(
-        1, "steps", "one is enough to lose the run", "the performance guide (loss suddenly NaN)"
-    )
+    at_critical: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Count the steps."""

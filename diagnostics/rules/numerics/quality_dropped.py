@@ -7,9 +7,6 @@ from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 from diagnostics.rules.rule import Outcome, Rule, Threshold
 
-MARGIN_BELOW_INPUT_DB = 0.1
-FALL_DB = 0.5
-
 
 class QualityDropped(Rule):
     """Validation PSNR below the input's, or clearly below its own best."""
@@ -34,15 +31,8 @@ conservative plan (configs/deblur/vrt_spike_opt.yaml); let a larger teacher help
 Small validation sets scatter by some tenths of a dB. At the start of a training the output may
 dip below its input; the rule waits for the second validation.
 """
-    below_input: ClassVar = Threshold(
-        MARGIN_BELOW_INPUT_DB, "dB below the input", "beyond rounding and scatter", "own choice"
-    )
-    fall: ClassVar = Threshold(
-        FALL_DB,
-        "dB below the best",
-        "more than the conservative plan may cost (0.3 dB)",
-        "the performance guide (plans: < 0.3 dB, 0.5-1.0 dB)",
-    )
+    below_input: ClassVar[Threshold]
+    fall: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Compare the last validation with the input and with the best."""
@@ -96,9 +86,9 @@ def quality_dropped(measured: Measurements) -> bool:
 
 def _is_below_input(measured: Measurements) -> bool:
     last, own = measured.psnr_last_db, measured.psnr_input_db
-    return last is not None and own is not None and own - last >= MARGIN_BELOW_INPUT_DB
+    return last is not None and own is not None and own - last >= QualityDropped.below_input.value
 
 
 def _has_fallen(measured: Measurements) -> bool:
     last, best = measured.psnr_last_db, measured.psnr_best_db
-    return last is not None and best is not None and best - last >= FALL_DB
+    return last is not None and best is not None and best - last >= QualityDropped.fall.value

@@ -30,12 +30,8 @@ or a trace.
 Rounding in a text log (a tenth of a millisecond for each part) shows in steps of a few
 milliseconds.
 """
-    at_warn: ClassVar = Threshold(
-        0.01, "share of the whole", "beyond rounding", "own choice: the recorder closes within 1 %"
-    )
-    at_critical: ClassVar = Threshold(
-        0.05, "share of the whole", "as large as what other rules look for", "rule DL001"
-    )
+    at_warn: ClassVar[Threshold]
+    at_critical: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Take the larger of the two gaps."""

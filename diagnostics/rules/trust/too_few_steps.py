@@ -7,9 +7,6 @@ from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 from diagnostics.rules.rule import Outcome, Rule, Threshold
 
-LEAST_STEPS = 2
-"""Fewer ordinary steps than this are no measurement at all."""
-
 
 class TooFewSteps(Rule):
     """Ordinary steps, those without a tag."""
@@ -32,12 +29,8 @@ Train longer, or validate and save less often.
 ## False alarms
 For a first look a few steps are enough: the order of phases and stages rarely changes.
 """
-    at_note: ClassVar = Threshold(
-        20, "steps", "fewer give no firm verdict", "TraceML (>= 20 steps for critical findings)"
-    )
-    at_critical: ClassVar = Threshold(
-        LEAST_STEPS, "steps", "fewer have no spread at all", "TraceML (>= 2 steps for warnings)"
-    )
+    at_note: ClassVar[Threshold]
+    at_critical: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Count the steps."""
