@@ -28,7 +28,7 @@ from diagnostics.run import (
     RunInfo,
     RunTables,
 )
-from diagnostics.trace import DEVICE_KINDS, Trace
+from diagnostics.trace import Trace
 
 TRACE_PATTERNS = ("*.pt.trace.json", "*.pt.trace.json.gz")
 MAX_TRACES_BYTES = 64 << 20
@@ -224,7 +224,7 @@ def _info(facts: Facts | None, log: TextLog | None, traces: Sequence[Trace]) -> 
 
 def _of_traces(traces: Sequence[Trace]) -> RunInfo:
     """What the traces say of the run; facts and log know better."""
-    used = [trace for trace in traces if any(len(trace.events[kind]) for kind in DEVICE_KINDS)]
+    used = [trace for trace in traces if trace.has_device]
     devices = next((trace.devices for trace in used if trace.devices), ())
     device: dict[str, str | int | None] = {"type": "cuda" if used else "cpu"}
     if used and devices:

@@ -1,7 +1,8 @@
 """A profiler trace as the analyses see it: arrays of events by kind, with their names apart."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -70,13 +71,28 @@ class Trace:
     tracks: tuple[Track, ...]
     rank: int | None = None
     world_size: int | None = None
-    backend: str | None = None
     devices: tuple[Mapping[str, Any], ...] = ()
     has_stacks: bool = False
     num_events: int = 0
     num_unread: int = 0
     is_cut_short: bool = False
     notes: tuple[str, ...] = ()
+    _named: dict[re.Pattern[str], "np.ndarray[Any, np.dtype[np.int64]]"] = field(
+        default_factory=dict, repr=False
+    )
+
+    @property
+    def has_device(self) -> bool:
+        """Whether work of a device is in the trace."""
+        return any(len(self.events[kind]) for kind in DEVICE_KINDS)
+
+    def named(self, pattern: re.Pattern[str]) -> "np.ndarray[Any, np.dtype[np.int64]]":
+        """The numbers of the names in which the pattern is found; looked for once."""
+        known = self._named.get(pattern)
+        if known is None:
+            fits = [number for number, name in enumerate(self.names) if pattern.search(name)]
+            known = self._named[pattern] = np.array(fits, np.int64)
+        return known
 
     def names_of(self, events: Events) -> list[str]:
         """The name of each event."""

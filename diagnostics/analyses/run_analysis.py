@@ -17,7 +17,7 @@ from diagnostics.analyses.run_end import RunEnd, compute_run_end
 from diagnostics.analyses.stage_totals import StageTotal, compute_stage_totals
 from diagnostics.analyses.step_breakdown import StepBreakdown, compute_step_breakdown
 from diagnostics.analyses.throughput import Throughput, compute_throughput
-from diagnostics.analyses.trace_analysis import TraceAnalysis, analyse_trace
+from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_summary import TraceSummary, summarise_traces
 from diagnostics.run import Run
 
@@ -49,10 +49,9 @@ class RunAnalysis:
     device_memory: tuple[DeviceMemory, ...] = ()
 
 
-def analyse_run(run: Run) -> RunAnalysis:
-    """Every analysis of the run; opens no file."""
+def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis:
+    """Every analysis of the run, put beside those of its traces; opens no file."""
     breakdown = compute_step_breakdown(run)
-    traces = tuple(analyse_trace(trace) for trace in run.traces)
     totals = compute_stage_totals(breakdown)
     return RunAnalysis(
         breakdown=breakdown,

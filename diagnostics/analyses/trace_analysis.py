@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from diagnostics.analyses.trace_breakdown import TraceBreakdown, break_down
 from diagnostics.analyses.trace_idle import IdleCause, find_idle_causes
+from diagnostics.analyses.trace_names import LOADER_ITERATOR
 from diagnostics.analyses.trace_kernels import KernelUse, use_of_kernels
-from diagnostics.analyses.trace_steps import StepMark, find_steps
+from diagnostics.analyses.trace_steps import StepMark, TraceSteps, find_steps
 from diagnostics.trace import Trace
 
 
@@ -15,14 +16,24 @@ class TraceAnalysis:
 
     file: str
     rank: int | None
-    num_steps: int
-    step_mark: StepMark
+    has_device: bool
+    steps: TraceSteps
     breakdown: TraceBreakdown | None
     idle_causes: tuple[IdleCause, ...]
     kernels: KernelUse | None
     has_stacks: bool
     loads_in_process: bool | None
     """Whether the program itself loaded the data (no workers); None where that is not seen."""
+
+    @property
+    def num_steps(self) -> int:
+        """How many steps the trace shows."""
+        return len(self.steps)
+
+    @property
+    def step_mark(self) -> StepMark:
+        """By what the steps were found."""
+        return self.steps.mark
 
 
 def analyse_trace(trace: Trace) -> TraceAnalysis:
@@ -31,8 +42,8 @@ def analyse_trace(trace: Trace) -> TraceAnalysis:
     return TraceAnalysis(
         file=trace.path.name,
         rank=trace.rank,
-        num_steps=len(steps),
-        step_mark=steps.mark,
+        has_device=trace.has_device,
+        steps=steps,
         breakdown=break_down(trace, steps),
         idle_causes=find_idle_causes(trace, steps),
         kernels=use_of_kernels(trace, steps.window),
@@ -43,7 +54,7 @@ def analyse_trace(trace: Trace) -> TraceAnalysis:
 
 def _loads_in_process(trace: Trace) -> bool | None:
     """PyTorch names the fetch after the iterator's class."""
-    loaders = [name for name in trace.names if name.startswith("enumerate(DataLoader)#")]
+    loaders = trace.named(LOADER_ITERATOR).tolist()
     if not loaders:
         return None
-    return all("_SingleProcessDataLoaderIter" in name for name in loaders)
+    return all("_SingleProcessDataLoaderIter" in trace.names[number] for number in loaders)

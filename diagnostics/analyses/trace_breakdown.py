@@ -7,18 +7,20 @@
 * Busy and idle of the device: the union of its kernels.
 """
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from diagnostics.analyses.intervals import Array, Intervals, Timeline, union
+from diagnostics.analyses.trace_names import (
+    COMMUNICATION,
+    DATA_LOADING,
+    HOST_COMMUNICATION,
+    PROFILER_STEP,
+)
 from diagnostics.analyses.trace_steps import TraceSteps
-from diagnostics.trace import Trace
-
-COMMUNICATION = re.compile(r"^(nccl|rccl|mscclpp|oneccl)|\bnccl(Dev)?Kernel", re.IGNORECASE)
-_HOST_COMMUNICATION = re.compile(r"^(nccl|gloo|mpi|ucc):", re.IGNORECASE)
-_LOADER = re.compile(r"^enumerate\(DataLoader\)#|^data_wait$")
+from diagnostics.trace import Events, Trace
 
 PARTITION = (
     "kernel", "memcpy", "memset", "communication", "runtime", "data_loader", "operator", "other",
@@ -34,6 +36,18 @@ class Part:
     share: float
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepTimes:
+    """What every step by itself was spent on, in ns.
+
+    `partition`: the steps as the device saw them, [begin, end); its parts sum to each step.
+    `wait`: how long the program waited for data in [start, host_end), by its own clock.
+    """
+
+    partition: Mapping[str, Array]
+    wait: Array
+
+
 @dataclass(frozen=True, kw_only=True)
 class TraceBreakdown:
     """The decompositions; all shares are of `window_ns`.
@@ -43,7 +57,9 @@ class TraceBreakdown:
     """
 
     window_ns: int
+    num_steps: int
     partition: tuple[Part, ...]
+    by_step: StepTimes
     compute_share: float | None
     communication_share: float | None
     communication_exposed_share: float | None
@@ -53,40 +69,94 @@ class TraceBreakdown:
     data_loader_share: float
     data_loader_exposed_share: float | None
 
-
-def partition_of_steps(trace: Trace, steps: TraceSteps) -> dict[str, Array]:
-    """The partition of every step by itself, in ns; over all parts they sum to each step."""
-    sets = _Sets.of(trace)
-    # Two sets of every other step put all borders of steps on the time line.
-    halves = [union(steps.begin_ns[half::2], steps.end_ns[half::2]) for half in (0, 1)]
-    line = Timeline.of([*halves, *sets.claims()])
-    inside = line.covered(0) | line.covered(1)
-    step = np.searchsorted(steps.begin_ns, line.points[:-1], side="right") - 1
-    claims = [line.covered(2 + number) for number in range(len(PARTITION) - 1)]
-    parts = {}
-    for name, claim in zip(PARTITION, [*claims, inside], strict=True):
-        mine = inside & claim
-        parts[name] = np.bincount(step[mine], weights=line.lengths_ns[mine], minlength=len(steps))
-        inside &= ~claim
-    return parts
-
-
-def waits_of_steps(trace: Trace, steps: TraceSteps) -> Array:
-    """How long the program waited for data in each step, by its own clock, in ns."""
-    loader = _Sets.of(trace).loader
-    halves = [union(steps.start_ns[half::2], steps.host_end_ns[half::2]) for half in (0, 1)]
-    line = Timeline.of([*halves, loader])
-    mine = (line.covered(0) | line.covered(1)) & line.covered(2)
-    step = np.searchsorted(steps.start_ns, line.points[:-1], side="right") - 1
-    return np.bincount(step[mine], weights=line.lengths_ns[mine], minlength=len(steps))
+    def ms_per_step(self, share: float | None) -> float | None:
+        """A share of the window as a part of the mean step."""
+        return None if share is None else share * self.window_ns / 1e6 / self.num_steps
 
 
 def break_down(trace: Trace, steps: TraceSteps) -> TraceBreakdown | None:
     """The decompositions over the steps; None if there is no step."""
-    window = steps.window
-    if not window.total_ns:
+    if not steps.window.total_ns:
         return None
-    return _Sets.of(trace).break_down(window)
+    spent = _Spent(len(steps))
+    spent.add(trace, steps)
+    return spent.breakdown(steps, has_device=trace.has_device)
+
+
+class _Spent:
+    """Time by what it was spent on, summed up over parts of a trace."""
+
+    def __init__(self, num_steps: int) -> None:
+        self._partition = {name: np.zeros(num_steps, np.int64) for name in PARTITION}
+        self._wait = np.zeros(num_steps, np.int64)
+        self._ns: dict[str, int] = {}
+
+    def add(self, trace: Trace, steps: TraceSteps) -> None:
+        """Takes the steps of a trace in account."""
+        sets = _Sets.of(trace)
+        # Two sets of every other step put all borders of steps on the time line.
+        halves = [union(steps.begin_ns[half::2], steps.end_ns[half::2]) for half in (0, 1)]
+        line = Timeline.of([*halves, sets.compute, sets.communication, *sets.claims()])
+        inside = line.covered(0) | line.covered(1)
+        compute, comm, *claims = (line.covered(2 + number) for number in range(9))
+        free = inside.copy()
+        for name, claim in zip(PARTITION, [*claims, inside], strict=True):
+            self._partition[name] += _between(line, free & claim, steps.begin_ns, steps.end_ns)
+            free &= ~claim
+        self._add_wait(steps, sets.loader)
+        kernels, copies, loader = claims[0], claims[1] | claims[2], claims[5]
+        for name, pieces in (
+            ("compute", compute),
+            ("communication", comm),
+            ("communication_exposed", comm & ~compute),
+            ("copy_exposed", copies & ~kernels),
+            ("idle", ~(kernels | copies)),
+            ("gpu_busy", kernels),
+            ("data_loader", loader),
+            ("data_loader_exposed", loader & ~(kernels | copies)),
+        ):
+            self._ns[name] = self._ns.get(name, 0) + line.total_ns(pieces & inside)
+
+    def _add_wait(self, steps: TraceSteps, loader: Intervals) -> None:
+        halves = [union(steps.start_ns[half::2], steps.host_end_ns[half::2]) for half in (0, 1)]
+        line = Timeline.of([*halves, loader])
+        self._wait += _between(line, line.covered(2), steps.start_ns, steps.host_end_ns)
+
+    def breakdown(self, steps: TraceSteps, *, has_device: bool) -> TraceBreakdown:
+        """All of it, as shares of the steps together."""
+        window_ns = steps.window.total_ns
+
+        def share(name: str) -> float:
+            return self._ns[name] / window_ns
+
+        def device(name: str) -> float | None:
+            return share(name) if has_device else None
+
+        return TraceBreakdown(
+            window_ns=window_ns,
+            num_steps=len(steps),
+            partition=tuple(
+                Part(name=name, ns=int(ns.sum()), share=float(ns.sum()) / window_ns)
+                for name, ns in self._partition.items()
+            ),
+            by_step=StepTimes(partition=self._partition, wait=self._wait),
+            compute_share=device("compute"),
+            communication_share=device("communication"),
+            communication_exposed_share=device("communication_exposed"),
+            copy_exposed_share=device("copy_exposed"),
+            idle_share=device("idle"),
+            gpu_busy_share=device("gpu_busy"),
+            data_loader_share=share("data_loader"),
+            data_loader_exposed_share=device("data_loader_exposed"),
+        )
+
+
+def _between(line: Timeline, pieces: Array, start_ns: Array, end_ns: Array) -> Array:
+    """The length of the chosen pieces from each start to its end; both are on the time line."""
+    until = np.concatenate([[0], np.cumsum(np.where(pieces, line.lengths_ns, 0))])
+    first, last = (np.searchsorted(line.points, each) for each in (start_ns, end_ns))
+    spent: Array = until[last] - until[first]
+    return spent
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,17 +174,16 @@ class _Sets:
 
     @classmethod
     def of(cls, trace: Trace) -> "_Sets":
-        fits = _named(trace, COMMUNICATION)
         kernel, op, span = (trace.events[kind] for kind in ("kernel", "op", "span"))
-        is_communication = np.isin(kernel["name"], fits)
-        loader, host_comm = _named(trace, _LOADER), _named(trace, _HOST_COMMUNICATION)
-        marks = np.concatenate([loader, _named(trace, re.compile(r"^ProfilerStep#"))])
+        is_communication = np.isin(kernel["name"], trace.named(COMMUNICATION))
+        loader = trace.named(DATA_LOADING)
+        marks = np.concatenate([loader, trace.named(PROFILER_STEP)])
         return cls(
             compute=_cover(kernel[~is_communication]),
             communication=_cover(kernel[is_communication]),
             memcpy=_cover(trace.events["memcpy"]),
             memset=_cover(trace.events["memset"]),
-            host_communication=_chosen((op, span), host_comm),
+            host_communication=_chosen((op, span), trace.named(HOST_COMMUNICATION)),
             runtime=_cover(trace.events["runtime"]),
             loader=_chosen((op, span), loader),
             operators=_cover(op[~np.isin(op["name"], marks)]),
@@ -128,32 +197,6 @@ class _Sets:
             self.loader, self.operators,
         ]  # fmt: skip
 
-    def break_down(self, window: Intervals) -> TraceBreakdown:
-        line = Timeline.of([window, self.compute, self.communication, *self.claims()])
-        inside, compute, comm, *claims = (line.covered(number) for number in range(10))
-        kernels, copies, loader = claims[0], claims[1] | claims[2], claims[5]
-        window_ns = window.total_ns
-        has_device = bool(len(self.compute) or len(self.communication))
-
-        def share(pieces: Array) -> float:
-            return line.total_ns(pieces & inside) / window_ns
-
-        def device(pieces: Array) -> float | None:
-            return share(pieces) if has_device else None
-
-        return TraceBreakdown(
-            window_ns=window_ns,
-            partition=_partition(line, [*claims, inside], inside, window_ns),
-            compute_share=device(compute),
-            communication_share=device(comm),
-            communication_exposed_share=device(comm & ~compute),
-            copy_exposed_share=device(copies & ~kernels),
-            idle_share=device(~(kernels | copies)),
-            gpu_busy_share=device(kernels),
-            data_loader_share=share(loader),
-            data_loader_exposed_share=device(loader & ~(kernels | copies)),
-        )
-
 
 def _joined(first: Intervals, second: Intervals) -> Intervals:
     return union(
@@ -161,31 +204,11 @@ def _joined(first: Intervals, second: Intervals) -> Intervals:
     )
 
 
-def _partition(
-    line: Timeline, claims: list[Array], inside: Array, window_ns: int
-) -> tuple[Part, ...]:
-    free = inside.copy()
-    parts = []
-    for name, claim in zip(PARTITION, claims, strict=True):
-        ns = line.total_ns(free & claim)
-        free &= ~claim
-        parts.append(Part(name=name, ns=ns, share=ns / window_ns))
-    return tuple(parts)
-
-
-def _named(trace: Trace, pattern: re.Pattern[str]) -> Array:
-    """The numbers of the names that fit."""
-    fits = [number for number, name in enumerate(trace.names) if pattern.search(name)]
-    return np.array(fits, np.int64)
-
-
-def _cover(events: "np.ndarray[tuple[int], np.dtype[np.void]]") -> Intervals:
+def _cover(events: Events) -> Intervals:
     return union(events["start_ns"], events["end_ns"])
 
 
-def _chosen(
-    groups: tuple["np.ndarray[tuple[int], np.dtype[np.void]]", ...], names: Array
-) -> Intervals:
+def _chosen(groups: tuple[Events, ...], names: Array) -> Intervals:
     rows = [group[np.isin(group["name"], names)] for group in groups]
     starts = np.concatenate([each["start_ns"] for each in rows])
     ends = np.concatenate([each["end_ns"] for each in rows])

@@ -13,6 +13,7 @@ import numpy as np
 
 from diagnostics.analyses.intervals import Array, Intervals, Timeline, union
 from diagnostics.analyses.trace_launches import UNKNOWN, find_launches
+from diagnostics.analyses.trace_names import DATA_LOADING
 from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.trace import DEVICE_KINDS, Events, Kind, Trace
 
@@ -29,7 +30,7 @@ MAX_LAUNCHING_TRACKS = 256
 """A process launches from a few threads; each one takes a pass over all events of the host."""
 
 _PATTERNS: Mapping[str, re.Pattern[str]] = {
-    "data_loading": re.compile(r"^enumerate\(DataLoader\)#|^data_wait$"),
+    "data_loading": DATA_LOADING,
     "synchronisation": re.compile(
         r"^(cuda|hip|cu)(Device|Stream|Event|Ctx)Synchronize|^aten::(item|_local_scalar_dense)$"
         r"|^(cuda|hip)StreamWaitEvent|^aten::is_nonzero$|^aten::nonzero$"
@@ -49,6 +50,7 @@ class IdleCause:
 
     cause: Cause
     ns: int
+    ms_per_step: float
     share_of_window: float
     num_gaps: int
     where: str | None = None
@@ -72,6 +74,7 @@ def find_idle_causes(trace: Trace, steps: TraceSteps) -> tuple[IdleCause, ...]:
         IdleCause(
             cause=cause,
             ns=spent[cause],
+            ms_per_step=spent[cause] / 1e6 / len(steps),
             share_of_window=spent[cause] / window.total_ns,
             num_gaps=counts[cause],
             where=frames.get(cause),
@@ -159,7 +162,7 @@ def _on(events: Events, track: int) -> Events:
 
 
 def _matching(trace: Trace, host: Mapping[Kind, Events], pattern: re.Pattern[str]) -> Intervals:
-    fits = np.array([n for n, name in enumerate(trace.names) if pattern.search(name)], np.int64)
+    fits = trace.named(pattern)
     return _cover([events[np.isin(events["name"], fits)] for events in host.values()])
 
 

@@ -1,6 +1,5 @@
 """What the device ran: kernels by name, by operator and by stage, and how well they filled it."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,16 +7,8 @@ import numpy as np
 
 from diagnostics.analyses.intervals import Array, Intervals, Timeline, union
 from diagnostics.analyses.trace_launches import UNKNOWN, enclosing, find_launches, operators_of
+from diagnostics.analyses.trace_names import PROFILER_STEP, TENSOR_CORE
 from diagnostics.trace import Events, Trace
-
-TENSOR_CORE = re.compile(
-    r"(hmma|imma|dmma|bmma|h?884|16816|1688|xmma|tensorop|nvjet|wgmma|gmma|mma_sync|"
-    r"sm(80|86|89|90|100)_(xmma|cutlass)|flash_(fwd|bwd|attn)|fmha|mma_)",
-    re.IGNORECASE,
-)
-"""Names of kernels that run on tensor cores, from Volta to Blackwell, of cuBLAS, cuDNN, CUTLASS and
-FlashAttention. Triton kernels keep no word of it in their names: they count as unknown."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class KernelGroup:
@@ -56,17 +47,18 @@ def use_of_kernels(trace: Trace, window: Intervals, top: int = 20) -> KernelUse 
         return None
     lengths = kernels["end_ns"] - kernels["start_ns"]
     total = int(lengths.sum())
-    fits = [number for number, name in enumerate(trace.names) if TENSOR_CORE.search(name)]
+    on_tensor_cores = np.isin(kernels["name"], trace.named(TENSOR_CORE))
     launches = find_launches(trace, kernels)
     spans = trace.events["span"]
-    stage = enclosing(spans[~_is_mark(trace, spans)], launches.track, launches.start_ns)
+    is_mark = np.isin(spans["name"], trace.named(PROFILER_STEP))
+    stage = enclosing(spans[~is_mark], launches.track, launches.start_ns)
     return KernelUse(
         count=len(kernels),
         ns=total,
         by_name=_groups(trace.names, kernels["name"], lengths, top),
         by_operator=_groups(trace.names, operators_of(trace, kernels), lengths, top),
         by_stage=_groups(trace.names, stage, lengths, top),
-        tensor_core_share=_share(lengths[np.isin(kernels["name"], fits)], total),
+        tensor_core_share=_share(lengths[on_tensor_cores], total),
         sm_efficiency=_efficiency(kernels, window),
         occupancy_percent=_weighted(kernels["occupancy_percent"], lengths),
     )
@@ -81,11 +73,6 @@ def _inside(at_ns: Array, window: Intervals) -> Array:
         return np.zeros(len(at_ns), bool)
     place = np.searchsorted(window.start, at_ns, side="right") - 1
     return (place >= 0) & (at_ns < window.end[np.maximum(place, 0)])
-
-
-def _is_mark(trace: Trace, spans: Events) -> Array:
-    marks = [n for n, name in enumerate(trace.names) if name.startswith("ProfilerStep#")]
-    return np.isin(spans["name"], marks)
 
 
 def _groups(names: Sequence[str], keys: Array, lengths: Array, top: int) -> tuple[KernelGroup, ...]:

@@ -8,13 +8,11 @@ import numpy as np
 
 from diagnostics.analyses.intervals import Array, Intervals, union
 from diagnostics.analyses.trace_launches import find_launches
+from diagnostics.analyses.trace_names import LOADER_FETCH, OPTIMIZER_STEP, PROFILER_STEP
 from diagnostics.trace import DEVICE_KINDS, Kind, Trace
 
 StepMark = Literal["ProfilerStep", "optimizer step", "data loader", "none"]
 
-_PROFILER_STEP = re.compile(r"^ProfilerStep#(\d+)$")
-_OPTIMIZER = re.compile(r"^Optimizer\.step#.+\.step$")
-_LOADER = re.compile(r"^enumerate\(DataLoader\)#.+\.__next__$")
 MIN_REPEATS = 3
 """A mark that is not made for steps must come back this often to be taken for one."""
 
@@ -51,9 +49,9 @@ def find_steps(trace: Trace) -> TraceSteps:
     step, or between two fetches of a loader; otherwise there are none.
     """
     for mark, pattern in (
-        ("ProfilerStep", _PROFILER_STEP),
-        ("optimizer step", _OPTIMIZER),
-        ("data loader", _LOADER),
+        ("ProfilerStep", PROFILER_STEP),
+        ("optimizer step", OPTIMIZER_STEP),
+        ("data loader", LOADER_FETCH),
     ):
         found = _marked(trace, pattern)
         if mark == "ProfilerStep" and len(found[0]):
@@ -69,17 +67,15 @@ def find_steps(trace: Trace) -> TraceSteps:
 
 def _marked(trace: Trace, pattern: re.Pattern[str]) -> tuple[Array, Array, Array]:
     """Number, start and end of the spans of the program whose name fits, on its busiest thread."""
-    wanted = {
-        place: found for place, name in enumerate(trace.names) if (found := pattern.match(name))
-    }
+    wanted = trace.named(pattern)
     for kind in _HOST_SPANS:
         events = trace.events[kind]
-        chosen = events[np.isin(events["name"], list(wanted))] if wanted else events[:0]
+        chosen = events[np.isin(events["name"], wanted)]
         if not len(chosen):
             continue
         tracks, counts = np.unique(chosen["track"], return_counts=True)
         rows = chosen[chosen["track"] == tracks[counts.argmax()]]
-        numbers = [_number(wanted[place]) for place in rows["name"].tolist()]
+        numbers = [_number(pattern, name) for name in trace.names_of(rows)]
         order = np.argsort(rows["start_ns"], kind="stable")
         return (
             np.array(numbers, np.int64)[order],
@@ -94,8 +90,9 @@ _HOST_SPANS: tuple[Kind, ...] = ("span", "op")
 """Traces of 2021 and before have no category of their own for a program's ranges."""
 
 
-def _number(found: re.Match[str]) -> int:
-    digits = found[1] if found.re.groups else "0"
+def _number(pattern: re.Pattern[str], name: str) -> int:
+    found = pattern.search(name)
+    digits = found[1] if found and pattern.groups else "0"
     return int(digits) if len(digits) < 18 else -1
 
 

@@ -43,7 +43,7 @@ def summarise_traces(traces: Sequence[TraceAnalysis]) -> TraceSummary | None:
 
     return TraceSummary(
         window_ms=window_ns / 1e6,
-        has_device=any(each.gpu_busy_share is not None for each in found),
+        has_device=any(each.has_device for each in traces),
         compute_share=share(lambda each: each.compute_share),
         communication_share=share(lambda each: each.communication_share),
         communication_exposed_share=share(lambda each: each.communication_exposed_share),

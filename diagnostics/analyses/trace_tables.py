@@ -5,7 +5,7 @@ cut by the priority partition, in which the wait for data is what no work of the
 the host's clock only that wait is known, and the rest is `other`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,39 +13,34 @@ import numpy as np
 
 from diagnostics import tables as declared
 from diagnostics.analyses.intervals import Array
-from diagnostics.analyses.trace_breakdown import partition_of_steps, waits_of_steps
-from diagnostics.analyses.trace_steps import TraceSteps, find_steps
+from diagnostics.analyses.trace_analysis import TraceAnalysis
+from diagnostics.analyses.trace_breakdown import StepTimes
+from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.run import Run
-from diagnostics.trace import Trace
 
 DATA_WAIT = "data_wait"
 _PHASE_NAMES = {"data_loader": DATA_WAIT}
 _NS_PER_MS = 1e6
 
 
-def with_trace_tables(run: Run) -> Run:
+def with_trace_tables(run: Run, traces: Sequence[TraceAnalysis]) -> Run:
     """The same run, with steps and phases of its traces if it has no steps of its own."""
-    if len(run.tables.steps) or not run.traces:
+    if len(run.tables.steps) or not traces:
         return run
     steps: list[dict[str, Any]] = []
     phases: list[dict[str, Any]] = []
-    for place, trace in enumerate(run.traces):
+    for place, trace in enumerate(traces):
         rank = place if trace.rank is None else trace.rank
-        found = find_steps(trace)
-        clock = "device" if has_device(trace) else "host"
-        steps += _step_rows(found, rank, clock)
-        phases += _phase_rows(trace, found, rank, clock)
+        clock = "device" if trace.has_device else "host"
+        steps += _step_rows(trace.steps, rank, clock)
+        if trace.breakdown is not None:
+            phases += _phase_rows(trace.steps, trace.breakdown.by_step, rank, clock)
     tables = replace(
         run.tables,
         steps=declared.STEPS.from_records(steps),
         phases=declared.PHASES.from_records(phases),
     )
     return replace(run, tables=tables)
-
-
-def has_device(trace: Trace) -> bool:
-    """Whether work of a device is in the trace."""
-    return bool(len(trace.events["kernel"]) or len(trace.events["memcpy"]))
 
 
 def _step_rows(steps: TraceSteps, rank: int, clock: str) -> Iterator[dict[str, Any]]:
@@ -64,11 +59,12 @@ def _numbers(steps: TraceSteps) -> list[int]:
     return found
 
 
-def _phase_rows(trace: Trace, steps: TraceSteps, rank: int, clock: str) -> Iterator[dict[str, Any]]:
-    waits = waits_of_steps(trace, steps)
+def _phase_rows(
+    steps: TraceSteps, times: StepTimes, rank: int, clock: str
+) -> Iterator[dict[str, Any]]:
     whole = steps.host_end_ns - steps.start_ns
-    host = {DATA_WAIT: waits, "other": whole - waits, "step": whole}
-    parts = {_PHASE_NAMES.get(n, n): ns for n, ns in partition_of_steps(trace, steps).items()}
+    host = {DATA_WAIT: times.wait, "other": whole - times.wait, "step": whole}
+    parts = {_PHASE_NAMES.get(name, name): ns for name, ns in times.partition.items()}
     parts["step"] = steps.end_ns - steps.begin_ns
     if clock == "device":
         yield from _rows(steps, rank, "device", parts)

@@ -77,7 +77,6 @@ def _trace(
         tracks=store.tracks,
         rank=_rank_of_name(path) if rank is None else rank,
         world_size=_whole(distributed.get("world_size")),
-        backend=distributed.get("backend") if isinstance(distributed.get("backend"), str) else None,
         devices=_devices(fields.get("deviceProperties")),
         has_stacks=bool(len(events["python"])),
         num_events=store.num_events,

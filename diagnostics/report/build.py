@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from diagnostics.analyses.ranking import priority_of
 from diagnostics.analyses.run_analysis import RunAnalysis, analyse_run
 from diagnostics.analyses.step_breakdown import FORWARD_OTHER, StageTime
+from diagnostics.analyses.trace_analysis import analyse_trace
 from diagnostics.analyses.trace_tables import with_trace_tables
 from diagnostics.report.model import Report, StageRow, ThresholdDigest, Window
 from diagnostics.report.trust import grade_trust
@@ -22,8 +23,9 @@ from diagnostics.run import Run
 def build_report(run: Run, rules: Iterable[Rule] = CATALOGUE) -> Report:
     """Diagnose one run; opens no file."""
     rules = tuple(rules)
-    run = with_trace_tables(run)
-    analysis = analyse_run(run)
+    traces = tuple(analyse_trace(trace) for trace in run.traces)
+    run = with_trace_tables(run, traces)
+    analysis = analyse_run(run, traces)
     breakdown = analysis.breakdown
     device = device_of(run)
     evaluation = evaluate(rules, measure(run, analysis))

@@ -57,7 +57,7 @@ def idle_causes_of(report: Report) -> list[dict[str, Any]]:
         {
             "rank": each.rank,
             "cause": cause.cause,
-            "ms_per_step": cause.ns / _NS_PER_MS / each.num_steps,
+            "ms_per_step": cause.ms_per_step,
             "share_of_window": cause.share_of_window,
             "num_gaps": cause.num_gaps,
             "where": cause.where,

@@ -46,14 +46,14 @@ def _device(found: TraceAnalysis) -> Iterator[RenderableType]:
         return
     yield heading(f"Device in the trace ({of})")
     rows = make_table("the device", "ms per step", "share")
-    ms = found.breakdown.window_ns / 1e6 / found.num_steps
     for name, share in (
         ("computes", found.breakdown.compute_share),
         ("communicates, not hidden", found.breakdown.communication_exposed_share),
         ("copies, not hidden", found.breakdown.copy_exposed_share),
         ("is idle", found.breakdown.idle_share),
     ):
-        add_row(rows, name, units.ms(None if share is None else share * ms), units.share(share))
+        ms = found.breakdown.ms_per_step(share)
+        add_row(rows, name, units.ms(ms), units.share(share))
     yield Padding(rows, (0, 0, 0, 2))
     hidden = found.breakdown.communication_share
     if hidden:
@@ -65,9 +65,8 @@ def _idle(found: TraceAnalysis) -> Iterator[RenderableType]:
         return
     rows = make_table("while the device is idle, the program", "ms per step", "share", "where ")
     for cause in found.idle_causes:
-        ms = cause.ns / 1e6 / found.num_steps
-        share = units.share(cause.share_of_window)
-        add_row(rows, CAUSE_WORDS[cause.cause], units.ms(ms), share, cause.where or "")
+        ms, share = units.ms(cause.ms_per_step), units.share(cause.share_of_window)
+        add_row(rows, CAUSE_WORDS[cause.cause], ms, share, cause.where or "")
     yield Padding(rows, (1, 0, 0, 2))
     if not found.has_stacks:
         yield indented("Record the trace with stacks to see file and line.", style="dim")

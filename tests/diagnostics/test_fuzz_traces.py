@@ -97,7 +97,8 @@ def test_reports_of_damaged_traces(tmp_path, capsys):
 def test_a_rank_that_is_none(tmp_path, number):
     distributed = {"rank": number, "world_size": number}
     path = write_trace(tmp_path / "a.json", starved_steps(), distributedInfo=distributed)
-    run = with_trace_tables(load_run([path]))
+    run = load_run([path])
+    run = with_trace_tables(run, [analyse_trace(trace) for trace in run.traces])
     assert run.traces[0].rank is None
     assert run.traces[0].world_size is None
     assert set(run.tables.steps["rank"]) == {0}
