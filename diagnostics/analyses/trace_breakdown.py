@@ -136,7 +136,7 @@ class _Spent:
             window_ns=window_ns,
             num_steps=len(steps),
             partition=tuple(
-                Part(name=name, ns=int(ns.sum()), share=float(ns.sum()) / window_ns)
+                Part(name=name, ns=int(ns.sum()), share=int(ns.sum()) / window_ns)
                 for name, ns in self._partition.items()
             ),
             by_step=StepTimes(partition=self._partition, wait=self._wait),
@@ -155,7 +155,8 @@ def _between(line: Timeline, pieces: Array, start_ns: Array, end_ns: Array) -> A
     """The length of the chosen pieces from each start to its end; both are on the time line."""
     until = np.concatenate([[0], np.cumsum(np.where(pieces, line.lengths_ns, 0))])
     first, last = (np.searchsorted(line.points, each) for each in (start_ns, end_ns))
-    spent: Array = until[last] - until[first]
+    # An empty step is on no time line, and may lie behind its end.
+    spent: Array = until[np.minimum(last, len(until) - 1)] - until[np.minimum(first, len(until) - 1)]
     return spent
 
 
