@@ -156,7 +156,9 @@ def _between(line: Timeline, pieces: Array, start_ns: Array, end_ns: Array) -> A
     until = np.concatenate([[0], np.cumsum(np.where(pieces, line.lengths_ns, 0))])
     first, last = (np.searchsorted(line.points, each) for each in (start_ns, end_ns))
     # An empty step is on no time line, and may lie behind its end.
-    spent: Array = until[np.minimum(last, len(until) - 1)] - until[np.minimum(first, len(until) - 1)]
+    spent: Array = (
+        until[np.minimum(last, len(until) - 1)] - until[np.minimum(first, len(until) - 1)]
+    )
     return spent
 
 

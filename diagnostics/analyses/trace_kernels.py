@@ -10,6 +10,7 @@ from diagnostics.analyses.trace_launches import UNKNOWN, enclosing, find_launche
 from diagnostics.analyses.trace_names import PROFILER_STEP, TENSOR_CORE
 from diagnostics.trace import Events, Trace
 
+
 @dataclass(frozen=True, kw_only=True)
 class KernelGroup:
     """Kernels of one name, operator or stage. `share` is of all kernel time."""
