@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from diagnostics.analyses.trace_breakdown import TraceBreakdown, break_down
 from diagnostics.analyses.trace_idle import IdleCause, find_idle_causes
-from diagnostics.analyses.trace_names import LOADER_ITERATOR
 from diagnostics.analyses.trace_kernels import KernelUse, use_of_kernels
+from diagnostics.analyses.trace_names import LOADER_ITERATOR
 from diagnostics.analyses.trace_steps import StepMark, TraceSteps, find_steps
 from diagnostics.trace import Trace
 

@@ -154,11 +154,12 @@ class _Spent:
 def _between(line: Timeline, pieces: Array, start_ns: Array, end_ns: Array) -> Array:
     """The length of the chosen pieces from each start to its end; both are on the time line."""
     until = np.concatenate([[0], np.cumsum(np.where(pieces, line.lengths_ns, 0))])
-    first, last = (np.searchsorted(line.points, each) for each in (start_ns, end_ns))
     # An empty step is on no time line, and may lie behind its end.
-    spent: Array = (
-        until[np.minimum(last, len(until) - 1)] - until[np.minimum(first, len(until) - 1)]
+    first, last = (
+        until[np.minimum(np.searchsorted(line.points, each), len(until) - 1)]
+        for each in (start_ns, end_ns)
     )
+    spent: Array = last - first
     return spent
 
 
