@@ -34,10 +34,14 @@ DEVICE_DTYPE = np.dtype(
     [
         *((name, EVENT_DTYPE[name].str) for name in EVENT_DTYPE.names or ()),
         ("device", "i4"),  # -1 unknown
+        ("launch_track", "i4"),  # where it was launched; -1 unknown
+        ("launch_ns", "i8"),  # when that call began, if it is known
+        ("launch_end_ns", "i8"),
         ("stream", "i8"),  # -1 unknown
         ("num_bytes", "f8"),  # NaN unknown
         ("blocks_per_sm", "f4"),
         ("occupancy_percent", "f4"),
+        ("operator", "i8"),  # the operator's name as a place in Trace.names; -1 unknown
     ]
 )
 

@@ -19,6 +19,7 @@ from diagnostics.analyses.trace_names import (
     HOST_COMMUNICATION,
     PROFILER_STEP,
 )
+from diagnostics.analyses.trace_slices import Slice, slices
 from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.trace import Events, Trace
 
@@ -79,7 +80,8 @@ def break_down(trace: Trace, steps: TraceSteps) -> TraceBreakdown | None:
     if not steps.window.total_ns:
         return None
     spent = _Spent(len(steps))
-    spent.add(trace, steps)
+    for part in slices(trace, steps):
+        spent.add(part)
     return spent.breakdown(steps, has_device=trace.has_device)
 
 
@@ -91,9 +93,10 @@ class _Spent:
         self._wait = np.zeros(num_steps, np.int64)
         self._ns: dict[str, int] = {}
 
-    def add(self, trace: Trace, steps: TraceSteps) -> None:
-        """Takes the steps of a trace in account."""
-        sets = _Sets.of(trace)
+    def add(self, part: Slice) -> None:
+        """Takes a part of the trace in account."""
+        steps, sets = part.steps, _Sets.of(part.trace)
+        own = slice(part.first_step, part.first_step + len(steps))
         # Two sets of every other step put all borders of steps on the time line.
         halves = [union(steps.begin_ns[half::2], steps.end_ns[half::2]) for half in (0, 1)]
         line = Timeline.of([*halves, sets.compute, sets.communication, *sets.claims()])
@@ -101,9 +104,10 @@ class _Spent:
         compute, comm, *claims = (line.covered(2 + number) for number in range(9))
         free = inside.copy()
         for name, claim in zip(PARTITION, [*claims, inside], strict=True):
-            self._partition[name] += _between(line, free & claim, steps.begin_ns, steps.end_ns)
+            mine = _between(line, free & claim, steps.begin_ns, steps.end_ns)
+            self._partition[name][own] += mine
             free &= ~claim
-        self._add_wait(steps, sets.loader)
+        self._wait[own] += _waits(steps, sets.loader)
         kernels, copies, loader = claims[0], claims[1] | claims[2], claims[5]
         for name, pieces in (
             ("compute", compute),
@@ -116,11 +120,6 @@ class _Spent:
             ("data_loader_exposed", loader & ~(kernels | copies)),
         ):
             self._ns[name] = self._ns.get(name, 0) + line.total_ns(pieces & inside)
-
-    def _add_wait(self, steps: TraceSteps, loader: Intervals) -> None:
-        halves = [union(steps.start_ns[half::2], steps.host_end_ns[half::2]) for half in (0, 1)]
-        line = Timeline.of([*halves, loader])
-        self._wait += _between(line, line.covered(2), steps.start_ns, steps.host_end_ns)
 
     def breakdown(self, steps: TraceSteps, *, has_device: bool) -> TraceBreakdown:
         """All of it, as shares of the steps together."""
@@ -149,6 +148,13 @@ class _Spent:
             data_loader_share=share("data_loader"),
             data_loader_exposed_share=device("data_loader_exposed"),
         )
+
+
+def _waits(steps: TraceSteps, loader: Intervals) -> Array:
+    """How much of each step by the host's clock the loader covers."""
+    halves = [union(steps.start_ns[half::2], steps.host_end_ns[half::2]) for half in (0, 1)]
+    line = Timeline.of([*halves, loader])
+    return _between(line, line.covered(2), steps.start_ns, steps.host_end_ns)
 
 
 def _between(line: Timeline, pieces: Array, start_ns: Array, end_ns: Array) -> Array:

@@ -12,7 +12,10 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, eq=False)
 class Launches:
-    """For each event of a kind: when its launch began and ended, and on which track; -1 unknown."""
+    """For each work of the device: when its launch began and ended, and on which track; -1 unknown.
+
+    The times mean nothing where the track is unknown.
+    """
 
     start_ns: Array
     end_ns: Array
@@ -27,37 +30,13 @@ class Launches:
 
 def find_launches(trace: Trace, work: Events) -> Launches:
     """The runtime call of equal correlation; the first one where there are several."""
-    calls = trace.events["runtime"]
-    calls = calls[calls["correlation"] >= 0]
-    place = _places(calls["correlation"], work["correlation"])
-    found = place >= 0
-    return Launches(
-        *(
-            np.where(found, calls[name][place], UNKNOWN)
-            if len(calls)
-            else np.full(len(work), UNKNOWN)
-            for name in ("start_ns", "end_ns", "track")
-        )
-    )
-
-
-def _places(ids: Array, wanted: Array) -> Array:
-    """Where each wanted id stands first among the ids; -1 where it does not."""
-    if not len(ids):
-        return np.full(len(wanted), UNKNOWN)
-    order = np.argsort(ids, kind="stable")
-    place = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
-    place = order[place]
-    return np.where((ids[place] == wanted) & (wanted >= 0), place, UNKNOWN)
+    return Launches(work["launch_ns"], work["launch_end_ns"], work["launch_track"])
 
 
 def operators_of(trace: Trace, work: Events) -> Array:
     """The name, as a number, of the operator that launched each event; -1 unknown."""
-    ops = trace.events["op"]
-    place = _places(ops["op_id"], work["op_id"])
-    if not len(ops):
-        return place
-    return np.where(place >= 0, ops["name"][place], UNKNOWN)
+    operators: Array = work["operator"]
+    return operators
 
 
 def enclosing(spans: Events, track: Array, at_ns: Array) -> Array:

@@ -1,6 +1,7 @@
 """The steps of a trace, by the surest mark that it has, and the window that they make."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,10 +10,11 @@ import numpy as np
 from diagnostics.analyses.intervals import Array, Intervals, union
 from diagnostics.analyses.trace_launches import find_launches
 from diagnostics.analyses.trace_names import LOADER_FETCH, OPTIMIZER_STEP, PROFILER_STEP
-from diagnostics.trace import DEVICE_KINDS, Kind, Trace
+from diagnostics.trace import DEVICE_KINDS, Events, Kind, Trace
 
 StepMark = Literal["ProfilerStep", "optimizer step", "data loader", "none"]
 
+_CHUNK_ROWS = 1 << 18
 MIN_REPEATS = 3
 """A mark that is not made for steps must come back this often to be taken for one."""
 
@@ -114,11 +116,16 @@ def _steps(
 def _device_end(trace: Trace, start: Array, host_end: Array) -> Array:
     """The end of each step with the device work that was launched in it."""
     end = host_end.copy()
-    for kind in DEVICE_KINDS:
-        work = trace.events[kind]
+    for work in (chunk for kind in DEVICE_KINDS for chunk in _chunks(trace.events[kind])):
         launches = find_launches(trace, work)
         step = np.searchsorted(start, launches.start_ns, side="right") - 1
         inside = (step >= 0) & (launches.start_ns < host_end[np.maximum(step, 0)])
         known = inside & launches.is_known
         np.maximum.at(end, step[known], work["end_ns"][known])
     return end
+
+
+def _chunks(rows: Events) -> Iterator[Events]:
+    """The rows of a long trace do not fit into memory at once."""
+    for first in range(0, len(rows), _CHUNK_ROWS):
+        yield rows[first : first + _CHUNK_ROWS]

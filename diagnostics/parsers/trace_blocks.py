@@ -8,15 +8,23 @@ argument, shows when the block does not decode, and then `split_exactly` finds e
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
-MAX_HEAD_BYTES = 64 << 20
+MAX_HEAD_BYTES = 16 << 20
 """More than this before the first event is no trace."""
 
 MAX_EVENT_BYTES = 32 << 20
 """No event is as long as this; a file that never ends one is broken or hostile."""
 
-UNCERTAIN_BYTES = 16 << 20
-"""A piece of this length without a cut that looks certain is read exactly."""
+MAX_TAIL_BYTES = 16 << 20
+"""What follows the events is read as far as this."""
+
+UNCERTAIN_BYTES = 1 << 20
+"""Text without a cut that looks certain is read exactly, and cut into pieces of this length: it may
+consist of very many very small objects."""
+
+_CUT_TRIES = 64
+"""A text with more openings than this that are no event's is read exactly."""
 
 _EVENTS = re.compile(rb'"traceEvents"\s*:\s*\[')
 _MARK = b'"ph"'
@@ -49,16 +57,15 @@ class TraceText:
             NotATraceError: there is no array of events, or one event has no end.
         """
         source = iter(blocks)
-        carried = self._skip_head(source)
-        for block in source:
+        first, carried = self._skip_head(source), b""
+        for block in chain([first], source):
             carried += block
-            cut = last_cut(carried)
-            if not cut and len(carried) > UNCERTAIN_BYTES:
-                cut = exact_spans(carried)[1]
-            if cut:
+            while cut := last_cut(carried) or _exact_cut(carried):
                 yield carried[:cut]
                 carried = carried[cut:]
-            elif len(carried) > MAX_EVENT_BYTES:
+            if len(carried) > MAX_TAIL_BYTES and carried.lstrip(_BETWEEN).startswith(b"]"):
+                break
+            if len(carried) > MAX_EVENT_BYTES:
                 raise NotATraceError(f"an event is longer than {MAX_EVENT_BYTES >> 20} MiB")
         yield from self._last(carried)
 
@@ -94,12 +101,26 @@ class TraceText:
 def last_cut(text: bytes) -> int:
     """Where the last event begins whose opening looks certain; 0 if none does."""
     end = len(text)
-    while (mark := text.rfind(_MARK, 0, end)) > 0:
+    for _ in range(_CUT_TRIES):
+        mark = text.rfind(_MARK, 0, end)
+        if mark <= 0:
+            break
         brace = text.rfind(b"{", max(0, mark - 4096), mark)
         before = text[max(0, brace - 64) : max(brace, 0)].rstrip()
         if brace > 0 and before.endswith(b",") and before[:-1].rstrip().endswith(b"}"):
             return brace
         end = mark
+    return 0
+
+
+def _exact_cut(text: bytes) -> int:
+    """Where the last of the first whole objects ends, in a text that is long; else 0."""
+    length = UNCERTAIN_BYTES
+    while length < len(text):
+        stop = exact_spans(text[:length])[1]
+        if stop:
+            return stop
+        length *= 4
     return 0
 
 

@@ -1,5 +1,6 @@
 """The bytes of a trace, plain or gzip, in blocks; a file cut short gives what it has."""
 
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +9,12 @@ from typing import BinaryIO
 
 from diagnostics.errors import DiagnosticsError
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 4 << 20
 """Large enough that the work per block vanishes, small beside any memory bound."""
+
+MAX_EXPANSION, MIN_UNPACKED_BYTES = 100, 32 << 20
+"""A compressed file is read up to this multiple of its size, and up to this length in any case:
+traces shrink to 1/8 to 1/40, and a gigabyte of one character to 1/1000."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = zlib.MAX_WBITS | 16
@@ -17,49 +22,67 @@ _READ_BYTES = 1 << 20
 
 
 class TraceBytes:
-    """Reads a file once, block by block.
+    """Reads a file once, block by block, up to the size that it has now.
 
-    `is_cut_short` is set when a compressed file ended before its own end or was damaged there.
+    `is_cut_short` is set when a compressed file ended before its own end or was damaged there,
+    `is_left_out` when it would have become longer than is read.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._left = os.fstat(file.fileno()).st_size
+        self._max_unpacked = max(MAX_EXPANSION * self._left, MIN_UNPACKED_BYTES)
         self.is_cut_short = False
+        self.is_left_out = False
 
     def blocks(self) -> Iterator[bytes]:
         """The content in blocks of at most about `BLOCK_BYTES`."""
-        block_bytes = BLOCK_BYTES
         head = self._file.read(2)
         self._file.seek(0)
         if head == _GZIP_MAGIC:
-            yield from self._unzipped(block_bytes)
+            yield from self._bounded(self._unzipped())
             return
-        while block := self._file.read(block_bytes):
+        while block := self._read(BLOCK_BYTES):
             yield block
 
-    def _unzipped(self, block_bytes: int) -> Iterator[bytes]:
-        unzip = zlib.decompressobj(_GZIP_WINDOW)
-        packed = b""
-        while True:
-            packed = packed or self._file.read(_READ_BYTES)
-            if not packed:
-                self.is_cut_short = not unzip.eof
+    def _read(self, num_bytes: int) -> bytes:
+        """The file may grow meanwhile, faster than it is read."""
+        block = self._file.read(min(num_bytes, self._left))
+        self._left -= len(block)
+        return block
+
+    def _bounded(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        left = self._max_unpacked
+        for block in blocks:
+            yield block[:left]
+            left -= len(block)
+            if left < 0:
+                self.is_left_out = True
                 return
+
+    def _unzipped(self) -> Iterator[bytes]:
+        """All members: a file may hold several, one after the other."""
+        packed = self._read(_READ_BYTES)
+        while packed.startswith(_GZIP_MAGIC):
+            unzip = zlib.decompressobj(_GZIP_WINDOW)
+            yield from self._member(unzip, packed)
+            packed = unzip.unused_data
+            if len(packed) < len(_GZIP_MAGIC):
+                packed += self._read(_READ_BYTES)
+
+    def _member(self, unzip: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
+        while not self.is_cut_short:
             try:
-                block = unzip.decompress(packed, block_bytes)
+                block = unzip.decompress(packed, BLOCK_BYTES)
             except zlib.error:
                 self.is_cut_short = True
                 return
-            packed = unzip.unconsumed_tail
-            if unzip.eof:  # a file may hold several members, one after the other
-                packed = unzip.unused_data or self._file.read(_READ_BYTES)
-                if not packed.startswith(_GZIP_MAGIC):
-                    packed = b""
-                    self._file.seek(0, 2)
-                else:
-                    unzip = zlib.decompressobj(_GZIP_WINDOW)
             if block:
                 yield block
+            if unzip.eof:
+                return
+            self.is_cut_short = not packed and not block
+            packed = unzip.unconsumed_tail or self._read(_READ_BYTES)
 
 
 @contextmanager
@@ -70,6 +93,8 @@ def open_trace(path: Path) -> Iterator[TraceBytes]:
         DiagnosticsError: it cannot be read.
     """
     try:
+        if not path.is_file():  # to open a pipe would wait for whoever writes to it
+            raise DiagnosticsError(f"cannot read {path}: it is no plain file")
         with path.open("rb") as file:
             yield TraceBytes(file)
     except OSError as error:

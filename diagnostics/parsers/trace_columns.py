@@ -5,8 +5,9 @@ trace's clock, so that pieces may be worked on by several processes.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,8 +28,11 @@ Numbers: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 MAX_NAME = 8192
 """Characters of one name that are kept; templates of C++ reach a few thousand."""
 
-MAX_NAME_CHARACTERS = 64 << 20
+MAX_NAMES_BYTES = 96 << 20
 """All names together; a trace that exceeds it gets one common name for the rest."""
+
+_NAME_BYTES = 160
+"""What a name costs beside its characters: an object, and its places in a table and a list."""
 
 _KIND_OF = {
     "kernel": "kernel",
@@ -59,25 +63,41 @@ MAX_TRACKS = 1 << 16
 """Threads and streams told apart; a hostile trace's further ones count as the last."""
 
 
+class Numbered(dict[Any, int]):
+    """A number for each key, given at its first use: a table that is looked up without a call."""
+
+    def __init__(self, give: Callable[[Any], int]) -> None:
+        super().__init__()
+        self._give = give
+
+    def __missing__(self, key: Any) -> int:
+        number = self._give(key)
+        self[key] = number
+        return number
+
+
 class Names:
-    """Numbers for texts, in order of their first use; bounded."""
+    """Numbers for texts, in order of their first use; bounded.
+
+    `is_full` says that names were left out: they have the number of one common name.
+    """
 
     def __init__(self) -> None:
         self.texts: list[str] = []
-        self._numbers: dict[str | float | None, int] = {}
-        self._characters = 0
+        self.is_full = False
+        self._numbers: dict[str, int] = {}
+        self._num_bytes = 0
 
     def number(self, name: str | float | None) -> int:
         """The number of a name."""
-        known = self._numbers.get(name)
+        text = str(name)[:MAX_NAME]
+        known = self._numbers.get(text)
         if known is not None:
             return known
-        text = str(name)[:MAX_NAME]
-        self._characters += len(text)
-        if self._characters > MAX_NAME_CHARACTERS:
+        self._num_bytes += len(text) + _NAME_BYTES
+        if self._num_bytes > MAX_NAMES_BYTES:
+            self.is_full = True
             text = _OTHER_NAMES
-            if text in self._numbers:
-                return self._numbers[text]
         number = self._numbers.setdefault(text, len(self.texts))
         if number == len(self.texts):
             self.texts.append(text)
@@ -93,10 +113,13 @@ class Clock:
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> "Clock | None":
-        """The clock by the first event that has a time; None if none has."""
+        """The clock by the first complete event that has a time; None if none has.
+
+        Markers do not count: some writers give them the time 0.
+        """
         for event in events:
             origin = to_number(event.ts)
-            if math.isfinite(origin):
+            if event.ph == "X" and math.isfinite(origin):
                 return cls(origin, abs(origin) > _LARGEST_US)
         return None
 
@@ -136,7 +159,7 @@ def rows_of(events: Sequence[Event], clock: Clock) -> PieceRows:
 
 
 class _Piece:
-    """Builds the rows of one piece."""
+    """Builds the rows of one piece by columns: a call for each event would be half the cost."""
 
     def __init__(self, clock: Clock) -> None:
         self.rows: dict[Kind, Events] = {}
@@ -144,82 +167,108 @@ class _Piece:
         self.tracks: list[Track] = []
         self.num_bad_times = 0
         self._clock = clock
-        self._track_numbers: dict[tuple[Number, Number], int] = {}
-        self._kinds: dict[str | None, int] = {None: _NO_KIND}
+        self._name_numbers = Numbered(self.names.number)
+        self._track_numbers = Numbered(self._new_track)
+        self._kinds = Numbered(_kind_number)
 
     def take(self, events: Sequence[Event]) -> None:
-        kinds = np.fromiter(map(self._kind, events), np.int8, len(events))
-        chosen = np.flatnonzero(kinds != _NO_KIND)
-        if not len(chosen):
+        kinds = _numbers(map(self._kinds.__getitem__, map(_CAT, events)), len(events))
+        is_whole = _numbers(map("X".__eq__, map(_PH, events)), len(events)) == 1
+        events, kinds = _chosen(events, kinds, is_whole & (kinds != _NO_KIND))
+        ts, dur = _column(_TS, events), _column(_DUR, events)
+        if None in ts or None in dur:
+            timed = _is_given(ts) & _is_given(dur)
+            events, kinds = _chosen(events, kinds, timed)
+            ts, dur = _column(_TS, events), _column(_DUR, events)
+        if not len(events):
             return
-        kept = [events[place] for place in chosen.tolist()] if len(chosen) < len(events) else events
-        self._take_kept(kept, kinds[chosen])
-
-    def _kind(self, event: Event) -> int:
-        if event.ph != "X" or event.ts is None or event.dur is None:
-            return _NO_KIND
-        cat = event.cat
-        known = self._kinds.get(cat)
-        if known is None:
-            kind = _KIND_OF.get(str(cat).lower())
-            known = _NO_KIND if kind is None else KINDS.index(kind)
-            self._kinds[cat] = known
-        return known
-
-    def _take_kept(self, events: Sequence[Event], kinds: Numbers) -> None:
-        start_ns = self._clock.since_origin([event.ts for event in events])
-        spent_ns = self._clock.to_ns(_floats([event.dur for event in events]))
+        start_ns, spent_ns = self._clock.since_origin(ts), self._clock.to_ns(_floats(dur))
         # A time that is no number, or out of any range, would poison every sum.
         good = (np.abs(start_ns) < _MAX_NS) & (spent_ns >= 0) & (spent_ns < _MAX_NS)
-        if not good.all():
-            self.num_bad_times += int(len(good) - good.sum())
-            places = np.flatnonzero(good)
-            events, kinds = [events[place] for place in places.tolist()], kinds[good]
-            start_ns, spent_ns = start_ns[good], spent_ns[good]
-        rows = self._event_rows(events, start_ns, spent_ns)
-        for number in np.flatnonzero(np.bincount(kinds, minlength=_NO_KIND)).tolist():
-            self._add_rows(KINDS[number], np.flatnonzero(kinds == number), events, rows)
+        self.num_bad_times += int(len(good) - good.sum())
+        events, kinds = _chosen(events, kinds, good)
+        self._take_rows(events, kinds, start_ns[good], spent_ns[good])
 
-    def _event_rows(self, events: Sequence[Event], start_ns: Numbers, spent_ns: Numbers) -> Events:
+    def _take_rows(
+        self, events: Sequence[Event], kinds: Numbers, start_ns: Numbers, spent_ns: Numbers
+    ) -> None:
+        args = [args or _NO_ARGS for args in map(_ARGS, events)]
         rows = np.empty(len(events), EVENT_DTYPE)
         rows["start_ns"] = start_ns
         rows["end_ns"] = rows["start_ns"] + spent_ns.astype("i8")
-        number, track = self.names.number, self._track
-        rows["name"] = [number(event.name) for event in events]
-        rows["track"] = [track(event.pid, event.tid) for event in events]
-        found = [event.args or _NO_ARGS for event in events]
-        rows["correlation"] = _ids([args.correlation for args in found])
-        own = [args.op_id if args.launch_op_id is None else args.launch_op_id for args in found]
-        rows["op_id"] = _ids(own)
-        return rows
+        names = map(_NAME, events)
+        rows["name"] = _numbers(map(self._name_numbers.__getitem__, names), len(events))
+        tracks = zip(map(_PID, events), map(_TID, events), strict=True)
+        rows["track"] = _numbers(map(self._track_numbers.__getitem__, tracks), len(events))
+        rows["correlation"] = _ids(_column(_CORRELATION, args))
+        rows["op_id"] = _op_ids(args)
+        for number in np.flatnonzero(np.bincount(kinds, minlength=_NO_KIND)).tolist():
+            self._add_rows(KINDS[number], np.flatnonzero(kinds == number), args, rows)
 
-    def _add_rows(self, kind: Kind, places: Numbers, events: Sequence[Event], rows: Events) -> None:
+    def _add_rows(self, kind: Kind, places: Numbers, args: Sequence[Args], rows: Events) -> None:
         chosen = rows[places]
         if kind in DEVICE_KINDS:
-            found = [events[place].args or _NO_ARGS for place in places.tolist()]
-            chosen = _with_device(chosen, found)
+            chosen = _with_device(chosen, [args[place] for place in places.tolist()])
         self.rows[kind] = chosen
 
-    def _track(self, pid: Number, tid: Number) -> int:
-        known = self._track_numbers.get((pid, tid))
-        if known is None:
-            known = len(self.tracks)
-            if known >= MAX_TRACKS:
-                return known - 1
-            self._track_numbers[pid, tid] = known
-            self.tracks.append(Track(str(pid), str(tid)))
-        return known
+    def _new_track(self, key: tuple[Number, Number]) -> int:
+        if len(self.tracks) >= MAX_TRACKS:
+            return MAX_TRACKS - 1
+        self.tracks.append(Track(str(key[0]), str(key[1])))
+        return len(self.tracks) - 1
 
 
-def _with_device(common: Events, found: Sequence[Args]) -> Events:
-    rows = np.empty(len(common), DEVICE_DTYPE)
+_PH, _CAT, _TS, _DUR = (attrgetter(name) for name in ("ph", "cat", "ts", "dur"))
+_NAME, _PID, _TID, _ARGS = (attrgetter(name) for name in ("name", "pid", "tid", "args"))
+_CORRELATION = attrgetter("correlation")
+_OP_ID, _LAUNCH_OP_ID = attrgetter("op_id"), attrgetter("launch_op_id")
+
+
+def _column(read: Callable[[Any], Number], values: Sequence[Any]) -> list[Number]:
+    return list(map(read, values))
+
+
+def _numbers(values: Iterable[int], count: int) -> Numbers:
+    return np.fromiter(values, np.int32, count)
+
+
+def _chosen(
+    events: Sequence[Event], kinds: Numbers, keep: Numbers
+) -> tuple[Sequence[Event], Numbers]:
+    if keep.all():
+        return events, kinds
+    return [events[place] for place in np.flatnonzero(keep).tolist()], kinds[keep]
+
+
+def _kind_number(cat: str | None) -> int:
+    kind = None if cat is None else _KIND_OF.get(cat.lower())
+    return _NO_KIND if kind is None else KINDS.index(kind)
+
+
+def _op_ids(args: Sequence[Args]) -> Numbers:
+    """Of a launch, its operator; else an operator's own."""
+    launched = _column(_LAUNCH_OP_ID, args)
+    own = _ids(_column(_OP_ID, args))
+    if launched.count(None) == len(launched):
+        return own
+    return np.where(_is_given(launched), _ids(launched), own)
+
+
+def _is_given(values: Sequence[Number]) -> Numbers:
+    return np.fromiter((value is not None for value in values), bool, len(values))
+
+
+def _with_device(events: Events, args: Sequence[Args]) -> Events:
+    rows = np.empty(len(events), DEVICE_DTYPE)
     for name in EVENT_DTYPE.names or ():
-        rows[name] = common[name]
-    rows["device"] = _ids([args.device for args in found])
-    rows["stream"] = _ids([args.stream for args in found])
-    rows["num_bytes"] = _floats([args.num_bytes for args in found])
-    rows["blocks_per_sm"] = _floats([args.blocks_per_sm for args in found])
-    rows["occupancy_percent"] = _floats([args.occupancy_percent for args in found])
+        rows[name] = events[name]
+    rows["device"] = _ids([each.device for each in args])
+    rows["stream"] = _ids([each.stream for each in args])
+    rows["num_bytes"] = _floats([each.num_bytes for each in args])
+    rows["blocks_per_sm"] = _floats([each.blocks_per_sm for each in args])
+    rows["occupancy_percent"] = _floats([each.occupancy_percent for each in args])
+    for joined_later in ("launch_track", "launch_ns", "launch_end_ns", "operator"):
+        rows[joined_later] = -1
     return rows
 
 

@@ -53,10 +53,12 @@ def decode(body: bytes) -> tuple[list[Event], int]:
         body: Whole events with commas between them.
     """
     text = body.strip(b" \t\r\n,")
-    try:
-        return _ARRAY.decode(b"[%b]" % text), 0
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _decode_singly(text)
+    for prepare in (bytes, _repaired):
+        try:
+            return _ARRAY.decode(b"[%b]" % prepare(text)), 0
+        except _NOT_READ:
+            continue
+    return _decode_singly(text)
 
 
 def _decode_singly(text: bytes) -> tuple[list[Event], int]:
@@ -72,13 +74,21 @@ def _decode_singly(text: bytes) -> tuple[list[Event], int]:
 
 
 def _decode_one(text: bytes) -> Event | None:
-    """One event; numbers that JSON does not know, which Kineto has written, become null."""
-    for attempt in (text, _STRING_OR_NAN.sub(_null_unless_text, text)):
-        try:
-            return _ONE.decode(attempt)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-    return None
+    try:
+        return _ONE.decode(_repaired(text))
+    except _NOT_READ:
+        return None
+
+
+_NOT_READ = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _repaired(text: bytes) -> bytes:
+    """Bytes that are no text become the replacement character, numbers that JSON has not null.
+
+    Kineto has written both: names of kernels cut within a character, and a bandwidth of `inf`.
+    """
+    return _STRING_OR_NAN.sub(_null_unless_text, text.decode("utf-8", "replace").encode())
 
 
 def _null_unless_text(found: re.Match[bytes]) -> bytes:

@@ -3,13 +3,15 @@
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diagnostics.errors import DiagnosticsError
 from diagnostics.parsers.trace_blocks import NotATraceError, TraceText
-from diagnostics.parsers.trace_bytes import open_trace
+from diagnostics.parsers.trace_bytes import MAX_EXPANSION, open_trace
+from diagnostics.parsers.trace_columns import MAX_NAMES_BYTES
 from diagnostics.parsers.trace_pieces import read_pieces
 from diagnostics.parsers.trace_store import TraceStore
 from diagnostics.trace import Trace
@@ -23,7 +25,7 @@ LONG_BYTES, LONG_PACKED_BYTES = 64 << 20, 4 << 20
 MAX_PROCESSES = 4
 """More than this wait for the one that cuts the text and puts the rows together."""
 
-_MAX_FIELDS_BYTES = 16 << 20
+_MAX_FIELDS_BYTES = 4 << 20
 _MAX_RANKS = 10_000_000
 """A number of a rank beyond this is none; a file's name may have as many digits."""
 _RANK_IN_NAME = re.compile(r"rank[-_]?(\d+)", re.IGNORECASE)
@@ -39,17 +41,18 @@ def parse_trace(path: Path, spill_bytes: int = SPILL_BYTES) -> Trace:
     Raises:
         DiagnosticsError: it cannot be read or is no trace; one line.
     """
-    store, text = TraceStore(spill_bytes), TraceText()
-    num_unread = 0
+    found = _Found(TraceStore(spill_bytes), TraceText())
     with open_trace(path) as source:
+        bodies = found.text.bodies(source.blocks())
         try:
-            for piece, bad in read_pieces(text.bodies(source.blocks()), _num_processes(path)):
-                store.add(piece)
-                num_unread += bad
+            for piece, bad in read_pieces(bodies, _num_processes(path)):
+                found.store.add(piece)
+                found.num_unread += bad
         except NotATraceError as error:
             raise DiagnosticsError(f"{path} is no trace: {error}") from None
-    is_cut_short = text.is_cut_short or source.is_cut_short
-    return _trace(path, store, _fields(text), num_unread, is_cut_short)
+        found.is_cut_short = found.text.is_cut_short or source.is_cut_short
+        found.is_left_out = source.is_left_out
+    return found.trace(path)
 
 
 def _num_processes(path: Path) -> int:
@@ -59,42 +62,51 @@ def _num_processes(path: Path) -> int:
     return min(len(os.sched_getaffinity(0)), MAX_PROCESSES) if is_long else 1
 
 
-def _trace(
-    path: Path,
-    store: TraceStore,
-    fields: Mapping[str, Any],
-    num_unread: int,
-    is_cut_short: bool,
-) -> Trace:
-    distributed = fields.get("distributedInfo")
-    distributed = distributed if isinstance(distributed, dict) else {}
-    rank = _whole(distributed.get("rank"))
-    events = store.sorted()
-    return Trace(
-        path=path,
-        events=events,
-        names=store.names,
-        tracks=store.tracks,
-        rank=_rank_of_name(path) if rank is None else rank,
-        world_size=_whole(distributed.get("world_size")),
-        devices=_devices(fields.get("deviceProperties")),
-        has_stacks=bool(len(events["python"])),
-        num_events=store.num_events,
-        num_unread=num_unread + store.num_bad_times,
-        is_cut_short=is_cut_short,
-        notes=_notes(num_unread, store.num_bad_times, is_cut_short),
-    )
+@dataclass
+class _Found:
+    """What was read of a trace, and what was not."""
 
+    store: TraceStore
+    text: TraceText
+    num_unread: int = 0
+    is_cut_short: bool = False
+    is_left_out: bool = False
 
-def _notes(num_unread: int, num_bad_times: int, is_cut_short: bool) -> tuple[str, ...]:
-    notes = []
-    if is_cut_short:
-        notes.append("it is cut short, or still being written: what is there was read")
-    if num_unread:
-        notes.append(f"{num_unread} events are not valid JSON and were left out")
-    if num_bad_times:
-        notes.append(f"{num_bad_times} events have an impossible time and were left out")
-    return tuple(notes)
+    def trace(self, path: Path) -> Trace:
+        fields = _fields(self.text)
+        distributed = fields.get("distributedInfo")
+        distributed = distributed if isinstance(distributed, dict) else {}
+        rank = _whole(distributed.get("rank"))
+        events = self.store.sorted()
+        return Trace(
+            path=path,
+            events=events,
+            names=self.store.names,
+            tracks=self.store.tracks,
+            rank=_rank_of_name(path) if rank is None else rank,
+            world_size=_whole(distributed.get("world_size")),
+            devices=_devices(fields.get("deviceProperties")),
+            has_stacks=bool(len(events["python"])),
+            num_events=self.store.num_events,
+            num_unread=self.num_unread + self.store.num_bad_times,
+            is_cut_short=self.is_cut_short,
+            notes=tuple(self._notes()),
+        )
+
+    def _notes(self) -> Iterator[str]:
+        if self.is_left_out:
+            yield (
+                f"it unpacks to more than {MAX_EXPANSION} times its size, which no trace does: "
+                "the rest was left out"
+            )
+        elif self.is_cut_short:
+            yield "it is cut short, or still being written: what is there was read"
+        if self.num_unread:
+            yield f"{self.num_unread} events are not valid JSON and were left out"
+        if self.store.num_bad_times:
+            yield f"{self.store.num_bad_times} events have an impossible time and were left out"
+        if self.store.misses_names:
+            yield f"it has more names than are kept ({MAX_NAMES_BYTES >> 20} MiB of them)"
 
 
 def _fields(text: TraceText) -> dict[str, Any]:

@@ -1,20 +1,32 @@
 """All rows of a trace by kind, put together from its pieces; large ones lie on disk.
 
-A kind's rows go to an unnamed temporary file once they are many, and are mapped from there, so
-that memory does not grow with the trace: the pages belong to the system's file cache.
+A kind's rows go to an unnamed temporary file once they are many, each time in order of their
+start, and are merged into one more file, which is mapped. So memory does not grow with the trace:
+the pages of a mapped file belong to the system's file cache.
 """
 
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import IO
 
 import numpy as np
 
+from diagnostics.errors import DiagnosticsError
 from diagnostics.parsers.trace_columns import MAX_TRACKS, Names, PieceRows
+from diagnostics.parsers.trace_links import link
 from diagnostics.trace import KINDS, Events, Kind, Track, dtype_of
+
+MERGED_ROWS = 1 << 18
+"""So many rows are in memory while those on disk are put in order: some 20 MB."""
+
+_SAMPLED_ROWS = 4096
+"""Of so many rows in order one is looked at to find where to cut."""
 
 
 class KindRows:
-    """The rows of one kind: in memory while few, in a temporary file when many."""
+    """The rows of one kind: in memory while few, on disk as runs in order when many."""
 
     def __init__(self, kind: Kind, spill_bytes: int) -> None:
         self._dtype = dtype_of(kind)
@@ -22,41 +34,89 @@ class KindRows:
         self._held: list[Events] = []
         self._held_bytes = 0
         self._file: IO[bytes] | None = None
-        self._on_disk = 0
+        self._run_ends = [0]
 
     def add(self, rows: Events) -> None:
         """Appends rows."""
         self._held.append(rows)
         self._held_bytes += rows.nbytes
         if self._held_bytes > self._spill_bytes:
-            self._spill()
+            with _on_disk():
+                self._spill()
 
     def _spill(self) -> None:
         if self._file is None:
             self._file = _unnamed_file()
-        for rows in self._held:
-            rows.tofile(self._file)
-            self._on_disk += len(rows)
+        rows = self._sorted_held()
+        rows.tofile(self._file)
+        self._run_ends.append(self._run_ends[-1] + len(rows))
+
+    def _sorted_held(self) -> Events:
+        rows = np.concatenate(self._held) if self._held else np.empty(0, self._dtype)
         self._held, self._held_bytes = [], 0
+        order = _order(rows)
+        return rows if order is None else rows[order]
 
     def sorted(self) -> Events:
         """All rows by start, the longer one first where two start together."""
         if self._file is None:
-            rows = np.concatenate(self._held) if self._held else np.empty(0, self._dtype)
-            return rows[_order(rows)]
-        self._spill()
-        self._file.flush()
-        return self._sorted_on_disk(self._file)
+            return self._sorted_held()
+        with _on_disk():
+            return self._sorted_on_disk(self._file)
 
     def _sorted_on_disk(self, file: IO[bytes]) -> Events:
-        rows: Events = np.memmap(file, dtype=self._dtype, mode="r", shape=(self._on_disk,))
-        order = _order(rows)
+        if self._held:
+            self._spill()
+        file.flush()
+        rows = _mapped(file, self._dtype, self._run_ends[-1])
+        runs = [rows[first:end] for first, end in pairwise(self._run_ends)]
+        if all(a["start_ns"][-1] < b["start_ns"][0] for a, b in pairwise(runs)):
+            return rows
         target = _unnamed_file()
-        step = 1 << 18
-        for first in range(0, len(order), step):
-            rows[order[first : first + step]].tofile(target)
+        for block in _merged(runs):
+            block.tofile(target)
         target.flush()
-        return np.memmap(target, dtype=self._dtype, mode="r", shape=(self._on_disk,))
+        return _mapped(target, self._dtype, len(rows))
+
+
+def _merged(runs: Sequence[Events]) -> Iterator[Events]:
+    """Blocks of all rows in order, from runs that are each in order."""
+    samples = np.sort(np.concatenate([run["start_ns"][::_SAMPLED_ROWS] for run in runs]))
+    cuts = np.unique(samples[:: max(1, MERGED_ROWS // _SAMPLED_ROWS)])
+    places = [
+        np.concatenate([[0], np.searchsorted(run["start_ns"], cuts), [len(run)]]) for run in runs
+    ]
+    for number in range(len(cuts) + 1):
+        parts = [
+            run[place[number] : place[number + 1]] for run, place in zip(runs, places, strict=True)
+        ]
+        yield from _in_order(parts)
+
+
+def _in_order(parts: Sequence[Events]) -> Iterator[Events]:
+    parts = [part for part in parts if len(part)]
+    while sum(map(len, parts)) > 4 * MERGED_ROWS:
+        # More than a range has by its samples: most of them start together, in no further order.
+        first = min(int(part["start_ns"][0]) for part in parts)
+        ends = [int(np.searchsorted(part["start_ns"], first, side="right")) for part in parts]
+        yield from (part[:end] for part, end in zip(parts, ends, strict=True))
+        rest = [part[end:] for part, end in zip(parts, ends, strict=True)]
+        parts = [part for part in rest if len(part)]
+    if parts:
+        rows = np.concatenate(parts)
+        order = _order(rows)
+        yield rows if order is None else rows[order]
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        folder, reason = tempfile.gettempdir(), error.strerror or error
+        raise DiagnosticsError(
+            f"no room for the trace's rows in {folder}: {reason}; TMPDIR names another folder"
+        ) from None
 
 
 def _unnamed_file() -> IO[bytes]:
@@ -64,10 +124,15 @@ def _unnamed_file() -> IO[bytes]:
     return tempfile.TemporaryFile(prefix="trace-")
 
 
-def _order(rows: Events) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def _mapped(file: IO[bytes], dtype: "np.dtype[np.void]", num_rows: int) -> Events:
+    return np.memmap(file, dtype=dtype, mode="r+", shape=(num_rows,))
+
+
+def _order(rows: Events) -> "np.ndarray[tuple[int], np.dtype[np.int64]] | None":
+    """Where the rows go; None if they are in order."""
     start = np.ascontiguousarray(rows["start_ns"])
-    if len(start) < 2 or bool((start[1:] > start[:-1]).all()):
-        return np.arange(len(start))
+    if bool((start[1:] > start[:-1]).all()):
+        return None
     return np.lexsort((-rows["end_ns"], start))
 
 
@@ -87,6 +152,11 @@ class TraceStore:
         return self._names.texts
 
     @property
+    def misses_names(self) -> bool:
+        """Whether there were more names than are kept."""
+        return self._names.is_full
+
+    @property
     def tracks(self) -> tuple[Track, ...]:
         """Every track, by its number."""
         return tuple(self._tracks)
@@ -95,8 +165,8 @@ class TraceStore:
         """Takes over a piece; its own numbers of names and tracks become the trace's."""
         self.num_events += piece.num_events
         self.num_bad_times += piece.num_bad_times
-        names = np.array([self._names.number(name) for name in piece.names], np.int32)
-        tracks = np.array([self._number_of(track) for track in piece.tracks], np.int32)
+        names = _places(map(self._names.number, piece.names), len(piece.names))
+        tracks = _places(map(self._number_of, piece.tracks), len(piece.tracks))
         for kind, rows in piece.rows.items():
             rows["name"] = names[rows["name"]]
             rows["track"] = tracks[rows["track"]]
@@ -111,5 +181,13 @@ class TraceStore:
         return self._tracks.setdefault(track, len(self._tracks))
 
     def sorted(self) -> dict[Kind, Events]:
-        """Every kind's rows in order of their start."""
-        return {kind: rows.sorted() for kind, rows in self._rows.items()}
+        """Every kind's rows in order of their start, work of the device joined to its launch."""
+        events = {kind: rows.sorted() for kind, rows in self._rows.items()}
+        link(events)
+        for rows in events.values():
+            rows.flags.writeable = False
+        return events
+
+
+def _places(numbers: Iterable[int], count: int) -> "np.ndarray[tuple[int], np.dtype[np.int32]]":
+    return np.fromiter(numbers, np.int32, count)
