@@ -19,7 +19,6 @@ from vrtspike.engine.clip_model import ClipRestorer, least_side
 from vrtspike.engine.compilation import compile_stages
 from vrtspike.engine.distillation import Teacher
 from vrtspike.engine.distributed import World
-from vrtspike.engine.gradient_exchange import average_gradients
 from vrtspike.engine.learner import Learner
 from vrtspike.engine.losses import TrainingLoss
 from vrtspike.engine.numerics import (
@@ -37,6 +36,7 @@ from vrtspike.engine.trainer import Schedule
 from vrtspike.engine.validation import Validator
 from vrtspike.errors import ConfigError
 from vrtspike.model.stages import stage_submodules
+from vrtspike.profiling.gradient_exchange import average_gradients
 from vrtspike.profiling.loader_facts import LoaderFacts
 
 

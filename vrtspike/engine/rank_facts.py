@@ -1,17 +1,11 @@
-"""What is written down about the ranks themselves: where each one runs, and how its clock goes."""
+"""Where each rank of our trainer runs, and what watches its exchange of gradients."""
 
-import os
 import socket
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from vrtspike.engine.clock_exchange import ClockExchange
 from vrtspike.engine.distributed import World
 from vrtspike.profiling.communication import Communication
-from vrtspike.profiling.environment import describe_device
 from vrtspike.profiling.recording import RankPlace
-from vrtspike.profiling.records import RunRecord
 
 
 def watched(world: World) -> World:
@@ -33,42 +27,3 @@ def place_of(world: World) -> RankPlace:
         world_size=world.size,
         is_first_on_host=hosts.index(hosts[world.rank]) == world.rank,
     )
-
-
-_DEVICE_FACTS = ("type", "name", "index", "uuid")
-
-
-class RankFacts:
-    """Writes the place of this rank, and compares its clock with rank 0's at start and end.
-
-    Args:
-        world: The ranks; alone nothing is written, since `meta.json` tells all.
-        run: Names the host, redacted where that is wanted.
-        event: Writes an event: name and values.
-    """
-
-    def __init__(self, world: World, run: RunRecord, event: Callable[..., None]) -> None:
-        self._world = world
-        self._run = run
-        self._event = event
-        self._clocks = ClockExchange(world, event)
-
-    def start(self) -> None:
-        """Before the first step; all ranks call it together."""
-        if self._world.size > 1:
-            self._event("rank_place", **self._place())
-        self._clocks.compare("start")
-
-    def end(self) -> None:
-        """After the last step of a run that no rank left early; all ranks call it together."""
-        self._clocks.compare("end")
-
-    def _place(self) -> dict[str, Any]:
-        device = describe_device(self._world.device)
-        return {
-            "world_size": self._world.size,
-            "local_rank": self._world.local_rank,
-            "host": self._run.host,
-            "pid": os.getpid(),
-            **{f"device_{name}": device[name] for name in _DEVICE_FACTS if name in device},
-        }

@@ -17,7 +17,7 @@ from vrtspike.engine.distributed import World, join_world
 from vrtspike.engine.interrupts import StopRequest, let_children_die
 from vrtspike.engine.lost_ranks import explain_lost_rank
 from vrtspike.engine.preparation import OpenRun, prepare
-from vrtspike.engine.rank_facts import RankFacts, place_of, watched
+from vrtspike.engine.rank_facts import place_of, watched
 from vrtspike.engine.resume import (
     Found,
     check_same_model,
@@ -32,6 +32,7 @@ from vrtspike.profiling.loader_facts import LoaderFacts
 from vrtspike.profiling.log_lines import end_line
 from vrtspike.profiling.memory import read_memory_figures
 from vrtspike.profiling.parts import RecorderPart
+from vrtspike.profiling.rank_facts import RankFacts
 from vrtspike.profiling.recorder import EndStatus, Recorder
 from vrtspike.profiling.recording import RecordingPlan
 from vrtspike.profiling.records import RunRecord
@@ -100,7 +101,7 @@ class Session:
         for note in notes:
             self._say(note)
         with self._ending(), self._recorder(run, paths) as recorder, _failure_recorded(recorder):
-            ranks = RankFacts(self._world, run, recorder.event)
+            ranks = RankFacts(self._place, self._world.device, run.host, recorder.event)
             with _memory_explained(recorder), self._ranks_explained(recorder):
                 ranks.start()
                 self._trainer = prepare(self._open_run(run_id, paths, recorder, found))

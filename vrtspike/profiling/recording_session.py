@@ -155,6 +155,26 @@ class RecordedRun:
         running = self._started()
         return loader if running is None else running.wrap(loader)
 
+    def time_exchange(self, model: nn.Module, hook: Any = None, state: Any = None) -> None:
+        """Times how DistributedDataParallel exchanges its gradients: hidden and exposed.
+
+        DDP tells this only to what it exchanges through, and takes one such hook: call this in
+        place of `model.register_comm_hook(state, hook)`, once, before the first step.
+
+        Args:
+            model: The model in DistributedDataParallel.
+            hook: Your own communication hook; by default the mean, to the same bits as without.
+            state: Its state.
+
+        Raises:
+            RecorderUsageError: the model is no DDP, or has a hook already.
+        """
+        running = self._started()
+        if running is not None:
+            running.time_exchange(model, hook, state)
+        elif hook is not None:
+            model.register_comm_hook(state, hook)  # type: ignore[operator]
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         """A part of the step: data_wait, h2d, forward, loss, backward or optimizer.
 
@@ -213,10 +233,10 @@ class RecordedRun:
             running.end_step(
                 micro_batches,
                 None if counted is None else int(counted),
-                loss=loss if isinstance(loss, Tensor) else step_number("loss", loss),
-                loss_terms=loss_terms,
+                loss=_figure("loss", loss),
+                loss_terms={str(n): _figure(str(n), v) for n, v in (loss_terms or {}).items()},
                 lr=step_number("lr", lr),
-                grad_norm=grad_norm,
+                grad_norm=_figure("grad_norm", grad_norm),
             )
 
     def _started(self, found: torch.device | None = None) -> RunningSession | None:
@@ -256,6 +276,11 @@ class _UnrecordedRun(RecordedRun):
         """The loader itself."""
         return loader
 
+    def time_exchange(self, model: nn.Module, hook: Any = None, state: Any = None) -> None:
+        """Hands a hook of one's own on to DDP."""
+        if hook is not None:
+            model.register_comm_hook(state, hook)  # type: ignore[operator]
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Nothing."""
         return _NOTHING
@@ -288,14 +313,27 @@ class _Active:
             cls.run = None
 
 
+def _figure(name: str, value: Any) -> Tensor | float | None:
+    """A tensor as it is, anything else as a number.
+
+    Raises:
+        RecorderUsageError: it is none.
+    """
+    return value if isinstance(value, Tensor) else step_number(name, value)
+
+
 def _printable(name: str) -> str:
     return "".join(each if each.isprintable() else " " for each in str(name))[:200]
 
 
 def _device(device: str | torch.device) -> torch.device:
     try:
-        return torch.device(device)
+        found = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise RecorderUsageError(
             f"record(device={device!r}): {str(error).splitlines()[0]}"
         ) from None
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found.type == "cuda" and (found.index or 0) >= count:
+        raise RecorderUsageError(f"record(device={str(found)!r}): PyTorch sees {count} GPUs")
+    return found

@@ -14,17 +14,25 @@ import torch
 from torch import Tensor, nn
 
 from vrtspike.errors import RecorderUsageError, VRTSpikeError
+from vrtspike.profiling.communication import Communication
 from vrtspike.profiling.environment import describe_device, versions
+from vrtspike.profiling.gradient_exchange import average_gradients
 from vrtspike.profiling.implied_phases import ImpliedPhases
 from vrtspike.profiling.loader_facts import LoaderFacts
 from vrtspike.profiling.log_lines import end_line
 from vrtspike.profiling.memory import MemoryFigures, read_memory_figures
+from vrtspike.profiling.rank_facts import RankFacts
 from vrtspike.profiling.recorder import EndStatus, Recorder
 from vrtspike.profiling.recording import RankPlace, RecordingPlan
 from vrtspike.profiling.records import RunRecord
 from vrtspike.profiling.run_folder import RunPaths, open_run, prune_runs, relative_text
 from vrtspike.profiling.run_log import RunLog
-from vrtspike.profiling.session_place import agree_on_run_id, find_place, guess_device
+from vrtspike.profiling.session_place import (
+    agree_on_run_id,
+    find_place,
+    guess_device,
+    speaks_to_others,
+)
 from vrtspike.profiling.session_settings import SessionConfig
 from vrtspike.profiling.settings import LogConfig, ProfilingConfig
 from vrtspike.profiling.spans import SpanValues, Value
@@ -70,8 +78,11 @@ class RunningSession:
         run, paths = self._describe()
         self._run_log = self._open_log(run, paths)
         self._facts = LoaderFacts(self.device)
+        self._communication = Communication.fitting(self.device)
         self.recorder = self._new_recorder(run, paths)
         self.recorder.__enter__()
+        if speaks_to_others():
+            RankFacts(self._place, self.device, run.host, self.recorder.event).start()
         self.loop = StepLoop(self.recorder, request.session.first_step)
         self._implied = ImpliedPhases(self.loop)
         self._implied.watch_optimizers()
@@ -90,6 +101,26 @@ class RunningSession:
         self.recorder.observe(inner, stages)
         parts = [inner.get_submodule(path) for paths in stages.values() for path in paths]
         self._implied.watch_forward(model, (inner, *parts))
+
+    def time_exchange(self, model: nn.Module, hook: Any, state: Any) -> None:
+        """Lets DDP exchange its gradients through a hook that is timed.
+
+        Raises:
+            RecorderUsageError: the model is no DDP, or exchanges through another hook already.
+        """
+        if not isinstance(model, nn.parallel.DistributedDataParallel):
+            raise RecorderUsageError(
+                "run.time_exchange(): must be a model in DistributedDataParallel, got a "
+                f"{type(model).__name__}"
+            )
+        try:
+            model.register_comm_hook(state, self._communication.timed(hook or average_gradients))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise RecorderUsageError(
+                f"run.time_exchange(): {reason}; give your own hook to time_exchange instead of "
+                "registering it"
+            ) from None
 
     def wrap(self, loader: Iterable[Any]) -> Iterable[Any]:
         """The loader, watched; its settings are written down."""
@@ -127,7 +158,7 @@ class RunningSession:
                 "`with` block"
             )
         terms = figures.get("loss_terms") or {}
-        for name, value in {**terms, "loss": figures["loss"], **figures}.items():
+        for name, value in {**terms, **figures}.items():
             if isinstance(value, Tensor):
                 self._check_scalar(name, value)
         self.loop.end(micro_batches, samples, **figures)
@@ -136,6 +167,7 @@ class RunningSession:
         """Ends the recording; a fault of its own is said and not raised."""
         try:
             self._implied.detach()
+            self._say_no_step(status)
             self._say_error(error)
             self.recorder.finish(status)
             if self._run_log is not None:
@@ -195,7 +227,9 @@ class RunningSession:
                 )
                 listeners.append(scalars)
         plan = RecordingPlan(
-            settings=request.profiling, profile=request.profile, parts=(self._facts,)
+            settings=request.profiling,
+            profile=request.profile,
+            parts=(self._facts, self._communication),
         )
         return Recorder(
             facts_dir=paths.facts_dir,
@@ -243,6 +277,13 @@ class RunningSession:
                 "does not wait for it: observe the model after it was moved, or give "
                 f"record(device={value.device.type!r})"
             )
+            _log.warning("%s", say)
+            if self._run_log is not None:
+                self._run_log.line(f"[record] WARNING: {say}")
+
+    def _say_no_step(self, status: EndStatus) -> None:
+        if status == "finished" and self.loop.done < self._request.session.first_step:
+            say = "no step was recorded: call run.step() after each optimizer.step()"
             _log.warning("%s", say)
             if self._run_log is not None:
                 self._run_log.line(f"[record] WARNING: {say}")

@@ -26,6 +26,12 @@ def find_place(environ: Mapping[str, str] | None = None) -> RankPlace:
     return RankPlace(rank=rank, local_rank=next(known, rank), world_size=size)
 
 
+def speaks_to_others() -> bool:
+    """Whether this process can exchange messages with other ranks."""
+    ready = distributed.is_available() and distributed.is_initialized()
+    return ready and distributed.get_world_size() > 1
+
+
 def guess_device(place: RankPlace) -> torch.device:
     """Where a run without an observed model most likely trains."""
     if not torch.cuda.is_available():

@@ -21,6 +21,9 @@ from vrtspike.profiling.settings import LogConfig, ProfilingConfig
 NOT_OURS = frozenset({"val_every_steps", "checkpoint_every_steps"})
 """Settings of the log that tell our trainer what to do; a loop that is not ours decides itself."""
 
+ARGUMENTS = ("name", "device", "config", "profile", "enabled")
+"""What `record` takes besides, for the nearest name."""
+
 SECRET = "<secret>"
 """What stands in the place of one."""
 
@@ -73,7 +76,8 @@ def read_settings(settings: Mapping[str, Any]) -> Sections:
     values: dict[type, dict[str, Any]] = {cls: {} for cls in classes}
     for name, value in settings.items():
         if name not in known:
-            raise RecorderUsageError(f"record({name}=...): unknown setting{nearest(name, known)}")
+            near = nearest(name, (*ARGUMENTS, *known))
+            raise RecorderUsageError(f"record({name}=...): unknown setting{near}")
         cls = known[name]
         values[cls][name] = _checked(name, value, typing.get_type_hints(cls)[name])
     try:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vrtspike.engine.distributed import World, join_world
-from vrtspike.engine.gradient_exchange import average_gradients
 from vrtspike.profiling.communication import Communication
+from vrtspike.profiling.gradient_exchange import average_gradients
 from vrtspike.profiling.records import CommunicationRecord
 
 STEPS = 3

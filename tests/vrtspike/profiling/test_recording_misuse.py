@@ -19,7 +19,7 @@ from vrtspike.profiling.recording_session import _Active
 
 
 @pytest.mark.parametrize("value", ["much", object(), 10**400])
-@pytest.mark.parametrize("name", ["samples", "loss", "lr"])
+@pytest.mark.parametrize("name", ["samples", "loss", "lr", "grad_norm"])
 def test_what_a_step_is_told_must_be_a_number(bench: Bench, name: str, value: Any) -> None:
     with bench.record() as run, pytest.raises(RecorderUsageError, match=rf"run.step\({name}="):
         run.step(**{name: value})
@@ -75,6 +75,8 @@ def misuse_observe_in_phase(bench: Bench, run: RecordedRun) -> None:
         ),
         (lambda b, r: b.record().__enter__(), "being recorded already"),
         (lambda b, r: r.__enter__(), "entered once"),
+        (lambda b, r: r.step(loss_terms={"l1": "much"}), r"step\(l1=...\): must be a number"),
+        (lambda b, r: r.time_exchange(b.net), "a model in DistributedDataParallel, got a Net"),
         (misuse_span_in_phase, "end the phase first"),
         (misuse_step_in_phase, "the step ends after its phases"),
         (misuse_step_in_span, "end the span first"),
@@ -90,6 +92,15 @@ def test_misuse_is_one_clear_line(
         assert "\n" not in str(caught.value)
         run.step()  # and recording goes on
     assert len(bench.lines("step")) == 1
+
+
+def test_a_run_without_a_step_says_what_was_forgotten(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    with bench.record() as run:
+        for _ in run.wrap([1, 2]):
+            pass
+    assert "no step was recorded: call run.step()" in caplog.text
 
 
 def test_a_run_is_used_inside_its_block_only(bench: Bench) -> None:
@@ -113,6 +124,8 @@ def test_a_run_is_used_inside_its_block_only(bench: Bench) -> None:
         ({"first_step": 0}, "first_step: must be at least 1"),
         ({"run_id": "../up"}, "run_id: must look like"),
         ({"device": "gpu"}, "device='gpu'"),
+        ({"device": "cuda:99"}, r"device='cuda:99'\): PyTorch sees \d+ GPUs"),
+        ({"profiel": True}, "did you mean 'profile'"),
         ({"config": 3}, "must be a mapping, a dataclass or a namespace"),
     ],
 )

@@ -19,6 +19,7 @@ model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(4, 4), nn.Li
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 with record("two", tensorboard=False, budget_share=None) as run:
     run.observe(model, {"first": "0", "last": "1"})
+    run.time_exchange(model)
     for _ in range(4):
         with model.no_sync():
             model(torch.randn(2, 4)).sum().backward()
@@ -50,4 +51,10 @@ def test_two_ranks_write_one_run(tmp_path: Path) -> None:
             (number, 2) for number in (1, 2, 3, 4)
         ]
         assert all(each["host_ms"]["backward"] > 0 for each in steps)
+        assert [each["communication"]["exchanges"] for each in steps] == [1] * 4
+        assert all(each["communication"]["bytes"] == 4 * (4 * 4 + 4 + 4 + 1) for each in steps)
+        spans = (folder / f"spans.rank{rank}.jsonl").read_text().splitlines()
+        events = {each["name"]: each["values"] for each in map(json.loads, spans) if "name" in each}
+        assert events["rank_place"]["local_rank"] == rank
+        assert events["clock_offset"]["uncertainty_ms"] >= 0
     assert len(list((tmp_path / "outputs" / "logs").iterdir())) == 1

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from vrtspike.engine.distributed import World
 from vrtspike.profiling.rank_clocks import (
     THE_SAME_CLOCK,
     ClockOffset,
     RoundTrip,
     estimate_offset,
 )
+from vrtspike.profiling.recording import RankPlace
 
 ROUNDS = 16
 """Of so many round trips the quickest is next to undisturbed; they take about 2 ms for a rank."""
@@ -32,15 +32,18 @@ class ClockExchange:
     """Compares clocks when told, and writes what it finds as an event.
 
     Args:
-        world: The ranks; alone there is nothing to compare.
+        place: Which rank this is, of how many; alone there is nothing to compare.
         event: Writes an event: name and values.
         now_ns: The clock to compare, in ns since the epoch.
     """
 
     def __init__(
-        self, world: World, event: Callable[..., None], now_ns: Callable[[], int] = time.time_ns
+        self,
+        place: RankPlace,
+        event: Callable[..., None],
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._world = world
+        self._place = place
         self._event = event
         self._now_ns = now_ns
         self._group: Any = None
@@ -48,7 +51,7 @@ class ClockExchange:
 
     def compare(self, moment: str) -> None:
         """One comparison; all ranks call it together. `moment` is start or end."""
-        if self._world.size == 1 or self._failed:
+        if self._place.world_size == 1 or self._failed:
             return
         try:
             found = self._compare()
@@ -67,9 +70,9 @@ class ClockExchange:
     def _compare(self) -> ClockOffset:
         if self._group is None:  # messages between CPUs, whatever the gradients travel by
             self._group = distributed.new_group(backend="gloo", timeout=_PATIENCE)
-        if self._world.rank:
+        if self._place.rank:
             return estimate_offset([self._ask() for _ in range(ROUNDS)])
-        for rank in range(1, self._world.size):
+        for rank in range(1, self._place.world_size):
             for _ in range(ROUNDS):
                 self._answer(rank)
         return THE_SAME_CLOCK
