@@ -68,7 +68,7 @@ def tool_version() -> str:
 def shared_parser(program: str, description: str, epilog: str | None = None) -> OneLineParser:
     """A parser with the arguments both tools understand alike.
 
-    They are `paths`, `json` (a path, `-`, or None), `fail_on`, `width`, `no_color` and
+    They are `paths`, `json` (a path, `-`, or None), `html`, `fail_on`, `width`, `no_color` and
     `profiles_dir`.
     """
     parser = OneLineParser(
@@ -87,6 +87,9 @@ def shared_parser(program: str, description: str, epilog: str | None = None) -> 
     )
     parser.add_argument(
         "--json", metavar="FILE", help="write the report as JSON; '-' prints it and nothing else"
+    )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write the report as one HTML page"
     )
     parser.add_argument(
         "--fail-on",

@@ -1,50 +1,22 @@
-"""TensorBoard in a real browser: a recorded run's scalars, and the report as text."""
+"""TensorBoard in a real browser: a run's scalars, its report as text and as a tab of its own."""
 
-import json
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tomllib
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.browser import CHROMEDRIVER, CHROMIUM, browsing
+
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "tests" / "data" / "demo_run"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-CHROMEDRIVER = shutil.which("chromedriver")
-STARTED = re.compile(r"started successfully on port (\d+)")
-GATHER_TEXT = """
-const [words, done] = arguments;
-const textOf = (node) => {
-  if (node.nodeType === Node.TEXT_NODE) return node.textContent + " ";
-  if (["STYLE", "SCRIPT"].includes(node.nodeName)) return "";
-  const inside = [...(node.shadowRoot ? [node.shadowRoot] : []), ...node.childNodes];
-  return inside.map(textOf).join("");
-};
-const end = Date.now() + 60000;
-const look = () => {
-  const text = textOf(document.body);
-  if (words.every((word) => text.includes(word)) || Date.now() > end) done(text);
-  else setTimeout(look, 250);
-};
-look();
-"""
-OFFLINE = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -59,6 +31,8 @@ def logdir(tmp_path_factory):
     work = tmp_path_factory.mktemp("tensorboard")
     profiles = work / "profiles"
     shutil.copytree(RUN / "profiles", profiles)
+    (profiles / "broken").mkdir()
+    (profiles / "broken" / "meta.json").write_text("{}")
     subprocess.run(
         [sys.executable, str(ROOT / "analyze_performance.py"), "--tensorboard"],
         cwd=work,
@@ -69,7 +43,24 @@ def logdir(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(logdir):
+def declared(tmp_path_factory):
+    """A folder in which this checkout's entry points lie as pip would install them."""
+    folder = tmp_path_factory.mktemp("installed")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    lines = [
+        line
+        for group, entries in project["entry-points"].items()
+        for line in (f"[{group}]", *(f"{name} = {value}" for name, value in entries.items()))
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(logdir, declared):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -82,6 +73,7 @@ def server(logdir):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(declared), str(ROOT)])},
     )
     for line in process.stderr:
         if "Press CTRL+C" in line:
@@ -96,46 +88,10 @@ def tags_of(server: str, plugin: str) -> str:
         return answer.read().decode()
 
 
-class Browser:
-    """A headless Chromium behind chromedriver, spoken to by the WebDriver protocol (HTTP)."""
-
-    def __init__(self, driver: str, profile: Path) -> None:
-        arguments = [*OFFLINE, f"--user-data-dir={profile}", "--window-size=1400,1600"]
-        options = {"binary": CHROMIUM, "args": arguments}
-        always = {"browserName": "chrome", "goog:chromeOptions": options}
-        self._base = driver
-        answer = self._post("/session", {"capabilities": {"alwaysMatch": always}})
-        self._base = f"{driver}/session/{answer['sessionId']}"
-        self._post("/timeouts", {"script": 120_000, "pageLoad": 120_000})
-
-    def text_of(self, url: str, words: tuple[str, ...]) -> str:
-        """The text of the page, shadow trees included, once it holds the words or 60 s passed."""
-        self._post("/url", {"url": url})
-        return self._post("/execute/async", {"script": GATHER_TEXT, "args": [list(words)]})
-
-    def quit(self) -> None:
-        request = urllib.request.Request(self._base, method="DELETE")
-        urllib.request.urlopen(request, timeout=60).close()
-
-    def _post(self, path: str, body: dict):
-        request = urllib.request.Request(
-            self._base + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=180) as answer:
-            return json.load(answer)["value"]
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    driver = subprocess.Popen(
-        [CHROMEDRIVER, "--port=0"], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    port = next(found[1] for line in driver.stdout if (found := STARTED.search(line)))
-    page = Browser(f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("chromium"))
-    yield page
-    page.quit()
-    os.killpg(driver.pid, signal.SIGTERM)
-    driver.wait()
+    with browsing(tmp_path_factory.mktemp("chromium")) as page:
+        yield page
 
 
 def test_report_is_shown_as_text(server, browser):
@@ -158,3 +114,28 @@ def test_scalars_of_the_run_are_shown(server, browser):
     wanted = ("stages_ms", "phases_ms", "throughput", "memory")
     text = browser.text_of(f"{server}/?reload#scalars", wanted)
     assert [words for words in wanted if words not in text] == []
+
+
+def test_the_diagnosis_has_a_tab_of_its_own(server, browser):
+    browser.open(f"{server}/#diagnosis")
+    browser.enter_frame("iframe")
+    choice = browser.text_with(("broken", "train_20261122_015337_8b68"))
+    assert "train_20261122_015337_8b68" in choice
+    pick = """
+        const [name] = arguments, choice = document.querySelector("select");
+        choice.value = name;
+        choice.dispatchEvent(new Event("change"));
+    """
+    browser.run(pick, "broken")
+    assert "No report: " in browser.text_with(("No report: ",))
+    browser.run(pick, "train_20261122_015337_8b68")
+    browser.enter_frame("iframe")
+    wanted = ("Verdict", "Time line of the steps", "vrt.stage1")
+    text = browser.text_with(wanted)
+    assert [words for words in wanted if words not in text] == []
+    assert browser.run("return document.querySelectorAll('[role=slider]').length") > 0
+    try:
+        reach = browser.run("return parent.document.title")
+    except urllib.error.HTTPError:
+        reach = None  # the browser forbids it
+    assert reach is None

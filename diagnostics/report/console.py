@@ -55,9 +55,13 @@ def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
     console.file.write(_TRAILING_BLANKS.sub("\n", capture.get()))
 
 
+class Heading(Text):
+    """The title of a section; other renderers know sections by it."""
+
+
 def heading(title: str) -> Text:
     """The title of a section."""
-    return Text(f"\n{title}", style="bold")
+    return Heading(f"\n{printable(title)}", style="bold")
 
 
 def line(text: str, style: str = "") -> Text:

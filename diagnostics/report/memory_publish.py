@@ -3,7 +3,15 @@
 import argparse
 import sys
 
-from diagnostics.command_line import STDOUT, ExitCode, choose_exit_code, print_error, write_json
+from diagnostics.command_line import (
+    STDOUT,
+    ExitCode,
+    choose_exit_code,
+    print_error,
+    write_atomically,
+    write_json,
+)
+from diagnostics.printable import printable
 from diagnostics.report.memory_json import to_json
 from diagnostics.report.memory_model import MemoryReport
 from diagnostics.report.memory_terminal import render_terminal
@@ -23,7 +31,17 @@ def publish(report: MemoryReport, options: argparse.Namespace, program: str) -> 
         render_terminal(report, sys.stdout, options.width, color)
     if options.json is not None:
         write_json(options.json, to_json(report))
+    if options.html is not None:
+        _write_html(report, options)
     return _exit_code(report, options.fail_on, all_read=not failed)
+
+
+def _write_html(report: MemoryReport, options: argparse.Namespace) -> None:
+    from diagnostics.report.html_memory import render_html
+
+    write_atomically(options.html, render_html(report))
+    if options.json != STDOUT:
+        print(f"\nReport as a page: {printable(str(options.html), limit=1000)}")
 
 
 def _exit_code(report: MemoryReport, fail_on: str, *, all_read: bool) -> ExitCode:

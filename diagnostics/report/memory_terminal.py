@@ -1,6 +1,6 @@
 """The memory report for a terminal, or for a file without any escape sequence."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import IO
 
@@ -27,6 +27,7 @@ from diagnostics.report.memory_model import MachineView, MemoryReport
 from diagnostics.report.terminal_findings import finding_parts
 from diagnostics.report.terminal_machine import memory_section
 from diagnostics.report.terminal_resources import pressure_section
+from diagnostics.rules.finding import Finding
 
 MAX_PROCESSES = 20
 MAX_NOTES = 10
@@ -41,22 +42,35 @@ def render_terminal(
 
 def _parts(report: MemoryReport) -> Iterator[RenderableType]:
     yield line("Memory of this machine", "bold")
-    for each in report.run.inputs:
-        style = "" if each.status == "read" else "yellow"
-        yield line(f"{each.status}: {each.path} ({each.kind})", style)
+    yield from input_lines(report)
     yield heading("Verdict")
     severity = report.findings[0].severity.label if report.findings else ""
     yield indented(report.verdict, style=SEVERITY_STYLES.get(severity, "bold"))
+    for section in SECTIONS.values():
+        yield from section(report)
+
+
+def input_lines(report: MemoryReport) -> Iterator[RenderableType]:
+    """What was read."""
+    for each in report.run.inputs:
+        style = "" if each.status == "read" else "yellow"
+        yield line(f"{each.status}: {each.path} ({each.kind})", style)
+
+
+def _machine_now(report: MemoryReport) -> Iterator[RenderableType]:
     yield from _machine(report.machine)
     yield from _gpus(report.machine)
+
+
+def _training(report: MemoryReport) -> Iterator[RenderableType]:
     yield from _jobs(report.machine)
-    yield from _run(report)
+
+
+def _forecast(report: MemoryReport) -> Iterator[RenderableType]:
     if report.forecast is not None:
         yield from forecast_section(report.forecast)
     else:
         yield from guide_section(report.bounds)
-    yield from _findings(report)
-    yield from _notes(report)
 
 
 def _machine(machine: MachineView) -> Iterator[RenderableType]:
@@ -172,10 +186,14 @@ def _findings(report: MemoryReport) -> Iterator[RenderableType]:
     if not report.findings:
         yield indented("Nothing has to change.")
     by_code = {finding.rule: finding for finding in report.findings}
-    explained = {code for finding in report.findings for code in finding.explains}
-    causes = [finding for finding in report.findings if finding.rule not in explained]
-    for place, finding in enumerate(causes, start=1):
+    for place, finding in enumerate(causes_of(report), start=1):
         yield from finding_parts(place, finding, by_code)
+
+
+def causes_of(report: MemoryReport) -> list[Finding]:
+    """The findings that no other one explains."""
+    explained = {code for finding in report.findings for code in finding.explains}
+    return [finding for finding in report.findings if finding.rule not in explained]
 
 
 def _notes(report: MemoryReport) -> Iterator[RenderableType]:
@@ -186,3 +204,14 @@ def _notes(report: MemoryReport) -> Iterator[RenderableType]:
         yield indented(f"- {note}")
     if len(report.notes) > MAX_NOTES:
         yield indented(f"- and {len(report.notes) - MAX_NOTES} more (--json has all of them)")
+
+
+SECTIONS: Mapping[str, Callable[[MemoryReport], Iterator[RenderableType]]] = {
+    "machine": _machine_now,
+    "training": _training,
+    "run": _run,
+    "forecast": _forecast,
+    "findings": _findings,
+    "notes": _notes,
+}
+"""What stands below the verdict, by a name that other renderers know it by, in its order."""

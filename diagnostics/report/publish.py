@@ -10,6 +10,7 @@ from diagnostics.command_line import (
     OneLineParser,
     choose_exit_code,
     print_error,
+    write_atomically,
     write_json,
 )
 from diagnostics.load import load_run
@@ -21,6 +22,7 @@ from diagnostics.report.tensorboard_report import facts_folder_of, write_tensorb
 from diagnostics.report.terminal import render_terminal
 from diagnostics.rules.catalogue import DOCUMENTED, find_documented
 from diagnostics.rules.write_docs import page
+from diagnostics.run import Run
 
 
 def diagnose(options: argparse.Namespace, program: str) -> ExitCode:
@@ -29,13 +31,16 @@ def diagnose(options: argparse.Namespace, program: str) -> ExitCode:
     Raises:
         DiagnosticsError: nothing could be read, or a file could not be written.
     """
-    report = build_report(load_run(options.paths, options.profiles_dir))
+    run = load_run(options.paths, options.profiles_dir)
+    report = build_report(run)
     _say_failures(report, program)
     if options.json != STDOUT:
         color = False if options.no_color else None
         render_terminal(report, sys.stdout, options.width, color)
     if options.json is not None:
         write_json(options.json, to_json(report))
+    if options.html is not None:
+        _write_html(run, report, options)
     if options.tensorboard:
         written = write_tensorboard(report, facts_folder_of(report), time.time())
         if options.json != STDOUT:
@@ -46,6 +51,15 @@ def diagnose(options: argparse.Namespace, program: str) -> ExitCode:
         all_read=all(each.status != "failed" for each in report.inputs),
         judged=report.verdict.judged,
     )
+
+
+def _write_html(run: Run, report: Report, options: argparse.Namespace) -> None:
+    from diagnostics.report.html_report import render_html
+    from diagnostics.report.series_run import compute_series
+
+    write_atomically(options.html, render_html(report, compute_series(run, report)))
+    if options.json != STDOUT:
+        print(f"\nReport as a page: {printable(str(options.html), limit=1000)}")
 
 
 def _say_failures(report: Report, program: str) -> None:

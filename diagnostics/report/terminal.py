@@ -1,7 +1,7 @@
 """The report for a terminal, or for a file without any escape sequence."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
 from rich.console import RenderableType
@@ -47,36 +47,39 @@ def render_terminal(
 def _parts(report: Report) -> Iterator[RenderableType]:
     yield from _title(report)
     yield from _verdict(report)
-    yield from _phases(report)
-    yield from stages_section(report)
-    yield from _data_against_compute(report)
-    yield from trace_section(report)
-    yield from loading_section(report)
-    yield from ranks_section(report)
-    yield from _throughput(report)
-    yield from quality_section(report)
-    yield from memory_section(report)
-    yield from resources_section(report)
-    yield from black_box_section(report)
-    yield from findings_section(report)
-    yield from not_evaluated_section(report)
-    yield from _notes(report)
-    yield from recorder_cost_section(report)
+    for section in SECTIONS.values():
+        yield from section(report)
 
 
 def _title(report: Report) -> Iterator[RenderableType]:
+    info = report.info
+    named = f" ({info.name})" if info.name else ""
+    yield line(f"Performance of run {info.run_id or '(without a name)'}{named}", "bold")
+    yield line(_about(report))
+    yield line(f"{_steps_used(report)} | trust {report.trust.grade} ({GRADES[report.trust.grade]})")
+    for reason in report.trust.reasons:
+        yield indented(f"- {reason}")
+    yield from _sources(report)
+
+
+def title_lines(report: Report) -> Iterator[RenderableType]:
+    """What the run was and what was read of it, for a page that shows trust by itself."""
+    yield line(_about(report))
+    yield line(_steps_used(report))
+    yield from _sources(report)
+
+
+def _about(report: Report) -> str:
     info, breakdown = report.info, report.analysis.breakdown
     name = info.device.get("name")
     device = " ".join(str(word) for word in (report.device, f"({name})" if name else "") if word)
     ranks = f"{info.world_size} rank(s)" if info.world_size else "ranks unknown"
     clock = f"{breakdown.clock or 'unknown'} clock"
     facts = (device or "device unknown", ranks, clock, ENDS.get(info.status or "", info.status))
-    named = f" ({info.name})" if info.name else ""
-    yield line(f"Performance of run {info.run_id or '(without a name)'}{named}", "bold")
-    yield line(" | ".join(fact for fact in facts if fact))
-    yield line(f"{_steps_used(report)} | trust {report.trust.grade} ({GRADES[report.trust.grade]})")
-    for reason in report.trust.reasons:
-        yield indented(f"- {reason}")
+    return " | ".join(fact for fact in facts if fact)
+
+
+def _sources(report: Report) -> Iterator[RenderableType]:
     for each in report.inputs:
         yield line(_input(each), "" if each.status == "read" else "yellow")
     yield from _traces(report)
@@ -192,3 +195,23 @@ def _limited(notes: Sequence[str]) -> Iterator[RenderableType]:
         yield indented(f"- {note}")
     if len(notes) > MAX_NOTES:
         yield indented(f"- and {len(notes) - MAX_NOTES} more (--json has all of them)")
+
+
+SECTIONS: Mapping[str, Callable[[Report], Iterator[RenderableType]]] = {
+    "phases": _phases,
+    "stages": stages_section,
+    "data": _data_against_compute,
+    "trace": trace_section,
+    "loading": loading_section,
+    "ranks": ranks_section,
+    "throughput": _throughput,
+    "quality": quality_section,
+    "memory": memory_section,
+    "machine": resources_section,
+    "black-box": black_box_section,
+    "findings": findings_section,
+    "rules": not_evaluated_section,
+    "notes": _notes,
+    "recorder": recorder_cost_section,
+}
+"""What stands below the verdict, by a name that other renderers know it by, in its order."""

@@ -68,10 +68,10 @@ def _gain(gain: Gain | None) -> str:
 
 
 def _change(change: ConfigChange) -> str:
-    return f"{change.key}: {_setting(change.current)} -> {_setting(change.proposed)}"
+    return f"{change.key}: {setting_text(change.current)} -> {setting_text(change.proposed)}"
 
 
-def _setting(value: SettingValue) -> str:
+def setting_text(value: SettingValue) -> str:
     """A value as the configuration file spells it."""
     if value is None:
         return "unknown"

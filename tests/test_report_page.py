@@ -1,0 +1,118 @@
+"""The HTML report in a real browser: widths, keyboard, dark, print, and nothing is loaded."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.browser import CHROMEDRIVER, CHROMIUM, browsing
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = ROOT / "tests" / "data" / "demo_run" / "profiles"
+TAB, RIGHT, END, ENTER = "\ue004", "\ue014", "\ue010", "\ue007"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None or CHROMEDRIVER is None,
+        reason="no Chromium with chromedriver on this machine to open the page",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    command = [sys.executable, str(ROOT / "analyze_performance.py"), str(RUN), "--html", str(path)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory, page):
+    with browsing(tmp_path_factory.mktemp("chromium")) as browser:
+        browser.open(page)
+        yield browser
+
+
+@pytest.mark.parametrize("width", [360, 768, 1400])
+def test_the_page_never_scrolls_sideways(browser, page, width):
+    browser.show_as(width)
+    browser.open(page)
+    shown = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+    assert shown[0] <= shown[1]
+    outside = browser.run(
+        "return [...document.querySelectorAll('main *, header *')].filter((each) => "
+        "!each.closest('.scroll') && !each.closest('svg') && !each.closest('.unseen') && "
+        "each.getBoundingClientRect().right > innerWidth + 1).map((each) => each.outerHTML.slice(0, 90))"
+    )
+    assert outside == []
+
+
+def test_the_browser_has_nothing_to_complain_about(browser, page):
+    browser.open(page)
+    assert browser.complaints() == []
+    assert browser.run("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_a_script_that_came_in_would_not_run(browser, page):
+    browser.open(page)
+    browser.run(
+        "const script = document.createElement('script');"
+        "script.textContent = 'document.title = \"taken\"';"
+        "document.body.append(script);"
+    )
+    assert browser.run("return document.title").startswith("Performance of run")
+    assert any("Content Security Policy" in each for each in browser.complaints())
+
+
+def test_the_keyboard_reaches_contents_and_charts_in_order(browser, page):
+    browser.show_as(1400)
+    browser.open(page)
+    stops = []
+    for _ in range(60):
+        browser.press(TAB)
+        stops.append(
+            browser.run(
+                "const at = document.activeElement;"
+                "return [at.className || at.tagName, at.getAttribute('href') || '', "
+                "at.getBoundingClientRect().top + scrollY]"
+            )
+        )
+    assert stops[0][:2] == ["skip", "#verdict"]
+    links = [href for _, href, _ in stops if href.startswith("#")]
+    assert "#findings" in links
+    charts = [top for name, _, top in stops if name == "plot"]
+    assert charts
+    assert charts == sorted(charts)
+
+
+def test_a_chart_is_read_with_arrow_keys(browser, page):
+    browser.open(page)
+    says = []
+    browser.run("document.querySelector('#time-line .plot').focus()")
+    for key in (RIGHT, RIGHT, END):
+        browser.press(key)
+        says.append(browser.run("return document.activeElement.getAttribute('aria-valuetext')"))
+        shown = browser.run("return document.querySelector('#time-line .readout').textContent")
+        assert shown == says[-1]
+    assert len(set(says)) == 3
+    assert all(" ms" in each for each in says)
+
+
+def test_the_page_follows_the_reader_s_colours(browser, page):
+    seen = {}
+    for scheme, media in (("light", "screen"), ("dark", "screen"), ("dark", "print")):
+        browser.show_as(1000, scheme, media)
+        browser.open(page)
+        seen[scheme, media] = browser.run("return getComputedStyle(document.body).backgroundColor")
+    assert seen["light", "screen"] != seen["dark", "screen"]
+    assert seen["dark", "print"] == seen["light", "screen"]
+    browser.show_as(1400)
+
+
+def test_the_page_prints(browser, page):
+    browser.open(page)
+    printed = browser.command("Page.printToPDF", printBackground=True)
+    assert len(printed["data"]) > 10_000
