@@ -91,9 +91,7 @@ class Browser:
 
     def press(self, *keys: str) -> None:
         """Keys by their WebDriver code points, one after the other."""
-        strokes = [
-            {"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")
-        ]
+        strokes = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         actions = [{"type": "key", "id": "keyboard", "actions": strokes}]
         self._post("/actions", {"actions": actions})
 
@@ -114,9 +112,7 @@ class Browser:
 
     def screenshot(self, path: Path) -> None:
         """The whole page as a picture."""
-        answer = self.command(
-            "Page.captureScreenshot", format="png", captureBeyondViewport=True
-        )
+        answer = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def complaints(self) -> list[str]:

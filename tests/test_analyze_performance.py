@@ -183,7 +183,7 @@ def test_a_target_that_cannot_be_written_is_one_line_and_exit_code_2(tool, run_f
     assert is_one_line(err)
 
 
-@pytest.mark.parametrize("option", ["--html", "--baseline", "--checklist", "--lang"])
+@pytest.mark.parametrize("option", ["--baseline", "--checklist", "--lang"])
 def test_what_comes_later_is_not_pretended(tool, run_folder, option):
     code, out, err = tool(run_folder, option, "x")
     assert (code, out) == (2, "")
@@ -242,3 +242,26 @@ def test_a_reader_that_leaves_early_is_no_error(run_folder):
     command = f"'{sys.executable}' '{SCRIPT}' '{run_folder}' --json - | head -c 1"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False, timeout=120)
     assert (done.stdout, done.stderr) == (b"{", b"")
+
+
+def test_html_is_one_file_beside_the_terminal(tool, run_folder, tmp_path):
+    code, out, err = tool(run_folder, "--html", "report.html")
+    assert (code, err) == (0, "")
+    assert "Report as a page: report.html" in out
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "DL001" in page
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["profiles", "report.html"]
+
+
+def test_html_is_written_beside_json_without_a_word(tool, run_folder):
+    code, out, _ = tool(run_folder, "--html", "report.html", "--json", "-")
+    assert code == 0
+    assert json.loads(out)["schema_version"] == 1
+
+
+def test_html_that_cannot_be_written_is_one_line(tool, run_folder):
+    code, _, err = tool(run_folder, "--html", "no/such/folder/report.html")
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert "cannot be written" in err

@@ -265,3 +265,12 @@ def test_every_plan_of_the_guide_gets_a_verdict(tool):
         assert yaml.safe_load(path.read_text())
         facts = json.loads(tool("--config", path, "--json", "-")[1])
         assert facts["forecast"]["verdict"] in ("fits", "tight", "does not fit")
+
+
+def test_html_is_one_file(tool, tmp_path):
+    code, out, err = tool("--html", "memory.html")
+    assert (code, err) == (0, "")
+    assert "Report as a page: memory.html" in out
+    page = (tmp_path / "memory.html").read_text("utf-8")
+    assert "Memory of this machine" in page
+    assert "What to do, in this order" in page

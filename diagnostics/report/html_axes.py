@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diagnostics.report import units
+from diagnostics.report.html_words import STEP_ONE, said
 
 _SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 _BINARY = 1024.0
@@ -74,7 +75,13 @@ def step_ticks(scale: Scale, wanted: int = 5) -> tuple[Tick, ...]:
     stride = max(1, int(_round_step((scale.high - scale.low) / wanted)))
     first = math.ceil(scale.low / stride) * stride
     numbers = range(first, math.ceil(scale.high), stride)
-    return tuple(Tick(scale.place(number), f"{number:,}") for number in numbers)
+    return tuple(Tick(scale.place(number), _step_label(number, first)) for number in numbers)
+
+
+def _step_label(number: int, first: int) -> str:
+    """The first mark says what is counted."""
+    shown = f"{number:,}"
+    return said(STEP_ONE, first=shown) if number == first else shown
 
 
 def time_ticks(scale: Scale, wanted: int = 4) -> tuple[Tick, ...]:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from diagnostics.report.console import Heading
 from diagnostics.report.fitting_table import FittingTable
-from diagnostics.report.html_markup import Markup, element
+from diagnostics.report.html_markup import Markup, element, prose
 from diagnostics.report.html_table import Bars, table
 
 _BULLET = "- "
@@ -78,12 +78,12 @@ class _Writer:
     def _line(self, part: Text, indent: int) -> Iterator[Markup]:
         words = part.plain.strip()
         if words.startswith(_BULLET):
-            self.items.append(element("li", words.removeprefix(_BULLET)))
+            self.items.append(element("li", prose(words.removeprefix(_BULLET))))
             return
         yield from self.end_list()
         if words:
             classes = [_class_of(part), "inner" if indent > _BASE_INDENT else ""]
-            yield element("p", words, class_=" ".join(filter(None, classes)) or None)
+            yield element("p", prose(words), class_=" ".join(filter(None, classes)) or None)
 
     def end_list(self) -> Iterator[Markup]:
         if self.items:

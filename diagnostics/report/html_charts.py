@@ -65,7 +65,7 @@ def steps_figure(series: StepSeries) -> Markup:
         y_ticks=value_ticks(y, "ms"),
         marks=(
             canvas.band(series.buckets, 1),
-            canvas.line(series.buckets, 1, connected=False),
+            canvas.stairs(series.buckets, 1),
         ),
         symbols=_step_symbols(series, x, y),
         hits=[*_step_hits(series.buckets, x), *_tagged_hits(series.tagged, x)],

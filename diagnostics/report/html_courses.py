@@ -17,7 +17,7 @@ from diagnostics.report.html_plot import Canvas, Hit, Plot, draw_plot
 from diagnostics.report.html_table import folded_table
 from diagnostics.report.html_words import said, word
 from diagnostics.report.series_buckets import Bucket
-from diagnostics.report.series_resources import Course
+from diagnostics.report.series_resources import Axis, Course
 
 HEIGHT = 84
 MAX_COURSES = 12
@@ -38,28 +38,37 @@ def courses_parts(courses: Sequence[Course]) -> list[Markup]:
     if not courses:
         return []
     shown = courses[:MAX_COURSES]
-    parts = [element("div", [_figure(each) for each in shown], class_="courses")]
+    scales = {axis: _along(shown, axis) for axis in {each.axis for each in shown}}
+    drawn = [_figure(each, scales[each.axis]) for each in shown]
+    parts = [element("div", drawn, class_="courses")]
     if len(courses) > len(shown):
         left = said(words.COURSES_LEFT_OUT, count=len(courses) - len(shown))
         parts.append(element("p", left, class_="dim"))
     return parts
 
 
-def _figure(course: Course) -> Markup:
+def _along(courses: Sequence[Course], axis: Axis) -> Scale:
+    """One x axis for all, so that what happened at one time stands at one place."""
+    known = [each for each in courses if each.axis == axis]
+    return Scale(
+        min(each.buckets[0].first for each in known), max(each.buckets[-1].last for each in known)
+    )
+
+
+def _figure(course: Course, x: Scale) -> Markup:
     says = _says(course)
-    x = Scale(course.buckets[0].start, course.buckets[-1].end)
     y = _scale(course)
     canvas = Canvas(x, y, HEIGHT)
     colour = _COLOURS[course.kind]
-    has_limit = course.limit is not None and course.limit <= y.high
+    has_limit = course.limit is not None and course.unit != "percent" and course.limit <= y.high
     plot = Plot(
         name=said(words.NAMED, name=_title(course), says=says),
         height=HEIGHT,
         x_ticks=(time_ticks if course.axis == "s" else step_ticks)(x, 3),
         y_ticks=value_ticks(y, course.unit, 2),
         marks=(
-            canvas.band(course.buckets, colour),
-            canvas.line(course.buckets, colour, connected=True),
+            canvas.ribbon(course.buckets, colour),
+            canvas.line(course.buckets, colour),
             canvas.level(course.limit) if has_limit and course.limit is not None else Markup(""),
         ),
         hits=[Hit(x.place(b.start), x.place(b.end), _at(course, b)) for b in course.buckets],

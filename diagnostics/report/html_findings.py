@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from diagnostics.report import html_words as words
 from diagnostics.report import units
-from diagnostics.report.html_markup import Markup, element
+from diagnostics.report.html_markup import Markup, element, prose
 from diagnostics.report.html_table import table
 from diagnostics.report.html_words import said, word
 from diagnostics.report.terminal_findings import setting_text
@@ -35,7 +35,7 @@ def _article(finding: Finding, by_code: Mapping[str, Finding]) -> Markup:
         "article",
         title,
         element("p", cost, class_="cost") if cost else None,
-        element("p", finding.summary, class_="summary"),
+        element("p", prose(finding.summary)),
         _evidence(finding),
         _advice(finding),
         _checks(finding),
@@ -57,9 +57,7 @@ def _evidence(finding: Finding) -> Markup | None:
         return None
     header = (words.MEASURE, words.VALUE, words.LIMIT, words.SOURCE)
     rows = [_measured(each) for each in finding.evidence]
-    return table(
-        words.EVIDENCE, header, rows, text_columns=(0, 3), is_caption_shown=True
-    )
+    return table(words.EVIDENCE, header, rows, text_columns=(0, 3), is_caption_shown=True)
 
 
 def _measured(evidence: Evidence) -> tuple[str, str, str, str]:
@@ -78,9 +76,11 @@ def _one_advice(advice: Advice) -> Markup:
     change = advice.config_change
     return element(
         "li",
-        element("p", advice.text),
+        element("p", prose(advice.text)),
         element("p", _change(change)) if change is not None else None,
-        element("p", _gain(advice.predicted_gain), class_="gain") if advice.predicted_gain else None,
+        element("p", _gain(advice.predicted_gain), class_="gain")
+        if advice.predicted_gain
+        else None,
     )
 
 
@@ -103,7 +103,7 @@ def _gain(gain: Gain) -> str:
 
 def _checks(finding: Finding) -> Iterator[Markup]:
     for check in dict.fromkeys(advice.verify for advice in finding.advice if advice.verify):
-        yield element("p", words.CHECK, " ", element("code", check), class_="check")
+        yield element("p", words.CHECK, " ", prose(check), class_="check")
 
 
 def _explained(finding: Finding, by_code: Mapping[str, Finding]) -> Iterator[Markup]:
@@ -116,7 +116,7 @@ def _explained(finding: Finding, by_code: Mapping[str, Finding]) -> Iterator[Mar
             "li",
             element("span", each.rule, class_="code"),
             " ",
-            said(words.SYMPTOM, name=each.name, summary=each.summary),
+            prose(said(words.SYMPTOM, name=each.name, summary=each.summary)),
         )
         for each in known
     ]

@@ -1,6 +1,7 @@
-"""Elements of an HTML page. Text is escaped unless it is already markup: there is no other way in."""
+"""Elements of an HTML page. Text is escaped unless it is markup: there is no other way in."""
 
 import html
+import re
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -8,6 +9,8 @@ from diagnostics.printable import printable
 
 MAX_TEXT = 2000
 """Longer text is cut in the middle: a name from a trace may have megabytes."""
+
+_CODE = re.compile(r"`([^`]+)`")
 
 Attribute = str | int | float | bool | None
 _CHILDLESS = frozenset({"meta", "rect", "line", "path", "circle"})
@@ -25,6 +28,12 @@ Child: TypeAlias = "str | Markup | Iterable[Child] | None"
 def text(value: str) -> Markup:
     """Plain text as markup: escaped, its control and bidirectional characters made visible."""
     return Markup(html.escape(printable(value, limit=MAX_TEXT), quote=True))
+
+
+def prose(value: str) -> Markup:
+    """Text in which `backquotes` enclose what is typed or stands in a file."""
+    pieces = _CODE.split(text(value))
+    return Markup("".join(f"<code>{p}</code>" if n % 2 else p for n, p in enumerate(pieces)))
 
 
 def element(tag: str, /, *children: Child, **attributes: Attribute) -> Markup:

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 from diagnostics.report import html_words as words
-from diagnostics.report.html_markup import Markup, element, join
+from diagnostics.report.html_markup import Markup, element, prose
 
 _TEMPLATES = "diagnostics.report"
 
@@ -58,7 +58,7 @@ def verdict_section(verdict: str, severity: str) -> Markup:
     return element(
         "section",
         element("h2", words.VERDICT, id="verdict-title"),
-        element("p", verdict),
+        element("p", prose(verdict)),
         id="verdict",
         class_=f"verdict {severity}".strip(),
         aria_labelledby="verdict-title",
@@ -66,9 +66,7 @@ def verdict_section(verdict: str, severity: str) -> Markup:
 
 
 def _contents(sections: Sequence[Section]) -> Markup:
-    items = [
-        element("li", element("a", each.title, href=f"#{each.place}")) for each in sections
-    ]
+    items = [element("li", element("a", each.title, href=f"#{each.place}")) for each in sections]
     return element(
         "nav",
         element("h2", words.CONTENTS, id="contents"),

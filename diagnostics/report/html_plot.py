@@ -143,12 +143,12 @@ class Canvas:
         """A y coordinate."""
         return f"{(1 - self.y.place(value)) * self.height:.1f}".removesuffix(".0")
 
-    def line(self, buckets: Sequence[Bucket], colour: int, *, connected: bool) -> Markup:
-        """The means as a line of steps; broken where buckets are missing unless connected."""
+    def stairs(self, buckets: Sequence[Bucket], colour: int) -> Markup:
+        """The means as a line of steps, broken where buckets are missing."""
         parts: list[str] = []
         end = None
         for each in buckets:
-            goes_on = end is not None and (connected or each.start == end)
+            goes_on = each.start == end
             start = f"V{self.up(each.mean)}" if goes_on else self._move(each.start, each.mean)
             parts.append(f"{start}H{self.across(each.end)}")
             end = each.end
@@ -158,6 +158,18 @@ class Canvas:
         """From the lowest to the highest value of each bucket."""
         parts = [self._box(each.start, each.end, each.low, each.high) for each in buckets]
         return element("path", class_=f"band f{colour}", d=Markup("".join(parts)))
+
+    def line(self, buckets: Sequence[Bucket], colour: int) -> Markup:
+        """The means joined by straight lines."""
+        points = [self._point(_middle(each), each.mean) for each in buckets]
+        return element("path", class_=f"line l{colour}", d=Markup("M" + "L".join(points)))
+
+    def ribbon(self, buckets: Sequence[Bucket], colour: int) -> Markup:
+        """From the lowest to the highest value, joined by straight lines."""
+        there = [self._point(_middle(each), each.high) for each in buckets]
+        back = [self._point(_middle(each), each.low) for each in reversed(buckets)]
+        around = Markup("M" + "L".join([*there, *back]) + "Z")
+        return element("path", class_=f"band f{colour}", d=around)
 
     def boxes(
         self, buckets: Sequence[Bucket], lows: Sequence[float], highs: Sequence[float], colour: int
@@ -172,7 +184,10 @@ class Canvas:
         return element("path", class_="limit", d=f"M0 {self.up(value)}H{number(WIDTH)}")
 
     def _move(self, x: float, y: float) -> str:
-        return f"M{self.across(x)} {self.up(y)}"
+        return f"M{self._point(x, y)}"
+
+    def _point(self, x: float, y: float) -> str:
+        return f"{self.across(x)} {self.up(y)}"
 
     def _box(self, start: float, end: float, low: float, high: float) -> str:
         if high <= low:
@@ -180,14 +195,16 @@ class Canvas:
         return f"{self._move(start, high)}H{self.across(end)}V{self.up(low)}H{self.across(start)}Z"
 
 
+def _middle(bucket: Bucket) -> float:
+    return (bucket.first + bucket.last) / 2
+
+
 def legend(entries: Iterable[tuple[str, str]]) -> Markup:
     """What each colour or symbol stands for, as (class of the swatch, words)."""
     items = [
         element(
             "li",
-            element(
-                "svg", _swatch(kind), width=14, height=12, aria_hidden="true", class_="swatch"
-            ),
+            element("svg", _swatch(kind), width=14, height=12, aria_hidden="true", class_="swatch"),
             words,
         )
         for kind, words in entries
@@ -215,6 +232,4 @@ def bar(segments: Iterable[tuple[float, int]]) -> Markup:
                 )
             )
         at += wide
-    return element(
-        "svg", join(*rects), class_="bar", width="100%", height=8, aria_hidden="true"
-    )
+    return element("svg", join(*rects), class_="bar", width="100%", height=8, aria_hidden="true")

@@ -93,9 +93,9 @@ def _key_figures(report: Report) -> Iterator[tuple[str, str]]:
         yield words.RATE, units.number(rate.samples_per_s)
     if window is not None and window.data_wait_share is not None:
         yield words.WAIT, units.share(window.data_wait_share)
-    busy = report.analysis.trace_summary and report.analysis.trace_summary.gpu_busy_share
-    if busy is not None:
-        yield words.GPU_BUSY, units.share(busy)
+    traced = report.analysis.trace_summary
+    if traced is not None and traced.gpu_busy_share is not None:
+        yield words.GPU_BUSY, units.share(traced.gpu_busy_share)
     used = str(breakdown.count)
     if breakdown.excluded:
         used = said(words.STEPS_USED_OF, used=breakdown.count, left_out=breakdown.excluded)

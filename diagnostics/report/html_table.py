@@ -60,7 +60,10 @@ def _row(cells: Sequence[Child], text_columns: Sequence[int], drawn: Segments | 
 
 
 def folded_table(
-    caption: str, header: Sequence[str], rows: Sequence[Sequence[Child]], text_columns: Sequence[int]
+    caption: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[Child]],
+    text_columns: Sequence[int],
 ) -> Markup:
     """A table as the text of a chart: closed until it is asked for."""
     return element(

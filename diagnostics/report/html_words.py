@@ -53,14 +53,14 @@ ADVICE = "What to do"
 CHANGE_FROM = "{key}: from {current} to {proposed}"
 GAIN = "Predicted to save {low} to {high} ms of each step."
 GAIN_LIKELY = "Predicted to save {low} to {high} ms of each step, likely {mid}."
-CHECK = "Check with"
+CHECK = "To check:"
 SYMPTOM = "{name}: {summary}"
 EXPLAINS = "Symptoms that this explains"
 
 # Charts.
 STEPS_CHART = "Time line of the steps"
 STEPS_CHART_SAYS = (
-    "Steps {first} to {last} ({clock} clock), means of {buckets} stretches: from {low} to {high} ms."
+    "Steps {first} to {last} ({clock} clock), in {buckets} stretches: from {low} to {high} ms."
 )
 STEPS_CLIPPED = (
     "{count} stretch(es) reach beyond the upper edge (triangles); the slowest takes {ms} ms."

@@ -38,7 +38,7 @@ def step_edges(steps: Integers, most: int = MAX_BUCKETS) -> Floats:
 def even_edges(places: Floats, most: int = MAX_BUCKETS) -> Floats:
     """Borders of buckets of equal width, no more than there are values."""
     low, high = float(places.min()), float(places.max())
-    num = max(1, min(most, len(places) - 1))
+    num = min(most, len(places))
     return np.linspace(low, high if high > low else low + 1.0, num + 1)
 
 

@@ -1,4 +1,4 @@
-"""The steps of a run over its course: their time, their phases, and those that carry a tag. Pure."""
+"""The steps of a run over its course: their time, phases, and those that carry a tag. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def compute_step_series(run: Run, clock: Clock | None, order: Sequence[str]) -> 
     """
     phases = run.tables.phases
     wholes = phases[phases["name"] == STEP]
-    chosen: Clock = clock if clock in set(wholes["clock"]) else "host"
+    chosen: Clock = "device" if clock == "device" and clock in set(wholes["clock"]) else "host"
     wholes = wholes[wholes["clock"] == chosen]
     if not len(wholes):
         return None
@@ -102,7 +102,8 @@ def _phase_courses(
         ms=("ms", "sum"), num_steps=("num_steps", "max")
     )
     buckets = _of_rows(steps, edges)
-    numbers = bucket_of(np.array([each.first for each in buckets]), edges)
+    firsts = np.array([each.first for each in buckets], dtype="float64")
+    numbers = bucket_of(firsts, edges)
     weights = _sums(steps["step"], steps["num_steps"], edges)[numbers]
     present = [name for name in order if name in set(rows["name"].unique())]
     courses = []
@@ -114,8 +115,9 @@ def _phase_courses(
 
 
 def _sums(steps: "pd.Series[int]", values: "pd.Series[float]", edges: Floats) -> Floats:
-    index = bucket_of(steps.to_numpy(dtype="float64"), edges)
-    return np.bincount(index, weights=values.to_numpy(dtype="float64"), minlength=len(edges) - 1)
+    index = bucket_of(np.asarray(steps, dtype="float64"), edges)
+    sums = np.bincount(index, weights=values.to_numpy(dtype="float64"), minlength=len(edges) - 1)
+    return np.asarray(sums, dtype="float64")
 
 
 def _tagged(rows: pd.DataFrame, steps: pd.DataFrame, edges: Floats) -> tuple[TaggedSteps, ...]:

@@ -43,19 +43,17 @@ class DiagnosisPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def get_plugin_apps(self) -> Mapping[str, App]:
         """What this plug-in serves, by path."""
-        return {MODULE: self._module, "/runs": self._runs, "/report": self._report}
+        served = {MODULE: self._module, "/runs": self._runs, "/report": self._report}
+        return {path: wrappers.Request.application(answer) for path, answer in served.items()}
 
-    @wrappers.Request.application
     def _module(self, request: wrappers.Request) -> wrappers.Response:
         script = files(__package__).joinpath("static", "index.js").read_bytes()
         return _respond(request, script, "text/javascript")
 
-    @wrappers.Request.application
     def _runs(self, request: wrappers.Request) -> wrappers.Response:
         names = [run.name for run in self._found()]
         return _respond(request, {"runs": names}, "application/json")
 
-    @wrappers.Request.application
     def _report(self, request: wrappers.Request) -> wrappers.Response:
         wanted = request.args.get("run", "")
         run = next((each for each in self._found() if each.name == wanted), None)

@@ -58,7 +58,7 @@ def test_bidirectional_and_control_characters_are_made_visible() -> None:
 
 
 def test_long_names_are_cut() -> None:
-    assert len(text("x" * 10**6)) == MAX_TEXT
+    assert MAX_TEXT - 2 < len(text("x" * 10**6)) <= MAX_TEXT
 
 
 def test_attributes_can_be_left_out_or_stand_alone() -> None:

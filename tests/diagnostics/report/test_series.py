@@ -70,9 +70,7 @@ def steps_table(tags: dict[int, str], steps: int, rank: int = 0) -> pd.DataFrame
 
 def test_tagged_steps_stand_beside_the_means() -> None:
     rows = [(0, step, "step", 1000.0 if step == 1 else 10.0) for step in range(1, 6)]
-    run = run_of(
-        phases=phase_rows(rows, tagged=[1]), steps=steps_table({1: "first,validation"}, 5)
-    )
+    run = run_of(phases=phase_rows(rows, tagged=[1]), steps=steps_table({1: "first,validation"}, 5))
     series = compute_step_series(run, "host", ())
 
     assert max(each.high for each in series.buckets) == 10.0
@@ -84,7 +82,7 @@ def test_tagged_steps_stand_beside_the_means() -> None:
 def test_many_tagged_steps_are_counted_by_stretch() -> None:
     steps = 10 * MAX_BUCKETS
     rows = [(0, step, "step", float(step)) for step in range(1, steps + 1)]
-    tags = {step: "gc" for step in range(2, steps + 1)}
+    tags = dict.fromkeys(range(2, steps + 1), "gc")
     run = run_of(phases=phase_rows(rows, tagged=tags), steps=steps_table(tags, steps))
     series = compute_step_series(run, "host", ())
 
