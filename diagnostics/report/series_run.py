@@ -22,7 +22,7 @@ class RunSeries:
 
 def compute_series(run: Run, report: Report) -> RunSeries:
     """The series of the run; opens no file."""
-    run = with_trace_tables(run)
+    run = with_trace_tables(run, report.analysis.traces)
     order = tuple(dict.fromkeys(phase.name for phase in (*report.phases, *report.host_phases)))
     return RunSeries(
         steps=compute_step_series(run, report.analysis.breakdown.clock, order),
