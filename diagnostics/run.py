@@ -14,7 +14,7 @@ from diagnostics.trace import Trace
 InputKind = Literal["text log", "facts folder", "folder of runs", "trace", "unknown"]
 InputStatus = Literal["read", "partial", "not evaluated", "failed"]
 Evidence = Literal["facts", "text log only", "trace only"]
-LogFamily = Literal["vrt-spike", "original trainer"]
+LogFamily = str
 RunStatus = Literal["running", "finished", "interrupted", "failed"]
 Clock = Literal["device", "host"]
 

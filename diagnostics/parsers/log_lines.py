@@ -14,18 +14,9 @@ MAX_TEXT = 500
 MAX_MS = 1e12
 """A longer time (32 years) is damage."""
 
-_STEP = re.compile(r"(?<![\w@.])step (\d{1,15})(?:/(\d{1,15}))? \| (.*)")
-_FIELD = re.compile(r"(?<!\S)(?:(\w{1,40}+)=(\S{1,40})|([\d.]{1,20}+) samples/s)(?!\S)")
 _AFTER_STEP = re.compile(r"\] step (\d{1,15})(?: ?[|:] ?| )(.*)", re.IGNORECASE)
-_PROGRESS = re.compile(r"\] (\d{1,15})/(\d{1,15}) .{0,60}elapsed=([\d:]+)(?: \| eta=([\d:]+))?")
 _END = re.compile(r"\[end\] (\w+)(?: \| steps=(\d{1,15}))?(?: \| elapsed=([\d:]+))?")
 _RUN = re.compile(r"\[run\] id=(\S{1,200})(.*)")
-_MEMORY = re.compile(
-    r"\[([^\]]{1,80})\] Memory - Process: ([\d.]+)MB \(([\d.]+)%\), "
-    r"System: ([\d.]+)/([\d.]+)GB \(([\d.]+)%\)"
-    r"(?:, GPU: ([\d.]+)MB allocated, ([\d.]+)MB reserved)?"
-)
-_STEP_LABEL = re.compile(r"Step (\d{1,15})$")
 _SIZE = {"MB": 1024.0**2, "GB": 1024.0**3}
 
 _HITS = re.compile(r"(\d{1,15}) hits / (\d{1,15}) misses")
@@ -33,14 +24,6 @@ _HITS_OF = re.compile(r"hits=(\d{1,15})/(\d{1,15})")
 _ITEMS = re.compile(r"(\d{1,15}) items")
 _USED_OF = re.compile(r"(?<![\d.])([\d.]{1,20})(?:GB)? ?/ ?([\d.]{1,20}) ?(MB|GB)")
 
-_FIELD_COLUMNS = {
-    "loss": "loss",
-    "charb": "charb",
-    "vgg": "vgg",
-    "lr": "lr",
-    "data_time": "data_time_ms",
-    "step_time": "step_time_ms",
-}
 _QUALITY_COLUMNS = {
     "PSNR_RGB": "psnr_rgb_db",
     "PSNR_Y": "psnr_y_db",
@@ -58,44 +41,6 @@ def number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def parse_step(text: str) -> Record | None:
-    """A step line as a record of the table `log_steps` (without the rank)."""
-    head = _STEP.search(text)
-    if head is None:
-        return None
-    record: Record = {}
-    for key, value, samples_per_s in _FIELD.findall(head[3]):
-        column = _FIELD_COLUMNS.get(key)
-        if column is not None:
-            record[column] = number(value.removesuffix("ms"))
-        elif samples_per_s:
-            record["samples_per_s"] = number(samples_per_s)
-        elif key.endswith("_mem"):
-            record["gpu_memory_bytes"] = _size(value[:-2], value[-2:])
-    if not record:
-        return None
-    return record | {"step": int(head[1]), "total_steps": number(head[2] or "")}
-
-
-def parse_memory(text: str) -> Record | None:
-    """A memory line as a record of the table `memory_lines`."""
-    found = _MEMORY.search(text)
-    if found is None:
-        return None
-    step = _STEP_LABEL.match(found[1])
-    return {
-        "label": found[1],
-        "step": float(step[1]) if step else None,
-        "process_rss_bytes": _size(found[2], "MB"),
-        "process_percent": number(found[3]),
-        "system_used_bytes": _size(found[4], "GB"),
-        "system_total_bytes": _size(found[5], "GB"),
-        "system_percent": number(found[6]),
-        "gpu_allocated_bytes": _size(found[7], "MB"),
-        "gpu_reserved_bytes": _size(found[8], "MB"),
-    }
 
 
 def parse_validation(text: str) -> Record | None:
@@ -118,19 +63,6 @@ def parse_at_step(text: str) -> tuple[int, str] | None:
     """Step and text of a line such as `[checkpoint] step 1000 | ...`."""
     found = _AFTER_STEP.search(text)
     return (int(found[1]), found[2].strip()[:MAX_TEXT]) if found else None
-
-
-def parse_progress(text: str) -> Record | None:
-    """A `[progress]` line as a record of the table `progress`."""
-    found = _PROGRESS.search(text)
-    if found is None:
-        return None
-    return {
-        "step": int(found[1]),
-        "total_steps": float(found[2]),
-        "elapsed_s": seconds(found[3]),
-        "eta_s": seconds(found[4]),
-    }
 
 
 def parse_end(text: str) -> tuple[str, int | None, float | None] | None:
@@ -182,10 +114,39 @@ def parse_cache(text: str) -> Record | None:
     return record or None
 
 
-def parse_percent(text: str) -> float | None:
-    """The first number in front of a percent sign."""
+def parse_avg_data_time(text: str) -> Record | None:
+    """The values of an `Avg data time: 4.2ms` line."""
+    ms = number(text.partition("Avg data time: ")[2].strip().removesuffix("ms"))
+    return None if ms is None else {"ms": ms}
+
+
+def parse_warning(text: str) -> Record:
+    """The values of a warning about memory; its percentage where it states one."""
     found = re.search(r"([\d.]{1,20})%", text)
-    return number(found[1]) if found else None
+    return {"percent": number(found[1]) if found else None, "text": clipped(text)}
+
+
+def parse_error(text: str) -> Record | None:
+    """The reason that the run ended with."""
+    reason = text.partition("[error] ")[2].strip()[:MAX_TEXT]
+    return {"reason": reason} if reason else None
+
+
+def parse_death(text: str) -> Record:
+    """How a loading process ended."""
+    found = re.search(r"killed by signal: ([\w ]{1,40})", text)
+    return {"signal": found[1].strip() if found else None, "reason": clipped(text)}
+
+
+def parse_no_gpu(text: str) -> str:
+    """Why no GPU could be sampled."""
+    found = re.search(r"no NVIDIA GPU \((.*)\)", text)
+    return clipped(found[1]) if found else "no NVIDIA GPU"
+
+
+def clipped(text: str) -> str:
+    """As much of the text as an event keeps."""
+    return text[:MAX_TEXT]
 
 
 def seconds(clock: str | None) -> float | None:

@@ -1,14 +1,38 @@
 """Single lines: ours, the documented ones, and the original trainer's."""
 
+import math
+
 import pytest
 
 from diagnostics.parsers import log_lines
+from diagnostics.parsers.line_shapes import read_values
+from diagnostics.parsers.log_formats import vrt_spike
 
 GIB = 1024**3
 
 
+def record_of(read, line):
+    reading = read(line.encode())
+    if reading is None:
+        return None
+    numbers = dict(zip(reading.names, read_values(line.encode(), reading), strict=True))
+    return numbers | dict(reading.words)
+
+
+def parse_step(line):
+    return record_of(vrt_spike.read_step, line)
+
+
+def parse_memory(line):
+    return record_of(vrt_spike.read_memory, line)
+
+
+def parse_progress(line):
+    return record_of(vrt_spike.read_progress, line)
+
+
 def test_our_step_line():
-    record = log_lines.parse_step(
+    record = parse_step(
         "step 950/8880 | loss=0.0234 charb=0.0189 lr=9.87e-05 | GPU0_mem=1.2GB | 2.1 samples/s | "
         "data_time=4.2ms step_time=476.1ms"
     )
@@ -38,11 +62,11 @@ def test_our_step_line():
             {"step": 950, "samples_per_s": 0.5, "data_time_ms": 0.1},
         ),
         ("step 100 | loss=0.0234 | data_time=18.5ms", {"step": 100, "data_time_ms": 18.5}),
-        ("step 7/9 | loss=nan | data_time=1.0ms", {"step": 7, "loss": None, "data_time_ms": 1.0}),
+        ("step 7/9 | loss=nan | data_time=1.0ms", {"step": 7, "loss": pytest.approx(math.nan, nan_ok=True), "data_time_ms": 1.0}),
     ],
 )
 def test_step_lines_of_the_original(line, expected):
-    record = log_lines.parse_step(line)
+    record = parse_step(line)
     assert {key: record[key] for key in expected} == expected
 
 
@@ -50,11 +74,11 @@ def test_step_lines_of_the_original(line, expected):
     "line", ["step 5 of the plan | foo", "step x/y | loss=1", "timestep 5 | loss=1"]
 )
 def test_what_only_looks_like_a_step_line(line):
-    assert log_lines.parse_step(line) is None
+    assert parse_step(line) is None
 
 
 def test_memory_lines():
-    record = log_lines.parse_memory(
+    record = parse_memory(
         "[Step 100] Memory - Process: 15678.9MB (6.1%), System: 125.4/256.0GB (49.0%), "
         "GPU: 8192.0MB allocated, 9216.0MB reserved"
     )
@@ -62,11 +86,12 @@ def test_memory_lines():
     assert record["process_rss_bytes"] == pytest.approx(15678.9 * 1024**2)
     assert record["system_total_bytes"] == 256 * GIB
     assert record["gpu_allocated_bytes"] == 8 * GIB
-    record = log_lines.parse_memory(
+    record = parse_memory(
         "[After dataset creation] Memory - Process: 12345.6MB (4.8%), System: 48.3/256.0GB (18.9%)"
     )
-    assert record["step"] is None
-    assert record["gpu_allocated_bytes"] is None
+    assert record["label"] == "After dataset creation"
+    assert "step" not in record
+    assert "gpu_allocated_bytes" not in record
     assert record["system_percent"] == 18.9
 
 
@@ -86,14 +111,15 @@ def test_validation_lines_of_both_trainers():
 
 def test_progress_and_end_lines():
     line = "[progress] 940/8880 [##..................]  10.6% | elapsed=9:23:04 | eta=79:12:11"
-    assert log_lines.parse_progress(line) == {
+    assert parse_progress(line) == {
         "step": 940,
         "total_steps": 8880.0,
-        "elapsed_s": 9 * 3600 + 23 * 60 + 4,
-        "eta_s": 79 * 3600 + 12 * 60 + 11,
+        **{"elapsed_h": 9, "elapsed_m": 23, "elapsed_s": 4},
+        **{"eta_h": 79, "eta_m": 12, "eta_s": 11},
     }
-    unknown = log_lines.parse_progress(line.replace("79:12:11", "?"))
-    assert unknown["eta_s"] is None
+    unknown = parse_progress(line.replace("79:12:11", "?"))
+    assert unknown["elapsed_h"] == 9
+    assert "eta_s" not in unknown
     end = log_lines.parse_end("[end] interrupted | steps=8880 | elapsed=0:00:12")
     assert end == ("interrupted", 8880, 12)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from diagnostics.errors import DiagnosticsError
-from diagnostics.parsers import stage_lines
+from diagnostics.parsers import line_scanner, log_scan, text_log
 from diagnostics.parsers.text_log import parse_text_log, read_run_line
 from tests.diagnostics.factories import RUN_ID, log_lines, make_run, write_lines
 
@@ -191,25 +191,34 @@ def test_lines_that_name_other_stages_or_one_twice(tmp_path):
     head = "stages {}/9 | clock=host | forward=10.0ms | "
     lines = [head.format(1) + "flow=1.0ms", head.format(2) + "other_flow=2.0ms"]
     lines += [head.format(3) + "flow=3.0ms flow=4.0ms"]
-    lines += [head.format(4 + n) + f"odd{n}=5.0ms" for n in range(stage_lines._MAX_LAYOUTS)]
+    lines += [head.format(4 + n) + f"odd{n}=5.0ms" for n in range(30)]
     stages = parse_text_log(write_lines(tmp_path / "a.log", lines)).tables.stages
     times = dict(zip(stages["step"], stages["ms"], strict=True))
-    assert times == {
-        1: 1.0,
-        2: 2.0,
-        3: 4.0,
-        **{4 + n: 5.0 for n in range(stage_lines._MAX_LAYOUTS)},
-    }
+    assert times == {1: 1.0, 2: 2.0, 3: 4.0, **{4 + n: 5.0 for n in range(30)}}
 
 
 def test_thinned_stage_lines_keep_their_window(tmp_path, monkeypatch):
-    monkeypatch.setattr(stage_lines, "_PART_LINES", 4)
-    monkeypatch.setattr(stage_lines.StageLines.__init__, "__defaults__", (30,))
+    monkeypatch.setattr(line_scanner, "_WAITING_LINES", 16)
+    monkeypatch.setattr(line_scanner.LineScanner.__init__, "__defaults__", (100,))
     log = parse_text_log(write_lines(tmp_path / "a.log", log_lines(make_run(64))))
     kept = log.tables.stages
     assert 0 < len(kept) <= 30
     assert (kept["num_steps"] == 1).all()
-    assert any("rows of stages" in note for note in log.notes)
+    assert len(log.tables.steps) < 64
+    assert any("only those of every" in note for note in log.notes)
+
+
+@pytest.mark.parametrize("num_processes", [2, 3, 7])
+def test_several_processes_read_what_one_does(tmp_path, num_processes, monkeypatch):
+    lines = [*log_lines(make_run(40, validations=(7, 33))), *ORIGINAL.splitlines()]
+    path = write_lines(tmp_path / "a.log", lines)
+    alone = parse_text_log(path)
+    scan = log_scan.scan_log
+    monkeypatch.setattr(text_log, "scan_log", lambda path: scan(path, num_processes))
+    together = parse_text_log(path)
+    assert_same_tables(alone, together)
+    assert together.num_lines == alone.num_lines
+    assert together.num_recognised == alone.num_recognised
 
 
 @pytest.mark.parametrize("cut", range(1, 140, 7))

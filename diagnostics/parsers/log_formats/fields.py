@@ -1,0 +1,67 @@
+"""What the lines of several families have in common: fields with a name, a value and a unit."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from diagnostics.parsers.line_shapes import Number, is_number
+
+MIB, GIB = 1024.0**2, 1024.0**3
+
+LOG_LINE = "step line"
+"""Kind of a line that states a step: a row of `log_steps`, with its times as phases."""
+PROGRESS, MEMORY, STAGES, STAGE_PART = "progress", "memory", "stages", "part"
+
+PHASE = "phase:"
+"""In front of a number's name: the time of a phase of the step, in ms."""
+
+_UNITS = {
+    b"": 1.0,
+    b"ms": 1.0,
+    b"s": 1000.0,
+    b"us": 0.001,
+    b"%": 1.0,
+    b"MB": MIB,
+    b"MiB": MIB,
+    b"GB": GIB,
+    b"GiB": GIB,
+}
+_WITH_UNIT = re.compile(rb"([-+\d.,eEnainf]+?)(ms|s|us|%|MB|MiB|GB|GiB)?")
+
+
+@dataclass(frozen=True)
+class Field:
+    """The column that a field fills, and what one of it is in the column's unit.
+
+    Without a factor the unit behind the value says it.
+    """
+
+    column: str
+    factor: float | None = None
+
+
+def field_number(
+    fields: Mapping[bytes, Field], name: bytes, line: bytes, start: int, end: int
+) -> Number | None:
+    """The number that the text of a named field is; None if nobody wants it or it is none."""
+    wanted = fields.get(name)
+    found = _WITH_UNIT.fullmatch(line, start, end) if wanted is not None else None
+    if wanted is None or found is None or not is_number(found[1]):
+        return None
+    factor = wanted.factor if wanted.factor is not None else _UNITS[found[2] or b""]
+    return Number(wanted.column, found.start(1), found.end(1), factor)
+
+
+def fields_in(
+    pattern: re.Pattern[bytes],
+    fields: Mapping[bytes, Field],
+    line: bytes,
+    start: int = 0,
+) -> Iterable[Number]:
+    """The numbers of all fields that the pattern (name, value) finds; of two of a name the last."""
+    found: dict[str, Number] = {}
+    for each in pattern.finditer(line, start):
+        number = field_number(fields, each[1], line, each.start(2), each.end(2))
+        if number is not None:
+            found[number.name] = number
+    return found.values()
