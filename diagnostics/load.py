@@ -14,6 +14,7 @@ from diagnostics.parsers.detect import detect
 from diagnostics.parsers.fact_records import RunRecord
 from diagnostics.parsers.facts import Facts, parse_facts
 from diagnostics.parsers.locate import facts_of_log, log_of_facts, newest_run
+from diagnostics.parsers.log_join import join_logs, timing_log_of
 from diagnostics.parsers.text_log import TextLog, parse_text_log
 from diagnostics.parsers.trace_file import parse_trace
 from diagnostics.run import (
@@ -97,13 +98,27 @@ class _Loading:
             return
         log = parse_text_log(path)
         self._check_same_run(log.run_fields.get("id"))
-        if self.log is not None:
+        joined = log if self.log is None else join_logs(self.log, log)
+        if joined is None:
             raise DiagnosticsError(f"{path} is a second text log; give one log for each report")
-        self.log = log
+        self.log = joined
         notes = list(log.notes)
         if self.facts is None and log.run_fields:
             notes += self._follow_to_facts(log)
         self._note_read(path, "text log", notes, is_partial=bool(log.notes))
+        timing = timing_log_of(log)
+        if timing is not None and joined is log:
+            self._follow_to_timing_log(timing)
+
+    def _follow_to_timing_log(self, path: Path) -> None:
+        """Nobody asked for it: the log stands without."""
+        try:
+            self._read_log(path)
+        except DiagnosticsError as error:
+            note = f"{error}; it is left out"
+            self.inputs.append(
+                Input(path=path, kind="text log", status="not evaluated", notes=(note,))
+            )
 
     def _follow_to_facts(self, log: TextLog) -> list[str]:
         try:
@@ -207,6 +222,12 @@ def _info(facts: Facts | None, log: TextLog | None, traces: Sequence[Trace]) -> 
             total_steps=log.total_steps,
             gpus_absent_reason=log.gpus_absent_reason,
             log_family=log.family,
+            config=log.config,
+            device=log.device or info.device,
+            world_size=log.world_size or info.world_size,
+            samples_per_step=log.samples_per_step,
+            is_unsynchronised=log.is_unsynchronised,
+            leaves_fetch_out=log.leaves_fetch_out,
         )
     if facts is not None:
         info = replace(

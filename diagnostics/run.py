@@ -47,7 +47,9 @@ class RunInfo:
     loop recorded through `vrtspike.profiling`, which may have a `name`. `log_family` is None when
     no text log was read. `lost_lines` counts lines of facts that the system refused to write;
     `facts_bytes` is the size of what all ranks wrote about steps, spans and events.
-    `traces` are the profiler's files.
+    `traces` are the profiler's files. Of a text log: `is_unsynchronised` says that its stage times
+    are known to be differences of the host's clock around work that a GPU does later,
+    `leaves_fetch_out` that its data_time is known to begin after the batch was fetched.
     """
 
     run_id: str | None = None
@@ -75,6 +77,8 @@ class RunInfo:
     facts_bytes: int | None = None
     traces: tuple[Path, ...] = ()
     log_family: LogFamily | None = None
+    is_unsynchronised: bool = False
+    leaves_fetch_out: bool = False
     gpus_absent_reason: str | None = None
 
 

@@ -78,7 +78,7 @@ def _from_log(run: Run) -> Throughput:
     """Samples per second weighted by the time they were kept up; steps as the lines tell them."""
     lines = run.tables.log_steps.set_index("step")
     windows = select_ordinary(run.tables.steps).rows.set_index("step")
-    stated = lines.loc[windows.index, ["samples_per_s", "step_time_ms"]]
+    stated = lines.reindex(windows.index)[["samples_per_s", "step_time_ms"]]
     stated = stated.assign(num_steps=windows["num_steps"]).dropna(subset=["samples_per_s"])
     if not len(stated):
         return Throughput(

@@ -99,9 +99,7 @@ class LineReader:
         return reader_notes(self.num_too_long, self.max_line_bytes, is_last_cut=self.is_last_cut)
 
 
-def reader_notes(
-    num_too_long: int, max_line_bytes: int, *, is_last_cut: bool
-) -> tuple[str, ...]:
+def reader_notes(num_too_long: int, max_line_bytes: int, *, is_last_cut: bool) -> tuple[str, ...]:
     """What a reader left out, in sentences."""
     found = []
     if num_too_long:

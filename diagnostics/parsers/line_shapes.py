@@ -123,8 +123,7 @@ class Shape:
             text = text.replace(b",", b"")
         values = np.fromstring(text, dtype="float64", sep=" ")
         values = values.reshape(len(rows), count) * self._factors
-        values[~(np.abs(values) <= LARGEST)] = np.nan
-        return values
+        return np.where(np.abs(values) <= LARGEST, values, np.nan)
 
 
 def _pieces(line: bytes, reading: Reading) -> Iterator[bytes]:
@@ -143,6 +142,4 @@ def _pieces(line: bytes, reading: Reading) -> Iterator[bytes]:
 
 
 def _with_any_digits(text: bytes) -> bytes:
-    return b"".join(
-        rb"\d+" if run.isdigit() else re.escape(run) for run in _RUNS.findall(text)
-    )
+    return b"".join(rb"\d+" if run.isdigit() else re.escape(run) for run in _RUNS.findall(text))

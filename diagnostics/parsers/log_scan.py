@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def _parts(path: Path, num_processes: int | None) -> list[Part]:
     except OSError as error:
         raise DiagnosticsError(f"cannot read {path}: {error.strerror}") from None
     places = sorted(cuts)
-    return list(zip(places, places[1:], strict=False)) or [(0, size)]
+    return list(pairwise(places)) or [(0, size)]
 
 
 def _sensible(size: int) -> int:

@@ -57,7 +57,9 @@ def stages_of(found: Scanned) -> LogStages:
     parts = [*_of_parts(found)] if not lines else []
     layouts = lines or parts
     left_out = found.steps_left_out.get(STAGES if lines else STAGE_PART, [])
-    ends = np.unique(np.concatenate([np.empty(0, "int64"), *(each.steps for each in layouts), *left_out]))
+    ends = np.unique(
+        np.concatenate([np.empty(0, "int64"), *(each.steps for each in layouts), *left_out])
+    )
     return LogStages(
         phases=_table([each for each in layouts if each.direction == "phase"]),
         stages=_table([each for each in layouts if each.direction != "phase"], is_stages=True),
@@ -110,9 +112,10 @@ def _of_parts(found: Scanned) -> Iterator[Layout]:
     rows = rows[rows["step"] != NO_STEP].astype({"step": "int64"}).sort_values("place")
     rows = rows.drop_duplicates(["step", "name"], keep="last")
     wide = with_rests(rows.pivot(index="step", columns="name", values="ms"))
+    stated = [str(name) for name in wide]
     for direction, names in (
-        ("phase", [name for name in wide if name == FORWARD]),
-        ("forward", [name for name in wide if name != FORWARD]),
+        ("phase", [name for name in stated if name == FORWARD]),
+        ("forward", [name for name in stated if name != FORWARD]),
     ):
         if names:
             yield Layout(
@@ -133,7 +136,7 @@ def with_rests(wide: pd.DataFrame) -> pd.DataFrame:
     """
     wide = wide.copy()
     if VRT_WHOLE in wide:
-        trunk = [name for name in wide if name.startswith(_IN_TRUNK)]
+        trunk = [name for name in wide if str(name).startswith(_IN_TRUNK)]
         whole = wide.pop(VRT_WHOLE)
         wide[VRT_OTHER] = (whole - wide[trunk].sum(axis=1)).clip(lower=0.0)
     if FORWARD in wide:

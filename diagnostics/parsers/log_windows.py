@@ -5,7 +5,7 @@ was tagged. Our log states the tags; of another's, the ones that follow from its
 its first step, and the step after a validation or a checkpoint.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from diagnostics.run import Clock
 
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
+_PROGRESS_ROW_S = 20
 _LONGEST_LONE_WINDOW = 50  # the widest default distance of step lines, the original's
 
 
@@ -99,7 +100,7 @@ def with_windows(rows: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def step_line_phases(log_steps: pd.DataFrame, stage_clock: Clock) -> pd.DataFrame:
+def step_line_phases(log_steps: pd.DataFrame, stage_clock: Clock | None) -> pd.DataFrame:
     """What step lines tell about phases: the whole step and the wait for data, both host time.
 
     The wait is left to the stage lines when they are host time too; without a stated step time it
@@ -107,10 +108,38 @@ def step_line_phases(log_steps: pd.DataFrame, stage_clock: Clock) -> pd.DataFram
     """
     whole = log_steps[log_steps["step_time_ms"].between(0, MAX_MS)]
     parts = [_phase_rows(whole, "step", "step_time_ms")]
-    if stage_clock == "device":
+    if stage_clock != "host":
         has_wait = whole["data_time_ms"].between(0, MAX_MS)
         parts.append(_phase_rows(whole[has_wait], "data_wait", "data_time_ms"))
     return declared.PHASES.concat(parts)
+
+
+def progress_phases(progress: pd.DataFrame, tagged: Collection[int]) -> pd.DataFrame:
+    """The whole step by the wall clock of the progress lines, where step lines state none.
+
+    Those lines are exact to a second, so a row reaches over at least 20 of them: an error of 5 %.
+    A row with a tagged step in it (a validation's, a checkpoint's) is tagged as a whole.
+    """
+    known = progress[progress["elapsed_s"].between(0, MAX_MS / 1000)]
+    known = known.drop_duplicates("step", keep="last")
+    far = known.groupby((known["elapsed_s"] // _PROGRESS_ROW_S).to_numpy()).tail(1)
+    steps, elapsed_s = far["step"].to_numpy("int64"), far["elapsed_s"].to_numpy()
+    counts, taken_s = np.diff(steps), np.diff(elapsed_s)
+    marked = np.array(sorted({1, *tagged}), dtype="int64")
+    is_tagged = np.searchsorted(marked, steps[1:], "right") > np.searchsorted(
+        marked, steps[:-1], "right"
+    )
+    is_row = (counts > 0) & (taken_s >= 0)
+    size = int(is_row.sum())
+    return declared.PHASES.from_columns(
+        rank=np.zeros(size, dtype="int64"),
+        step=steps[1:][is_row],
+        name=pd.Categorical(["step"]).repeat(size),
+        clock=pd.Categorical(["host"]).repeat(size),
+        ms=taken_s[is_row] / counts[is_row] * 1000,
+        num_steps=counts[is_row],
+        is_tagged=is_tagged[is_row],
+    )
 
 
 def _phase_rows(log_steps: pd.DataFrame, name: str, column: str) -> pd.DataFrame:

@@ -20,13 +20,14 @@ from diagnostics.parsers.log_formats.fields import LOG_LINE, MEMORY, PROGRESS
 from diagnostics.parsers.log_formats.original_times import FAMILY as ORIGINAL
 from diagnostics.parsers.log_formats.vrt_spike import FAMILY as VRT_SPIKE
 from diagnostics.parsers.log_scan import MAX_LINE_BYTES, LogScan, scan_log, without_escapes
-from diagnostics.parsers.log_start import start_of
 from diagnostics.parsers.log_stages import LogStages, stages_of
+from diagnostics.parsers.log_start import start_of
 from diagnostics.parsers.log_statements import LogStatements
 from diagnostics.parsers.log_tables import table_rows, wide_rows, with_whole_steps
 from diagnostics.parsers.log_windows import (
     build_windows,
     last_of,
+    progress_phases,
     step_line_phases,
     steps_of,
     tags_after,
@@ -99,7 +100,9 @@ def _check_something_was_read(path: Path, scan: LogScan) -> None:
     if scan.num_lines == 0 and not scan.is_last_cut:
         raise DiagnosticsError(f"{path} is empty: there is no line to read")
     if scan.num_lines == 0:
-        raise DiagnosticsError(f"{path}: its only line has no end, so there is no whole line to read")
+        raise DiagnosticsError(
+            f"{path}: its only line has no end, so there is no whole line to read"
+        )
     if scan.found.num_recognised == 0:
         raise DiagnosticsError(
             f"{path}: none of its {scan.num_lines} lines has a known format; "
@@ -177,7 +180,11 @@ class _Built:
         clock = self._stated_clock() or "host"
         step_windows = build_windows(self._ends(), tagged)
         stage_windows = _stage_windows(self.stages, tagged)
-        whole_steps = with_windows(step_line_phases(log_steps, clock), step_windows)
+        progress = self._progress()
+        line_phases = step_line_phases(log_steps, self._stated_clock())
+        whole_steps = with_windows(line_phases, step_windows)
+        if not len(whole_steps) and not self.said.run_fields:
+            whole_steps = progress_phases(progress, tagged)
         phases = with_windows(self.stages.phases, stage_windows)
         steps = steps_of(log_steps, step_windows, clock)
         if not len(steps):
@@ -191,7 +198,7 @@ class _Built:
             spans=spans,
             events=self.said.events.frame(),
             log_steps=log_steps,
-            progress=self._progress(),
+            progress=progress,
             memory_lines=self._memory_lines(),
             validations=last_of(self.said.validations.frame(), ["step"]),
             cache_stats=self.said.cache_stats.frame(),
@@ -236,7 +243,10 @@ def _stage_windows(stages: LogStages, tagged: dict[int, str]) -> pd.DataFrame:
         return windows
     steps = windows.index.to_numpy()
     marked = np.isin(steps, [*tagged, steps[0]])
-    names = [tagged.get(int(step), "first") if mark else "" for step, mark in zip(steps, marked, strict=True)]
+    names = [
+        tagged.get(int(step), "first") if mark else ""
+        for step, mark in zip(steps, marked, strict=True)
+    ]
     return windows.assign(
         num_steps=1, num_tagged=marked.astype("int64"), is_tagged=marked, tags=names
     )

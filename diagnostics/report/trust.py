@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from diagnostics.analyses.step_breakdown import StepBreakdown
 from diagnostics.report.gaps import describe_gaps
 from diagnostics.report.model import Device, Grade, Trust
+from diagnostics.rules.trust.host_clock_on_gpu import DEVICE_PHASES
 from diagnostics.rules.trust.phases_do_not_close import PhasesDoNotClose
 from diagnostics.rules.trust.too_few_steps import TooFewSteps
 from diagnostics.run import TEXT_LOG_ONLY, TRACE_ONLY, Run
@@ -21,7 +22,7 @@ def grade_trust(run: Run, breakdown: StepBreakdown, device: Device | None) -> Tr
         *_by_evidence(run),
         *_by_steps(breakdown),
         *_by_closure(breakdown),
-        *_by_clock(breakdown, device),
+        *_by_clock(run, breakdown, device),
         *describe_gaps(run),
     ]
     return Trust(
@@ -70,11 +71,11 @@ def _by_closure(breakdown: StepBreakdown) -> Iterator[Doubt]:
             yield grade, f"the {closure.name} miss their whole by {gap:.1%}"
 
 
-def _by_clock(breakdown: StepBreakdown, device: Device | None) -> Iterator[Doubt]:
+def _by_clock(run: Run, breakdown: StepBreakdown, device: Device | None) -> Iterator[Doubt]:
     if device is None:
         yield "B", "the input does not say what the run trained on"
-    clocks = {each.clock for each in breakdown.phases}
+    clocks = {each.clock for each in breakdown.phases if each.name in DEVICE_PHASES}
     clocks |= {each.clock for each in breakdown.stages}
     on_host = clocks == {"host"}
-    if device == "cuda" and on_host:
+    if on_host and (device == "cuda" or run.info.is_unsynchronised):
         yield "D", "the times of this GPU run come from the host's clock"

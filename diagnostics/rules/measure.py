@@ -37,6 +37,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         loader=_loader_settings(run),
         ranks_per_machine=_ranks_per_machine(run, analysis),
         status=run.info.status,
+        is_unsynchronised=run.info.is_unsynchronised,
         trace=str(run.info.traces[0]) if run.info.traces else None,
         **_steps(run, analysis),
         **_loading(run, analysis),

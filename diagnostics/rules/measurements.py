@@ -58,6 +58,8 @@ class Measurements:
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     """Mean of each stage of the forward, `forward.other` among them."""
     stage_clock: Literal["device", "host"] | None = None
+    is_unsynchronised: bool = False
+    """The log's trainer is known to have timed a GPU's stages by the host's clock alone."""
     stage_gap_share: float | None = None
     """|forward - sum of stages| / forward."""
     data_wait_exposed_ms: float | None = None

@@ -1,1 +1,1 @@
-"""The formats of text logs: one file for each family of trainers, one line for each in `registry`."""
+"""The formats of text logs: a file for each family of trainers, a line for each in `registry`."""

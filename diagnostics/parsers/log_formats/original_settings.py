@@ -1,7 +1,7 @@
 """What the original VRT-Spike trainer says when it starts, ends and resumes.
 
 Its settings are told by their keys in the configuration. Most of its lines begin with `[train]`;
-those that state no setting are passed over. Every rank prints them, so that they come several times.
+those that state no setting are passed over. Every rank prints them, so they come several times.
 """
 
 import re

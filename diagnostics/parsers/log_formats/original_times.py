@@ -3,7 +3,7 @@
 A timing log (one block for each step), a block on the console, a summary at the end, and the prints
 of its first version. All are differences of the host's clock around work that a GPU does later, so
 they say when work was queued. The percentages and the total in them count nested parts twice, and
-are not used. The formats are those of the trainer's published versions of October and November 2025.
+are not used. The formats are those of its published versions of October and November 2025.
 """
 
 import re
@@ -24,7 +24,7 @@ _ROOTS = {
     "Spike时间自注意力": ("stage", "temporal_attention"),
     "VRT融合": ("detail", "fusion"),
 }
-_NAMES = b"|".join(sorted((name.encode() for name in _ROOTS), key=len, reverse=True))
+_NAMES = b"|".join(name.encode() for name in sorted(_ROOTS, key=len, reverse=True))
 _NUMBER = rb"([\d.]{1,20})"
 _HEADER = re.compile(rb"Step (\d{1,15})\s*")
 _CONSOLE = re.compile(rb"Timing Profile \(Step (\d{1,15})\)")

@@ -11,10 +11,10 @@ from diagnostics.parsers import log_lines
 from diagnostics.parsers.line_scanner import LineFormat, Statement
 from diagnostics.parsers.line_shapes import Number, Reading, is_number
 from diagnostics.parsers.log_formats.fields import (
+    GIB,
     LOG_LINE,
     MEMORY,
     MIB,
-    GIB,
     PROGRESS,
     STAGES,
     Field,
@@ -111,7 +111,16 @@ def read_progress(line: bytes) -> Reading | None:
     found = _PROGRESS.search(line)
     if found is None:
         return None
-    names = ("step", "total_steps", "elapsed_h", "elapsed_m", "elapsed_s", "eta_h", "eta_m", "eta_s")
+    names = (
+        "step",
+        "total_steps",
+        "elapsed_h",
+        "elapsed_m",
+        "elapsed_s",
+        "eta_h",
+        "eta_m",
+        "eta_s",
+    )
     stated = [place for place in range(len(names)) if found[place + 1] is not None]
     numbers = tuple(Number(names[place], *found.span(place + 1)) for place in stated)
     return Reading(kind=PROGRESS, family=FAMILY, numbers=numbers)

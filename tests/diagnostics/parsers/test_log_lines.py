@@ -62,7 +62,10 @@ def test_our_step_line():
             {"step": 950, "samples_per_s": 0.5, "data_time_ms": 0.1},
         ),
         ("step 100 | loss=0.0234 | data_time=18.5ms", {"step": 100, "data_time_ms": 18.5}),
-        ("step 7/9 | loss=nan | data_time=1.0ms", {"step": 7, "loss": pytest.approx(math.nan, nan_ok=True), "data_time_ms": 1.0}),
+        (
+            "step 7/9 | loss=nan | data_time=1.0ms",
+            {"step": 7, "loss": pytest.approx(math.nan, nan_ok=True), "data_time_ms": 1.0},
+        ),
     ],
 )
 def test_step_lines_of_the_original(line, expected):
@@ -114,8 +117,12 @@ def test_progress_and_end_lines():
     assert parse_progress(line) == {
         "step": 940,
         "total_steps": 8880.0,
-        **{"elapsed_h": 9, "elapsed_m": 23, "elapsed_s": 4},
-        **{"eta_h": 79, "eta_m": 12, "eta_s": 11},
+        "elapsed_h": 9,
+        "elapsed_m": 23,
+        "elapsed_s": 4,
+        "eta_h": 79,
+        "eta_m": 12,
+        "eta_s": 11,
     }
     unknown = parse_progress(line.replace("79:12:11", "?"))
     assert unknown["elapsed_h"] == 9

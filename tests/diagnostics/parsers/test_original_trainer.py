@@ -53,8 +53,8 @@ def test_settings_of_the_start(tmp_path):
 
 
 def stages_of(log, step):
-    rows = log.tables.stages
-    return dict(zip(rows[rows["step"] == step]["name"], rows[rows["step"] == step]["ms"], strict=True))
+    rows = log.tables.stages[log.tables.stages["step"] == step]
+    return dict(zip(rows["name"], rows["ms"], strict=True))
 
 
 def test_the_timing_log():
