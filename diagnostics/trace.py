@@ -4,19 +4,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 Kind = Literal[
-    "kernel", "memcpy", "memset", "device_span", "runtime", "op", "span", "python", "overhead"
-]
-KINDS: tuple[Kind, ...] = (
     "kernel", "memcpy", "memset", "device_span", "runtime", "op", "span", "python", "overhead",
-)  # fmt: skip
+    "sync", "collective",
+]  # fmt: skip
+KINDS: tuple[Kind, ...] = get_args(Kind)
 """What an event is: work of the device (the first three), a named range on its time line, a call
 of the device's runtime, an operator, a named range of the program, a Python frame, the profiler's
-own cost."""
+own cost, a wait of a stream or for one. `collective` repeats those kernels and operators that
+describe an exchange between ranks."""
 
 DEVICE_KINDS: tuple[Kind, ...] = ("kernel", "memcpy", "memset")
 
@@ -44,13 +44,45 @@ DEVICE_DTYPE = np.dtype(
         ("operator", "i8"),  # the operator's name as a place in Trace.names; -1 unknown
     ]
 )
+OP_DTYPE = np.dtype(
+    [
+        *((name, EVENT_DTYPE[name].str) for name in EVENT_DTYPE.names or ()),
+        ("sequence", "i8"),  # joins what led to a node of the backward and the node; -1 without
+    ]
+)
+SYNC_DTYPE = np.dtype(
+    [
+        *((name, EVENT_DTYPE[name].str) for name in EVENT_DTYPE.names or ()),
+        ("stream", "i8"),  # the one that waits; -1 unknown
+        ("waits_for", "i8"),  # correlation of the call that set the mark it waits for; -1 unknown
+        ("waits_for_stream", "i8"),  # -1 unknown
+    ]
+)
+COLLECTIVE_DTYPE = np.dtype(
+    [
+        *((name, EVENT_DTYPE[name].str) for name in EVENT_DTYPE.names or ()),
+        ("collective", "i4"),  # its name, a type of element, a process group: places in Trace.names
+        ("dtype", "i4"),  # -1 unknown
+        ("group", "i4"),  # -1 unknown
+        ("group_size", "i4"),  # ranks; -1 unknown
+        ("seq", "i8"),  # the group's own count of collectives; -1 unknown
+        ("num_in", "f8"),  # elements; NaN unknown
+        ("num_out", "f8"),
+    ]
+)
+
+NAME_COLUMNS: Mapping[Kind, tuple[str, ...]] = {
+    "collective": ("name", "collective", "dtype", "group"),
+}
+"""Columns that hold places in `Trace.names`, where these are more than `name`."""
 
 Events: TypeAlias = "np.ndarray[Any, np.dtype[np.void]]"
 
 
 def dtype_of(kind: Kind) -> np.dtype[np.void]:
-    """The columns of a kind; work of the device has more."""
-    return DEVICE_DTYPE if kind in DEVICE_KINDS else EVENT_DTYPE
+    """The columns of a kind."""
+    own = {"op": OP_DTYPE, "sync": SYNC_DTYPE, "collective": COLLECTIVE_DTYPE}
+    return DEVICE_DTYPE if kind in DEVICE_KINDS else own.get(kind, EVENT_DTYPE)
 
 
 @dataclass(frozen=True)

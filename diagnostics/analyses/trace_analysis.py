@@ -2,10 +2,16 @@
 
 from dataclasses import dataclass
 
+from diagnostics.analyses.trace_backward import find_backward
 from diagnostics.analyses.trace_breakdown import TraceBreakdown, break_down
+from diagnostics.analyses.trace_collectives import CollectiveUse, use_of_collectives
+from diagnostics.analyses.trace_copies import CopyUse, use_of_copies
+from diagnostics.analyses.trace_critical_path import CriticalPath, find_critical_path
+from diagnostics.analyses.trace_host import HostThreads
 from diagnostics.analyses.trace_idle import IdleCause, find_idle_causes
 from diagnostics.analyses.trace_kernels import KernelUse, use_of_kernels
 from diagnostics.analyses.trace_names import LOADER_ITERATOR
+from diagnostics.analyses.trace_recompute import Recomputation, find_recomputation
 from diagnostics.analyses.trace_steps import StepMark, TraceSteps, find_steps
 from diagnostics.trace import Trace
 
@@ -21,6 +27,10 @@ class TraceAnalysis:
     breakdown: TraceBreakdown | None
     idle_causes: tuple[IdleCause, ...]
     kernels: KernelUse | None
+    copies: tuple[CopyUse, ...]
+    collectives: tuple[CollectiveUse, ...]
+    recomputation: Recomputation
+    critical_path: CriticalPath | None
     has_stacks: bool
     loads_in_process: bool | None
     """Whether the program itself loaded the data (no workers); None where that is not seen."""
@@ -39,14 +49,19 @@ class TraceAnalysis:
 def analyse_trace(trace: Trace) -> TraceAnalysis:
     """Every analysis of a trace."""
     steps = find_steps(trace)
+    backward, threads = find_backward(trace), HostThreads(trace)
     return TraceAnalysis(
         file=trace.path.name,
         rank=trace.rank,
         has_device=trace.has_device,
         steps=steps,
         breakdown=break_down(trace, steps),
-        idle_causes=find_idle_causes(trace, steps),
-        kernels=use_of_kernels(trace, steps.window),
+        idle_causes=find_idle_causes(trace, steps, threads),
+        kernels=use_of_kernels(trace, steps.window, backward),
+        copies=use_of_copies(trace, steps.window),
+        collectives=use_of_collectives(trace, steps.window),
+        recomputation=find_recomputation(trace, backward, steps.window),
+        critical_path=find_critical_path(trace, steps, backward, threads),
         has_stacks=trace.has_stacks,
         loads_in_process=_loads_in_process(trace),
     )

@@ -8,9 +8,16 @@ import re
 PROFILER_STEP = re.compile(r"^ProfilerStep#(\d+)$")
 """A step by `torch.profiler`'s own mark."""
 
+STEP_RANGE = re.compile(
+    r"^(?:#+ ?)?(?:\[pl\]\[profile\])?(?:train(?:ing)?[ _]?)?"
+    r"(?:run_training_batch|step|iter(?:ation)?)(?:[ _#:/]*(\d+))?(?: ?#+)?$",
+    re.IGNORECASE,
+)
+"""A range of a program's own around a step: `step 12`, `## train_step ##`, `iteration#3`."""
+
 OPTIMIZER_STEP = re.compile(r"^Optimizer\.step#.+\.step$")
 
-DATA_LOADING = re.compile(r"^enumerate\(DataLoader\)#|^data_wait$")
+DATA_LOADING = re.compile(r"^enumerate\(Data(Loader|Pipe)\)#|^data_wait$")
 """PyTorch's range around a loader's fetch, and the one of our recorder."""
 
 LOADER_FETCH = re.compile(r"^enumerate\(DataLoader\)#.+\.__next__$")
@@ -23,10 +30,14 @@ COMMUNICATION = re.compile(r"^(nccl|rccl|mscclpp|oneccl)|\bnccl(Dev)?Kernel", re
 HOST_COMMUNICATION = re.compile(r"^(nccl|gloo|mpi|ucc):", re.IGNORECASE)
 """Ranges of the program around such an exchange."""
 
-TENSOR_CORE = re.compile(
-    r"(hmma|imma|dmma|bmma|h?884|16816|1688|xmma|tensorop|nvjet|wgmma|gmma|mma_sync|"
-    r"sm(80|86|89|90|100)_(xmma|cutlass)|flash_(fwd|bwd|attn)|fmha|mma_)",
-    re.IGNORECASE,
+DEVICE_WAIT = re.compile(r"^(cuda|hip|cu)(Device|Stream|Event|Ctx)Synchronize")
+"""Calls in which a thread waits for the device."""
+
+COPY_CALL = re.compile(r"^(cuda|hip)Memcpy|^cuMemcpy")
+"""Calls that copy; those of pageable memory return when it is done."""
+
+RANGE = re.compile(
+    r"^ProfilerStep#|^enumerate\(Data(Loader|Pipe)\)#|^Optimizer\.(step|zero_grad)#"
+    r"|^DistributedDataParallel\.forward$|^## |^nn\.Module: "
 )
-"""Names of kernels that run on tensor cores, from Volta to Blackwell, of cuBLAS, cuDNN, CUTLASS and
-FlashAttention. Triton kernels keep no word of it in their names: they count as unknown."""
+"""Ranges of the program, which traces of 2021 and before list among the operators."""

@@ -1,20 +1,19 @@
 """The steps of a trace, by the surest mark that it has, and the window that they make."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from diagnostics.analyses.intervals import Array, Intervals, union
-from diagnostics.analyses.trace_launches import find_launches
-from diagnostics.analyses.trace_names import LOADER_FETCH, OPTIMIZER_STEP, PROFILER_STEP
-from diagnostics.trace import DEVICE_KINDS, Events, Kind, Trace
+from diagnostics.analyses.trace_launches import UNKNOWN, find_launches
+from diagnostics.analyses.trace_names import LOADER_FETCH, OPTIMIZER_STEP, PROFILER_STEP, STEP_RANGE
+from diagnostics.analyses.trace_rows import chosen, outermost
+from diagnostics.trace import DEVICE_KINDS, Kind, Trace
 
-StepMark = Literal["ProfilerStep", "optimizer step", "data loader", "none"]
+StepMark = Literal["ProfilerStep", "range", "optimizer step", "data loader", "none"]
 
-_CHUNK_ROWS = 1 << 18
 MIN_REPEATS = 3
 """A mark that is not made for steps must come back this often to be taken for one."""
 
@@ -25,7 +24,8 @@ class TraceSteps:
 
     `start_ns`, `host_end_ns`: what the program spent; `end_ns`: extended to the end of the device
     work launched meanwhile, and `begin_ns` the later of the start and the last step's `end_ns`, so
-    that the steps [begin, end) do not overlap.
+    that the steps [begin, end) do not overlap. `track` is the thread that made the marks, -1 if
+    none did.
     """
 
     mark: StepMark
@@ -34,6 +34,7 @@ class TraceSteps:
     host_end_ns: Array
     begin_ns: Array
     end_ns: Array
+    track: int = UNKNOWN
 
     @property
     def window(self) -> Intervals:
@@ -45,47 +46,58 @@ class TraceSteps:
 
 
 def find_steps(trace: Trace) -> TraceSteps:
-    """The steps of a trace.
+    """The steps of a trace, by the first of these marks that it has.
 
-    They are its `ProfilerStep#` marks; without them the time between two ends of an optimizer's
-    step, or between two fetches of a loader; otherwise there are none.
+    Its `ProfilerStep#` marks; ranges that a program opened around each step (`step 12`,
+    `train_step`, `iteration#3`); the time between two ends of an optimizer's step, or between two
+    fetches of a loader. Otherwise there are none.
     """
-    for mark, pattern in (
-        ("ProfilerStep", PROFILER_STEP),
-        ("optimizer step", OPTIMIZER_STEP),
-        ("data loader", LOADER_FETCH),
-    ):
+    for mark, pattern, edges in _CHAIN:
         found = _marked(trace, pattern)
-        if mark == "ProfilerStep" and len(found[0]):
-            return _steps("ProfilerStep", trace, *found)
-        if mark != "ProfilerStep" and len(found[0]) >= MIN_REPEATS:
-            edge = found[2] if mark == "optimizer step" else found[1]
-            edge = np.sort(edge)
-            numbers = np.arange(1, len(edge))
-            return _steps(mark, trace, numbers, edge[:-1], edge[1:])  # type: ignore[arg-type]
+        if found is None or (mark != "ProfilerStep" and len(found.start_ns) < MIN_REPEATS):
+            continue
+        if edges is None:
+            return _steps(trace, mark, found)
+        edge = np.sort(found.end_ns if edges == "end" else found.start_ns)
+        between = _Marks(found.track, np.arange(1, len(edge)), edge[:-1], edge[1:])
+        return _steps(trace, mark, between)
     nothing = np.empty(0, np.int64)
-    return _steps("none", trace, nothing, nothing, nothing)
+    return _steps(trace, "none", _Marks(UNKNOWN, nothing, nothing, nothing))
 
 
-def _marked(trace: Trace, pattern: re.Pattern[str]) -> tuple[Array, Array, Array]:
-    """Number, start and end of the spans of the program whose name fits, on its busiest thread."""
+_CHAIN: tuple[tuple[StepMark, re.Pattern[str], Literal["start", "end"] | None], ...] = (
+    ("ProfilerStep", PROFILER_STEP, None),
+    ("range", STEP_RANGE, None),
+    ("optimizer step", OPTIMIZER_STEP, "end"),
+    ("data loader", LOADER_FETCH, "start"),
+)
+"""A mark, how it is spelled, and which of its edges part the steps; None if it lasts a step."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Marks:
+    track: int
+    numbers: Array
+    start_ns: Array
+    end_ns: Array
+
+
+def _marked(trace: Trace, pattern: re.Pattern[str]) -> "_Marks | None":
+    """The spans of the program whose name fits, on the thread that has most of them.
+
+    What lies within another one, as a step of accumulated gradients may, is part of that.
+    """
     wanted = trace.named(pattern)
     for kind in _HOST_SPANS:
-        events = trace.events[kind]
-        chosen = events[np.isin(events["name"], wanted)]
-        if not len(chosen):
+        events = chosen(trace.events[kind], wanted)
+        if not len(events):
             continue
-        tracks, counts = np.unique(chosen["track"], return_counts=True)
-        rows = chosen[chosen["track"] == tracks[counts.argmax()]]
+        tracks, counts = np.unique(events["track"], return_counts=True)
+        track = int(tracks[counts.argmax()])
+        rows = outermost(events[events["track"] == track])
         numbers = [_number(pattern, name) for name in trace.names_of(rows)]
-        order = np.argsort(rows["start_ns"], kind="stable")
-        return (
-            np.array(numbers, np.int64)[order],
-            rows["start_ns"][order],
-            rows["end_ns"][order],
-        )
-    nothing = np.empty(0, np.int64)
-    return nothing, nothing, nothing
+        return _Marks(track, np.array(numbers, np.int64), rows["start_ns"], rows["end_ns"])
+    return None
 
 
 _HOST_SPANS: tuple[Kind, ...] = ("span", "op")
@@ -93,39 +105,34 @@ _HOST_SPANS: tuple[Kind, ...] = ("span", "op")
 
 
 def _number(pattern: re.Pattern[str], name: str) -> int:
+    """The number in a mark; 0 where it has none, -1 where it is no number of a step."""
     found = pattern.search(name)
-    digits = found[1] if found and pattern.groups else "0"
+    digits = (found[1] if found and pattern.groups else None) or "0"
     return int(digits) if len(digits) < 18 else -1
 
 
-def _steps(
-    mark: StepMark, trace: Trace, numbers: Array, start: Array, host_end: Array
-) -> TraceSteps:
+def _steps(trace: Trace, mark: StepMark, marks: _Marks) -> TraceSteps:
+    start, host_end = marks.start_ns, marks.end_ns
     end = np.maximum.accumulate(_device_end(trace, start, host_end)) if len(start) else host_end
     begin = np.maximum(start, np.concatenate([start[:1], end[:-1]]))
     return TraceSteps(
         mark=mark,
-        numbers=numbers,
+        numbers=marks.numbers,
         start_ns=start,
         host_end_ns=host_end,
         begin_ns=np.minimum(begin, end),
         end_ns=end,
+        track=marks.track,
     )
 
 
 def _device_end(trace: Trace, start: Array, host_end: Array) -> Array:
     """The end of each step with the device work that was launched in it."""
     end = host_end.copy()
-    for work in (chunk for kind in DEVICE_KINDS for chunk in _chunks(trace.events[kind])):
+    for work in (chunk for kind in DEVICE_KINDS for chunk in chunks(trace.events[kind])):
         launches = find_launches(trace, work)
         step = np.searchsorted(start, launches.start_ns, side="right") - 1
         inside = (step >= 0) & (launches.start_ns < host_end[np.maximum(step, 0)])
         known = inside & launches.is_known
         np.maximum.at(end, step[known], work["end_ns"][known])
     return end
-
-
-def _chunks(rows: Events) -> Iterator[Events]:
-    """The rows of a long trace do not fit into memory at once."""
-    for first in range(0, len(rows), _CHUNK_ROWS):
-        yield rows[first : first + _CHUNK_ROWS]

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from diagnostics.parsers.trace_details import collectives, with_sequence, with_waits
 from diagnostics.parsers.trace_events import Args, Event, Number, to_number
 from diagnostics.trace import (
     DEVICE_DTYPE,
@@ -46,6 +47,7 @@ _KIND_OF = {
     "hip_runtime": "runtime",
     "xpu_runtime": "runtime",
     "runtime": "runtime",
+    "cuda_sync": "sync",
     "cpu_op": "op",
     "operator": "op",
     "user_annotation": "span",
@@ -207,9 +209,16 @@ class _Piece:
 
     def _add_rows(self, kind: Kind, places: Numbers, args: Sequence[Args], rows: Events) -> None:
         chosen = rows[places]
-        if kind in DEVICE_KINDS:
-            chosen = _with_device(chosen, [args[place] for place in places.tolist()])
+        if kind in _WITH_DETAILS:
+            own = [args[place] for place in places.tolist()]
+            if kind in ("kernel", "op"):
+                self._take_collectives(collectives(chosen, own, self.names.number))
+            chosen = _WITH_DETAILS[kind](chosen, own)
         self.rows[kind] = chosen
+
+    def _take_collectives(self, rows: Events) -> None:
+        known = self.rows.get("collective", rows[:0])
+        self.rows["collective"] = np.concatenate([known, rows])
 
     def _new_track(self, key: tuple[Number, Number]) -> int:
         if len(self.tracks) >= MAX_TRACKS:
@@ -221,6 +230,7 @@ class _Piece:
 _PH, _CAT, _TS, _DUR = (attrgetter(name) for name in ("ph", "cat", "ts", "dur"))
 _NAME, _PID, _TID, _ARGS = (attrgetter(name) for name in ("name", "pid", "tid", "args"))
 _CORRELATION = attrgetter("correlation")
+_SEQUENCE = attrgetter("sequence")
 _OP_ID, _LAUNCH_OP_ID = attrgetter("op_id"), attrgetter("launch_op_id")
 
 
@@ -270,6 +280,17 @@ def _with_device(events: Events, args: Sequence[Args]) -> Events:
     for joined_later in ("launch_track", "launch_ns", "launch_end_ns", "operator"):
         rows[joined_later] = -1
     return rows
+
+
+def _with_sequence(events: Events, args: Sequence[Args]) -> Events:
+    return with_sequence(events, _ids(_column(_SEQUENCE, args)))
+
+
+_WITH_DETAILS: Mapping[Kind, Callable[[Events, Sequence[Args]], Events]] = {
+    **dict.fromkeys(DEVICE_KINDS, _with_device),
+    "op": _with_sequence,
+    "sync": with_waits,
+}
 
 
 def _floats(values: Sequence[Number]) -> Numbers:

@@ -22,7 +22,16 @@ class Args(msgspec.Struct, gc=False):
     num_bytes: Number = msgspec.field(name="bytes", default=None)
     blocks_per_sm: Number = msgspec.field(name="blocks per SM", default=None)
     occupancy_percent: Number = msgspec.field(name="est. achieved occupancy %", default=None)
+    sequence: Number = msgspec.field(name="Sequence number", default=None)
     collective: str | None = msgspec.field(name="Collective name", default=None)
+    dtype: Number = None
+    num_in: Number = msgspec.field(name="In msg nelems", default=None)
+    num_out: Number = msgspec.field(name="Out msg nelems", default=None)
+    group_size: Number = msgspec.field(name="Group size", default=None)
+    group: Number = msgspec.field(name="Process Group Name", default=None)
+    seq: Number = msgspec.field(name="Seq", default=None)
+    waits_for: Number = msgspec.field(name="wait_on_cuda_event_record_corr_id", default=None)
+    waits_for_stream: Number = msgspec.field(name="wait_on_stream", default=None)
 
 
 class Event(msgspec.Struct, gc=False):

@@ -16,7 +16,7 @@ import numpy as np
 from diagnostics.errors import DiagnosticsError
 from diagnostics.parsers.trace_columns import MAX_TRACKS, Names, PieceRows
 from diagnostics.parsers.trace_links import link
-from diagnostics.trace import KINDS, Events, Kind, Track, dtype_of
+from diagnostics.trace import KINDS, NAME_COLUMNS, Events, Kind, Track, dtype_of
 
 MERGED_ROWS = 1 << 18
 """So many rows are in memory while those on disk are put in order: some 20 MB."""
@@ -168,7 +168,9 @@ class TraceStore:
         names = _places(map(self._names.number, piece.names), len(piece.names))
         tracks = _places(map(self._number_of, piece.tracks), len(piece.tracks))
         for kind, rows in piece.rows.items():
-            rows["name"] = names[rows["name"]]
+            for column in NAME_COLUMNS.get(kind, ("name",)):
+                is_known = rows[column] >= 0
+                rows[column][is_known] = names[rows[column][is_known]]
             rows["track"] = tracks[rows["track"]]
             self._rows[kind].add(rows)
 

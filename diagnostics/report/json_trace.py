@@ -1,10 +1,14 @@
 """The parts of the JSON report that traces fill."""
 
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from diagnostics.analyses.communication import CommunicationUse
 from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.report.model import Report, Window
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _NS_PER_MS = 1e6
 
@@ -61,6 +65,7 @@ def idle_causes_of(report: Report) -> list[dict[str, Any]]:
             "share_of_window": cause.share_of_window,
             "num_gaps": cause.num_gaps,
             "where": cause.where,
+            "places": [in_ms(place) for place in cause.places],
         }
         for each in _with_steps(report)
         for cause in each.idle_causes
@@ -77,33 +82,34 @@ def traces_of(report: Report) -> list[dict[str, Any]]:
             "num_steps": each.num_steps,
             "step_mark": each.step_mark,
             "has_stacks": each.has_stacks,
-            "kernels": _kernels(each),
+            "kernels": None if each.kernels is None else in_ms(each.kernels),
+            "copies": [in_ms(copy) for copy in each.copies],
+            "collectives": [in_ms(use) for use in each.collectives],
+            "recomputation": in_ms(each.recomputation),
+            "critical_path": None if each.critical_path is None else in_ms(each.critical_path),
         }
         for each in report.analysis.traces
     ]
 
 
-def _kernels(found: TraceAnalysis) -> dict[str, Any] | None:
-    use = found.kernels
-    if use is None:
-        return None
-    groups = {
-        key: [
-            {"name": g.name, "count": g.count, "ms": g.ns / _NS_PER_MS, "share": g.share}
-            for g in listed
-        ]
-        for key, listed in (
-            ("by_name", use.by_name), ("by_operator", use.by_operator), ("by_stage", use.by_stage)
-        )
-    }  # fmt: skip
-    return {
-        "count": use.count,
-        "ms": use.ns / _NS_PER_MS,
-        "tensor_core_share": use.tensor_core_share,
-        "sm_efficiency": use.sm_efficiency,
-        "occupancy_percent": use.occupancy_percent,
-        **groups,
-    }
+def in_ms(found: "DataclassInstance") -> dict[str, Any]:
+    """A result as plain data; what it holds in ns, it gives in ms."""
+    plain: dict[str, Any] = _in_ms(asdict(found))
+    return plain
+
+
+def _in_ms(value: Any) -> Any:
+    if isinstance(value, dict):
+        return dict(_field_in_ms(name, held) for name, held in value.items())
+    if isinstance(value, list | tuple):
+        return [_in_ms(item) for item in value]
+    return value
+
+
+def _field_in_ms(name: str, value: Any) -> tuple[str, Any]:
+    if name == "ns" or name.endswith("_ns"):
+        return f"{name[:-2]}ms", None if value is None else value / _NS_PER_MS
+    return name, _in_ms(value)
 
 
 def _with_steps(report: Report) -> list[TraceAnalysis]:

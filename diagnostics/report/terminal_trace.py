@@ -11,19 +11,21 @@ from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
 from diagnostics.report.model import Report
+from diagnostics.report.terminal_trace_details import short, short_place, trace_details
 
 TOP_KERNELS = 5
 NAME_CHARACTERS = 44
 CAUSE_WORDS = {
     "data_loading": "waits for data",
-    "synchronisation": "waits for the device (synchronisation)",
-    "copy": "copies",
+    "synchronisation": "waits for the device",
+    "copy": "starts copies",
     "allocator": "asks for memory",
     "garbage_collection": "collects garbage",
-    "profiler": "is held up by the profiler",
-    "launching": "runs operators, too slow to keep the device busy",
-    "python": "runs Python between operators",
-    "unattributed": "(the trace does not say)",
+    "profiler": "waits for the profiler",
+    "launching": "runs operators",
+    "python": "runs Python",
+    "unattributed": "(unknown)",
+    "queued": "(work not yet begun)",
 }
 
 
@@ -34,6 +36,7 @@ def trace_section(report: Report) -> Iterator[RenderableType]:
         yield from _idle(each)
         if each.kernels is not None:
             yield from _kernels(each.kernels)
+        yield from trace_details(each)
 
 
 def _device(found: TraceAnalysis) -> Iterator[RenderableType]:
@@ -63,10 +66,11 @@ def _device(found: TraceAnalysis) -> Iterator[RenderableType]:
 def _idle(found: TraceAnalysis) -> Iterator[RenderableType]:
     if not found.idle_causes:
         return
-    rows = make_table("while the device is idle, the program", "ms per step", "share", "where ")
+    rows = make_table("meanwhile the program", "ms per step", "share", "where ")
     for cause in found.idle_causes:
         ms, share = units.ms(cause.ms_per_step), units.share(cause.share_of_window)
-        add_row(rows, CAUSE_WORDS[cause.cause], ms, share, cause.where or "")
+        place = cause.where or next((each.where for each in cause.places), "")
+        add_row(rows, CAUSE_WORDS[cause.cause], ms, share, short_place(place))
     yield Padding(rows, (1, 0, 0, 2))
     if not found.has_stacks:
         yield indented("Record the trace with stacks to see file and line.", style="dim")
@@ -75,11 +79,12 @@ def _idle(found: TraceAnalysis) -> Iterator[RenderableType]:
 def _kernels(use: KernelUse) -> Iterator[RenderableType]:
     rows = make_table("kernel ", "ms", "share", "count")
     for group in use.by_name[:TOP_KERNELS]:
-        name = group.name
-        shown = name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 3]}..."
+        shown = short(group.name, NAME_CHARACTERS)
         add_row(rows, shown, units.ms(group.ns / 1e6), units.share(group.share), str(group.count))
     yield Padding(rows, (1, 0, 0, 2))
     facts = [f"tensor cores {units.share(use.tensor_core_share)} of kernel time"]
+    if use.eligible_share:
+        facts[0] += f" (operators that could use them: {units.share(use.eligible_share)})"
     if use.sm_efficiency is not None:
         facts.append(f"estimated SM efficiency {units.share(use.sm_efficiency)}")
     if use.occupancy_percent is not None:
