@@ -9,7 +9,7 @@ import numpy as np
 from diagnostics.analyses.intervals import Array, Intervals, union
 from diagnostics.analyses.trace_launches import UNKNOWN, find_launches
 from diagnostics.analyses.trace_names import LOADER_FETCH, OPTIMIZER_STEP, PROFILER_STEP, STEP_RANGE
-from diagnostics.analyses.trace_rows import chosen, outermost
+from diagnostics.analyses.trace_rows import chosen, chunks, outermost
 from diagnostics.trace import DEVICE_KINDS, Kind, Trace
 
 StepMark = Literal["ProfilerStep", "range", "optimizer step", "data loader", "none"]
