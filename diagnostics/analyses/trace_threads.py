@@ -60,14 +60,12 @@ def find_threads(
 def _busy(trace: Trace, track: int) -> Intervals:
     """When a thread runs an operator, calls the runtime or waits for data."""
     loader, ranges = trace.named(DATA_LOADING), trace.named(RANGE)
+    ops, calls, spans = (trace.events[kind] for kind in ("op", "runtime", "span"))
     parts = [
-        cover(own, names, but=but)
-        for kind, names, but in (
-            ("op", None, ranges), ("runtime", None, None), ("op", loader, None),
-            ("span", loader, None),
-        )
-        for own in _on(trace.events[kind], track)
-    ]  # fmt: skip
+        *(cover(own, but=ranges) for own in _on(ops, track)),
+        *(cover(own) for own in _on(calls, track)),
+        *(cover(own, loader) for rows in (ops, spans) for own in _on(rows, track)),
+    ]
     return joined(*parts)
 
 
