@@ -10,10 +10,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from enum import IntEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import ENGLISH, LANGUAGES, chosen_language, say, speaking, spoken
+from diagnostics.language.line_breaks import breaks_of, has_wide_letters
 from diagnostics.printable import printable
 
 FAIL_ON = ("none", "note", "warn", "critical")
@@ -37,13 +40,42 @@ class ExitCode(IntEnum):
     """The program at the other end of the pipe closed it; what a shell reports for SIGPIPE."""
 
 
+class _SpokenHelp(argparse.RawDescriptionHelpFormatter):
+    """Help in the language spoken now."""
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, prefix or spoken("usage: "))
+
+    def start_section(self, heading: str | None) -> None:
+        super().start_section(spoken(heading or ""))
+
+    def add_text(self, text: str | None) -> None:
+        super().add_text(spoken(text or ""))
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return spoken(action.help or "")
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        if not has_wide_letters(text):
+            return super()._split_lines(text, width)
+        edges = [0, *breaks_of(text, width), len(text)]
+        return [text[start:end].strip() for start, end in pairwise(edges)]
+
+
 class OneLineParser(argparse.ArgumentParser):
     """A parser that says what is wrong in one line, without the usage block around it."""
 
     def error(self, message: str) -> NoReturn:
         """Print the message and leave with the exit code of bad arguments."""
-        print_error(self.prog, f"{message} (see {self.prog} --help)")
+        print_error(
+            self.prog, say("{message} (see {prog} --help)", message=message, prog=self.prog)
+        )
         raise SystemExit(int(ExitCode.BAD_INPUT))
+
+    def format_usage(self) -> str:
+        """The usage in English: argparse cuts the word before it off by its English length."""
+        with speaking(ENGLISH):
+            return super().format_usage()
 
 
 class _PrintVersion(argparse.Action):
@@ -68,15 +100,15 @@ def tool_version() -> str:
 def shared_parser(program: str, description: str, epilog: str | None = None) -> OneLineParser:
     """A parser with the arguments both tools understand alike.
 
-    They are `paths`, `json` (a path, `-`, or None), `html`, `fail_on`, `width`, `no_color` and
-    `profiles_dir`.
+    They are `paths`, `json` (a path, `-`, or None), `html`, `fail_on`, `width`, `no_color`,
+    `profiles_dir` and `lang`, which `run_tool` has read by then.
     """
     parser = OneLineParser(
         prog=program,
         description=description,
         epilog=epilog,
         allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_SpokenHelp,
     )
     parser.add_argument(
         "paths",
@@ -107,6 +139,11 @@ def shared_parser(program: str, description: str, epilog: str | None = None) -> 
     parser.add_argument(
         "--width", type=_columns, metavar="N", help="columns of the report (default: the terminal)"
     )
+    parser.add_argument(
+        "--lang",
+        choices=LANGUAGES,
+        help="language of everything printed: English or Chinese (default: the locale's)",
+    )
     parser.add_argument("--no-color", action="store_true", help="print without colours")
     parser.add_argument("--version", action=_PrintVersion)
     return parser
@@ -114,7 +151,9 @@ def shared_parser(program: str, description: str, epilog: str | None = None) -> 
 
 def _columns(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 40 <= int(text[:6]) <= 1000:
-        raise argparse.ArgumentTypeError(f"needs a number from 40 to 1000, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            say("needs a number from 40 to 1000, got {text!r}", text=text)
+        )
     return int(text)
 
 
@@ -137,7 +176,7 @@ def choose_exit_code(
 
 def print_error(program: str, message: str, stream: IO[str] | None = None) -> None:
     """One line on the error stream, whatever the message holds."""
-    print(f"{program}: {printable(message, limit=2000)}", file=stream or sys.stderr)
+    print(f"{program}: {printable(spoken(message), limit=2000)}", file=stream or sys.stderr)
 
 
 def write_json(target: str, text: str) -> None:
@@ -159,7 +198,7 @@ def write_atomically(path: Path, text: str) -> None:
         DiagnosticsError: the file cannot be written; one line, saying why.
     """
     if not path.name:
-        raise DiagnosticsError(f"{str(path)!r}: is not the name of a file")
+        raise DiagnosticsError(say("{path!r}: is not the name of a file", path=str(path)))
     if _is_a_way_out(path):
         _write_into(path, text)
         return
@@ -169,7 +208,9 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.replace(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a usable file name"
-        raise DiagnosticsError(f"{path}: cannot be written: {reason}") from None
+        raise DiagnosticsError(
+            say("{path}: cannot be written: {reason}", path=path, reason=reason)
+        ) from None
     finally:
         with suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)
@@ -190,7 +231,9 @@ def _write_into(path: Path, text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise DiagnosticsError(f"{path}: cannot be written: {error.strerror}") from None
+        raise DiagnosticsError(
+            say("{path}: cannot be written: {strerror}", path=path, strerror=error.strerror)
+        ) from None
 
 
 def run_tool(program: str, tool: Callable[[Sequence[str] | None], int]) -> int:
@@ -200,6 +243,11 @@ def run_tool(program: str, tool: Callable[[Sequence[str] | None], int]) -> int:
     """
     _open_closed_streams()
     _never_fail_to_encode()
+    with speaking(chosen_language(sys.argv[1:], os.environ, sys.stdout.encoding)):
+        return _run_tool(program, tool)
+
+
+def _run_tool(program: str, tool: Callable[[Sequence[str] | None], int]) -> int:
     try:
         code = int(tool(None))
         sys.stdout.flush()
@@ -213,7 +261,9 @@ def run_tool(program: str, tool: Callable[[Sequence[str] | None], int]) -> int:
         if error.errno not in _OUTPUT_FAILED or error.filename is not None:
             raise
         _discard_output()
-        print_error(program, f"the output cannot be written: {error.strerror}")
+        print_error(
+            program, say("the output cannot be written: {strerror}", strerror=error.strerror)
+        )
         return int(ExitCode.BAD_INPUT)
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from diagnostics import tables as declared
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 from diagnostics.parsers.detect import detect
 from diagnostics.parsers.fact_records import RunRecord
 from diagnostics.parsers.facts import Facts, parse_facts
@@ -91,7 +92,9 @@ class _Loading:
         elif kind == "trace":
             self._read_trace(path)
         else:
-            raise DiagnosticsError(f"{path} is neither a text log, a facts folder nor a trace")
+            raise DiagnosticsError(
+                say("{path} is neither a text log, a facts folder nor a trace", path=path)
+            )
 
     def _read_log(self, path: Path) -> None:
         if self.log is not None and self.log.path.resolve() == path.resolve():
@@ -100,7 +103,9 @@ class _Loading:
         self._check_same_run(log.run_fields.get("id"))
         joined = log if self.log is None else join_logs(self.log, log)
         if joined is None:
-            raise DiagnosticsError(f"{path} is a second text log; give one log for each report")
+            raise DiagnosticsError(
+                say("{path} is a second text log; give one log for each report", path=path)
+            )
         self.log = joined
         notes = list(log.notes)
         if self.facts is None and log.run_fields:
@@ -115,7 +120,7 @@ class _Loading:
         try:
             self._read_log(path)
         except DiagnosticsError as error:
-            note = f"{error}; it is left out"
+            note = say("{error}; it is left out", error=error)
             self.inputs.append(
                 Input(path=path, kind="text log", status="not evaluated", notes=(note,))
             )
@@ -124,7 +129,7 @@ class _Loading:
         try:
             self._read_facts(facts_of_log(log.path, log.run_fields))
         except DiagnosticsError as error:
-            return [f"{error}; the text log alone is used"]
+            return [say("{error}; the text log alone is used", error=error)]
         return []
 
     def _read_facts(self, folder: Path, beside: Sequence[str] = ()) -> None:
@@ -133,7 +138,9 @@ class _Loading:
         facts = parse_facts(folder)
         self._check_same_run(facts.meta.run_id if facts.meta else None)
         if self.facts is not None:
-            raise DiagnosticsError(f"{folder} is a second run; give one run for each report")
+            raise DiagnosticsError(
+                say("{folder} is a second run; give one run for each report", folder=folder)
+            )
         self.facts = facts
         notes = [*facts.notes, *beside]
         if self.log is None and facts.meta is not None:
@@ -153,7 +160,7 @@ class _Loading:
         found = sorted(path for pattern in TRACE_PATTERNS for path in folder.glob(pattern))
         size = sum(path.stat().st_size for path in found)
         if size > MAX_TRACES_BYTES:
-            note = f"{size >> 20} MiB of traces: give them by name to have them read"
+            note = say("{size} MiB of traces: give them by name to have them read", size=size >> 20)
             self.inputs.append(
                 Input(path=found[0], kind="trace", status="not evaluated", notes=(note,))
             )
@@ -162,7 +169,7 @@ class _Loading:
             try:
                 self._read_trace(path)
             except DiagnosticsError as error:  # nobody asked for it: the facts stand without
-                note = f"{error}; it is left out"
+                note = say("{error}; it is left out", error=error)
                 self.inputs.append(
                     Input(path=path, kind="trace", status="not evaluated", notes=(note,))
                 )
@@ -171,7 +178,7 @@ class _Loading:
         try:
             self._read_log(log_of_facts(folder, meta))
         except DiagnosticsError as error:
-            return [f"{error}; the facts alone are used"]
+            return [say("{error}; the facts alone are used", error=error)]
         return []
 
     def _check_same_run(self, run_id: str | None) -> None:
@@ -180,8 +187,12 @@ class _Loading:
         for other in (facts_id, log_id):
             if run_id and other and run_id != other:
                 raise DiagnosticsError(
-                    f"the inputs are of different runs ({other} and {run_id}); "
-                    "give one run for each report"
+                    say(
+                        "the inputs are of different runs ({other} and {run_id}); give one "
+                        "run for each report",
+                        other=other,
+                        run_id=run_id,
+                    )
                 )
 
     def _note_read(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diagnostics.command_line import OneLineParser, shared_parser
+from diagnostics.language import say
 
 PROGRAM = "diagnose_memory.py"
 _EPILOG = """\
@@ -50,5 +51,5 @@ def make_parser(description: str) -> OneLineParser:
 
 def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) < 1 << 31:
-        raise argparse.ArgumentTypeError(f"needs a number above 0, got {text!r}")
+        raise argparse.ArgumentTypeError(say("needs a number above 0, got {text!r}", text=text))
     return int(text)

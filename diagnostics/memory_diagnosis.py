@@ -7,6 +7,7 @@ from typing import Any
 from diagnostics.analyses.machine_capacity import capacity
 from diagnostics.analyses.machine_jobs import Job, build_job, find_job_roots, tree
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 from diagnostics.load import load_run
 from diagnostics.parsers.machine import HostSources, read_host
 from diagnostics.parsers.machine_gpus import read_gpus
@@ -46,7 +47,7 @@ def _jobs(pid: int | None, root: Path, profiles_dir: Path | None) -> tuple[Job, 
     trees = {each: tree(each, entries) for each in find_job_roots(entries, recorded)}
     if pid is not None:
         if pid not in {entry.pid for entry in entries}:
-            raise DiagnosticsError(f"--pid {pid}: no such process on this machine")
+            raise DiagnosticsError(say("--pid {pid}: no such process on this machine", pid=pid))
         mine = {each: pids for each, pids in trees.items() if pid in pids}
         trees = mine or {pid: tree(pid, entries)}
     return tuple(

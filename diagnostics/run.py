@@ -9,6 +9,7 @@ import pandas as pd
 
 from diagnostics import loading_tables
 from diagnostics import tables as declared
+from diagnostics.language import say
 from diagnostics.trace import Trace
 
 InputKind = Literal["text log", "facts folder", "folder of runs", "trace", "unknown"]
@@ -122,4 +123,8 @@ class Run:
     @property
     def notes(self) -> tuple[str, ...]:
         """Every note of every input, each with the name of its file."""
-        return tuple(f"{each.path.name}: {note}" for each in self.inputs for note in each.notes)
+        return tuple(
+            say("{file}: {note}", file=each.path.name, note=note)
+            for each in self.inputs
+            for note in each.notes
+        )

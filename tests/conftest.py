@@ -1,6 +1,8 @@
 """What the tests of both tools share: a tool run from outside, in an empty folder."""
 
 import importlib.util
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from diagnostics.command_line import run_tool
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ["LC_ALL"] = "C.UTF-8"  # the tools speak English, whoever runs the tests
 
 
 @pytest.fixture
@@ -21,8 +24,9 @@ def new_tool(capsys, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
 
         def run(*arguments):
+            monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
             try:
-                code = run_tool(script, lambda _: module.main([str(a) for a in arguments]))
+                code = run_tool(script, module.main)
             except SystemExit as end:
                 code = end.code
             captured = capsys.readouterr()

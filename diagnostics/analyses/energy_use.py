@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from diagnostics.analyses.gpu_load import GpuSummary, energy_curve, split_gpus
+from diagnostics.language import listed
 from diagnostics.run import Run
 
 
@@ -50,7 +51,7 @@ def compute_energy_use(run: Run, gpus: Sequence[GpuSummary]) -> EnergyUse:
         total_j=total_j,
         num_samples=num_samples,
         num_steps=sum(each.num_steps for each in measured),
-        source=", ".join(sorted({each.source or "" for each in measured})),
+        source=listed(sorted({each.source or "" for each in measured})),
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from diagnostics.analyses.distribution import Distribution, distribution_of
 from diagnostics.analyses.selection import select_ordinary
+from diagnostics.language import say
 from diagnostics.run import FACTS, Run
 
 CLOSURE_LIMIT = 0.01
@@ -188,7 +189,15 @@ def _reasons(
         yield ("the loader's batches carry no timing: what their making consists of is unknown")
         return
     if untimed := len(fetches) - len(timed):
-        yield f"{untimed} of {len(fetches)} fetched batches carry no timing"
+        yield say(
+            "{untimed} of {num_fetches} fetched batches carry no timing",
+            untimed=untimed,
+            num_fetches=len(fetches),
+        )
     made_ms, parts_ms = float(timed["made_ms"].sum()), float(part_rows["ms"].sum())
     if abs(made_ms - parts_ms) > CLOSURE_LIMIT * made_ms:
-        yield f"the parts of loading sum to {parts_ms:.1f} of {made_ms:.1f} ms"
+        yield say(
+            "the parts of loading sum to {parts_ms:.1f} of {made_ms:.1f} ms",
+            parts_ms=parts_ms,
+            made_ms=made_ms,
+        )

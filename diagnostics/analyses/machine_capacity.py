@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from diagnostics.language import say
 from diagnostics.machine import HostState
 
 
@@ -52,7 +53,7 @@ def capacity(host: HostState) -> Capacity:
 def _memory_limit(host: HostState) -> tuple[int | None, str]:
     total, limit = host.ram_total_bytes, host.cgroup_limit_bytes
     if limit is not None and (total is None or limit < total):
-        return limit, f"cgroup v{host.cgroup_version}"
+        return limit, say("cgroup v{cgroup_version}", cgroup_version=host.cgroup_version)
     return total, "the machine's memory"
 
 

@@ -11,6 +11,7 @@ from diagnostics.analyses.distribution import Floats
 from diagnostics.analyses.gpu_load import split_gpus
 from diagnostics.analyses.resources import sum_of_complete
 from diagnostics.analyses.robust_slope import Slope, theil_sen
+from diagnostics.language import say
 from diagnostics.run import Run
 
 MAX_POINTS = 512
@@ -115,7 +116,9 @@ def _of_ranks(steps: pd.DataFrame) -> Iterator[MemoryCourse]:
         numbers = rows["step"].to_numpy(dtype="float64")
         for name, column in _RANK_COLUMNS.items():
             values = rows[column].to_numpy()
-            yield from _course_of(name, f"rank {rank}", "step records", numbers, times, values)
+            yield from _course_of(
+                name, say("rank {rank}", rank=rank), "step records", numbers, times, values
+            )
 
 
 def _of_log(lines: pd.DataFrame) -> Iterator[MemoryCourse]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 
 Setting = bool | int | float | str | None
 
@@ -152,4 +153,6 @@ def demand_from_mapping(mapping: Mapping[str, Any]) -> Demand:
     try:
         return msgspec.convert(mapping, Demand)
     except msgspec.ValidationError as error:
-        raise DiagnosticsError(f"the forecast's input does not fit this version: {error}") from None
+        raise DiagnosticsError(
+            say("the forecast's input does not fit this version: {error}", error=error)
+        ) from None

@@ -17,6 +17,7 @@ import pandas as pd
 
 from diagnostics.analyses.rank_places import RankPlace, rank_places
 from diagnostics.analyses.selection import select_ordinary
+from diagnostics.language import listed, say
 from diagnostics.run import Clock, Run
 
 Cause = Literal["input", "compute", "communication"]
@@ -102,7 +103,10 @@ def compute_ranks(run: Run) -> Ranks:
     own = parts[_OWN].unstack("rank").dropna()
     if own.shape[1] < 2 or len(own) < LEAST_STEPS:
         reasons.append(
-            f"{len(own)} ordinary step(s) that all ranks recorded are too few to compare them"
+            say(
+                "{num_own} ordinary step(s) that all ranks recorded are too few to compare them",
+                num_own=len(own),
+            )
         )
         return Ranks(places=places, clock=clock, num_steps=len(own), reasons=tuple(reasons))
     common = parts[parts.index.get_level_values("step").isin(own.index)]
@@ -191,18 +195,26 @@ def _absences(run: Run) -> Iterator[str]:
     expected = run.info.world_size or 0
     missing = [rank for rank in range(min(expected, _MAX_NAMED)) if rank not in last.index]
     if missing and len(last):
-        yield f"of {expected} ranks, {_named(missing)} left no step"
+        yield say(
+            "of {expected} ranks, {named} left no step", expected=expected, named=_named(missing)
+        )
     if len(last) and int(last.min()) < int(last.max()):
         behind = [int(rank) for rank in last.index if last[rank] < last.max()]
         yield (
-            f"{_named(behind)} ended after step {int(last.min())}, others went on to "
-            f"{int(last.max())}: killed, cut off, or still being written"
+            say(
+                "{named} ended after step {first}, others went on to {last}: killed, cut off, "
+                "or still being written",
+                named=_named(behind),
+                first=int(last.min()),
+                last=int(last.max()),
+            )
         )
 
 
 _MAX_NAMED = 100_000
+_MAX_SHOWN = 8
 
 
 def _named(ranks: list[int]) -> str:
-    shown = ", ".join(str(rank) for rank in ranks[:8]) + (", ..." if len(ranks) > 8 else "")
-    return f"rank{'s' if len(ranks) > 1 else ''} {shown}"
+    shown = [str(rank) for rank in ranks[:_MAX_SHOWN]] + ["..."] * (len(ranks) > _MAX_SHOWN)
+    return say("ranks {ranks}" if len(ranks) > 1 else "rank {ranks}", ranks=listed(shown))

@@ -25,6 +25,7 @@ from diagnostics.analyses.step_parts import (
     step_times,
     summed_phases,
 )
+from diagnostics.language import say
 from diagnostics.run import TEXT_LOG_ONLY, TRACE_ONLY, Clock, Run
 
 __all__ = [
@@ -267,8 +268,11 @@ def _reasons(
         yield from _why_not_told(data)
     if breakdown.phases and breakdown.clock not in wholes:
         yield (
-            f"the step's time by the {breakdown.clock} clock is unknown: shares of the step are "
-            "of the sum of its phases"
+            say(
+                "the step's time by the {clock} clock is unknown: shares of the step are of "
+                "the sum of its phases",
+                clock=breakdown.clock,
+            )
         )
 
 

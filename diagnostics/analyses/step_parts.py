@@ -8,6 +8,7 @@ import pandas as pd
 
 from diagnostics.analyses.distribution import Distribution, distribution_of
 from diagnostics.analyses.selection import count_steps
+from diagnostics.language import say
 from diagnostics.run import Clock
 
 CLOSURE_LIMIT = 0.01
@@ -162,7 +163,13 @@ def stage_closures(
             if each.phase in inside:
                 by_clock.setdefault(each.clock, []).append(each)
         found += [
-            _closure(f"stages of the {whole}", clock, wholes[clock].mean_ms, parts, other)
+            _closure(
+                say("stages of the {whole}", whole=whole),
+                clock,
+                wholes[clock].mean_ms,
+                parts,
+                other,
+            )
             for clock, parts in by_clock.items()
             if clock in wholes and wholes[clock].mean_ms > 0
         ]

@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 from diagnostics.parsers.facts import is_facts_folder
 from diagnostics.parsers.locate import runs_below
 from diagnostics.run import InputKind
@@ -24,13 +25,15 @@ def detect(path: Path) -> InputKind:
         if path.is_dir():
             return _detect_folder(path)
         if not path.exists():
-            raise DiagnosticsError(f"{path} does not exist")
+            raise DiagnosticsError(say("{path} does not exist", path=path))
         if not path.is_file():
-            raise DiagnosticsError(f"{path} is neither a plain file nor a folder")
+            raise DiagnosticsError(say("{path} is neither a plain file nor a folder", path=path))
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise DiagnosticsError(f"cannot read {path}: {_reason(error)}") from None
+        raise DiagnosticsError(
+            say("cannot read {path}: {reason}", path=path, reason=_reason(error))
+        ) from None
     return _detect_file(path, head)
 
 
@@ -41,16 +44,25 @@ def _detect_folder(folder: Path) -> InputKind:
     if below.folders:
         return "folder of runs"
     if below.unread:
-        raise DiagnosticsError(f"{folder} holds no run that can be read: {below.unread[0]}")
+        raise DiagnosticsError(
+            say(
+                "{folder} holds no run that can be read: {unread}",
+                folder=folder,
+                unread=below.unread[0],
+            )
+        )
     raise DiagnosticsError(
-        f"{folder} holds no run: a run is a folder with meta.json and steps.rank0.jsonl; "
-        "give it, the folder of runs (profiles/), or a text log"
+        say(
+            "{folder} holds no run: a run is a folder with meta.json and steps.rank0.jsonl; "
+            "give it, the folder of runs (profiles/), or a text log",
+            folder=folder,
+        )
     )
 
 
 def _detect_file(path: Path, head: bytes) -> InputKind:
     if not head:
-        raise DiagnosticsError(f"{path} is empty: there is no line to read")
+        raise DiagnosticsError(say("{path} is empty: there is no line to read", path=path))
     if head.startswith(_GZIP_MAGIC):
         return "trace" if _is_trace(_gunzip_head(path)) else "unknown"
     if path.suffix == ".jsonl" or path.name == "meta.json":

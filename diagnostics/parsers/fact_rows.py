@@ -6,6 +6,7 @@ import msgspec
 import pandas as pd
 
 from diagnostics import tables as declared
+from diagnostics.language import say
 from diagnostics.parsers.black_box_files import FoundDump
 from diagnostics.parsers.fact_records import (
     EventRecord,
@@ -181,7 +182,11 @@ class FactRows:
             kept = frames[name].drop_duplicates(key, keep="last", ignore_index=True)
             if repeated := len(frames[name]) - len(kept):
                 self._repeated.append(
-                    f"{repeated} rows of {name} were there twice; the last counts"
+                    say(
+                        "{repeated} rows of {name} were there twice; the last counts",
+                        repeated=repeated,
+                        name=name,
+                    )
                 )
             frames[name] = kept
         frames["stages"] = frames["stages"].assign(is_tagged=self._stage_tags(frames["stages"]))

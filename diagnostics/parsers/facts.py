@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 from diagnostics.parsers.black_box_files import find_dumps
 from diagnostics.parsers.fact_records import (
     SCHEMA_VERSION,
@@ -63,7 +64,9 @@ def is_facts_folder(folder: Path) -> bool:
             each.name == META or _RANK_FILE.fullmatch(each.name) for each in folder.iterdir()
         )
     except OSError as error:
-        raise DiagnosticsError(f"cannot read {folder}: {error.strerror}") from None
+        raise DiagnosticsError(
+            say("cannot read {folder}: {strerror}", folder=folder, strerror=error.strerror)
+        ) from None
 
 
 def read_meta(folder: Path) -> RunRecord:
@@ -75,19 +78,29 @@ def read_meta(folder: Path) -> RunRecord:
     path = folder / META
     try:
         if path.exists() and not path.is_file():  # a pipe would never end
-            raise DiagnosticsError(f"cannot read {path}: it is not a plain file")
+            raise DiagnosticsError(say("cannot read {path}: it is not a plain file", path=path))
         with path.open("rb") as file:
             text = file.read(MAX_META_BYTES + 1)
     except OSError as error:
-        raise DiagnosticsError(f"cannot read {path}: {error.strerror}") from None
+        raise DiagnosticsError(
+            say("cannot read {path}: {strerror}", path=path, strerror=error.strerror)
+        ) from None
     if len(text) > MAX_META_BYTES:
-        raise DiagnosticsError(f"{path} is larger than {MAX_META_BYTES} bytes; it is damaged")
+        raise DiagnosticsError(
+            say(
+                "{path} is larger than {limit} bytes; it is damaged",
+                path=path,
+                limit=MAX_META_BYTES,
+            )
+        )
     try:
         schema = msgspec.json.decode(text, type=SchemaOnly).schema
         if schema == SCHEMA_VERSION:
             return msgspec.json.decode(text, type=RunRecord)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise DiagnosticsError(f"{path} is damaged: {str(error)[:200]}") from None
+        raise DiagnosticsError(
+            say("{path} is damaged: {error}", path=path, error=str(error)[:200])
+        ) from None
     raise _wrong_schema(path, schema)
 
 
@@ -109,8 +122,13 @@ def _size_of_rank_files(paths: Iterable[Path]) -> int | None:
 
 def _wrong_schema(path: Path, schema: object) -> DiagnosticsError:
     return DiagnosticsError(
-        f"{path} has schema {schema}; this version reads schema {SCHEMA_VERSION}: "
-        "use the tools of the version that wrote it"
+        say(
+            "{path} has schema {schema}; this version reads schema {known}: use the "
+            "tools of the version that wrote it",
+            path=path,
+            schema=schema,
+            known=SCHEMA_VERSION,
+        )
     )
 
 
@@ -154,7 +172,9 @@ class _FactsParser:
         try:
             return [each for each in self.folder.iterdir() if each.is_file()]
         except OSError as error:
-            raise DiagnosticsError(f"cannot read {self.folder}: {error.strerror}") from None
+            raise DiagnosticsError(
+                say("cannot read {folder}: {strerror}", folder=self.folder, strerror=error.strerror)
+            ) from None
 
     def _meta(self) -> RunRecord | None:
         """None with a note where it is damaged; a foreign schema ends the reading."""
@@ -163,7 +183,7 @@ class _FactsParser:
         except DiagnosticsError as error:
             if " has schema " in str(error):
                 raise
-            self.notes.append(f"{error}; what it says about the run is unknown")
+            self.notes.append(say("{error}; what it says about the run is unknown", error=error))
             return None
 
     def _read(self, path: Path, rank: int, host: str) -> None:
@@ -180,12 +200,18 @@ class _FactsParser:
                     rejected = Counter({"of many kinds": rejected.total()})
                 continue
             self._add(record, rank, host, f"{path.name}:{reader.line_number}")
-        self.notes += [f"{path.name}: {note}" for note in reader.notes()]
+        self.notes += [say("{file}: {note}", file=path.name, note=note) for note in reader.notes()]
         if rejected:
             reason = rejected.most_common(1)[0][0]
             self.notes.append(
-                f"{path.name}: {rejected.total()} of {reader.line_number} lines do not fit "
-                f"the record and were left out ({reason})"
+                say(
+                    "{name}: {total} of {line_number} lines do not fit the record and were "
+                    "left out ({reason})",
+                    name=path.name,
+                    total=rejected.total(),
+                    line_number=reader.line_number,
+                    reason=reason,
+                )
             )
 
     def _add(self, record: Any, rank: int, host: str, source: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 
 _CHUNK_BYTES = 1 << 20
 
@@ -68,7 +69,9 @@ class LineReader:
             with self.path.open("rb") as file:
                 yield from self._whole_lines(self._chunks(file))
         except OSError as error:
-            raise DiagnosticsError(f"cannot read {self.path}: {error.strerror}") from None
+            raise DiagnosticsError(
+                say("cannot read {path}: {strerror}", path=self.path, strerror=error.strerror)
+            ) from None
 
     def _chunks(self, file: BinaryIO) -> Iterator[bytes]:
         start, end = self.part or (0, None)
@@ -103,7 +106,13 @@ def reader_notes(num_too_long: int, max_line_bytes: int, *, is_last_cut: bool) -
     """What a reader left out, in sentences."""
     found = []
     if num_too_long:
-        found.append(f"{num_too_long} lines longer than {max_line_bytes} bytes were left out")
+        found.append(
+            say(
+                "{num_too_long} lines longer than {max_line_bytes} bytes were left out",
+                num_too_long=num_too_long,
+                max_line_bytes=max_line_bytes,
+            )
+        )
     if is_last_cut:
         found.append("the last line has no end; it may be cut and was left out")
     return tuple(found)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 from diagnostics.parsers.fact_records import RunRecord
 from diagnostics.parsers.facts import META, is_facts_folder, read_meta
 from diagnostics.parsers.text_log import read_run_line
@@ -41,7 +42,11 @@ def runs_below(folder: Path) -> RunsBelow:
         inside = sorted(folder.iterdir())
     except OSError as error:
         raise DiagnosticsError(
-            f"cannot read {folder}: {error.strerror}; give the path of a run or a text log"
+            say(
+                "cannot read {folder}: {strerror}; give the path of a run or a text log",
+                folder=folder,
+                strerror=error.strerror,
+            )
         ) from None
     found, unread = [], []
     for each in inside:
@@ -51,7 +56,7 @@ def runs_below(folder: Path) -> RunsBelow:
         except DiagnosticsError as error:
             unread.append(str(error))
         except OSError as error:  # not even what it is
-            unread.append(f"cannot read {each}: {error.strerror}")
+            unread.append(say("cannot read {each}: {strerror}", each=each, strerror=error.strerror))
     return RunsBelow(folders=tuple(found), unread=tuple(unread))
 
 
@@ -66,10 +71,16 @@ def newest_run(profiles_dir: Path) -> NewestRun:
     runs = runs_below(profiles_dir)
     if not runs.folders:
         raise DiagnosticsError(
-            f"{profiles_dir} holds no run that can be read: {_first_of(runs.unread)}"
+            say(
+                "{profiles_dir} holds no run that can be read: {first_of}",
+                profiles_dir=profiles_dir,
+                first_of=_first_of(runs.unread),
+            )
             if runs.unread
-            else f"{profiles_dir} holds no run: train first, or give the path of a run or a "
-            "text log"
+            else say(
+                "{profiles_dir} holds no run: train first, or give the path of a run or a text log",
+                profiles_dir=profiles_dir,
+            )
         )
     starts: dict[Path, datetime] = {}
     undated: dict[Path, str] = {}
@@ -84,7 +95,9 @@ def newest_run(profiles_dir: Path) -> NewestRun:
     return NewestRun(
         folder=newest,
         notes=tuple(
-            f"beside this run, {what}: {_first_of(of)}" for what, of in notes.items() if of
+            say("beside this run, {what}: {first_of}", what=what, first_of=_first_of(of))
+            for what, of in notes.items()
+            if of
         ),
     )
 
@@ -100,10 +113,17 @@ def facts_of_log(log: Path, run_fields: Mapping[str, str]) -> Path:
         raise DiagnosticsError("its first line names no facts folder")
     folder = log.parent / _relative(named)
     if not _holds(folder.is_dir) or not is_facts_folder(folder):
-        raise DiagnosticsError(f"the facts folder {named} is missing")
+        raise DiagnosticsError(say("the facts folder {named} is missing", named=named))
     run_id, found = run_fields.get("id"), read_meta(folder).run_id
     if found != run_id:
-        raise DiagnosticsError(f"the facts folder {named} belongs to run {found}, not to {run_id}")
+        raise DiagnosticsError(
+            say(
+                "the facts folder {named} belongs to run {found}, not to {run_id}",
+                named=named,
+                found=found,
+                run_id=run_id,
+            )
+        )
     return folder
 
 
@@ -117,10 +137,12 @@ def log_of_facts(folder: Path, meta: RunRecord) -> Path:
         raise DiagnosticsError("meta.json names no text log")
     log = folder / _relative(meta.log)
     if not _holds(log.is_file):
-        raise DiagnosticsError(f"the text log {meta.log} is missing")
+        raise DiagnosticsError(say("the text log {log} is missing", log=meta.log))
     run_id = (read_run_line(log) or {}).get("id")
     if run_id != meta.run_id:
-        raise DiagnosticsError(f"the text log {meta.log} belongs to another run ({run_id})")
+        raise DiagnosticsError(
+            say("the text log {log} belongs to another run ({run_id})", log=meta.log, run_id=run_id)
+        )
     return log
 
 
@@ -128,7 +150,7 @@ def _relative(named: str) -> Path:
     is_absolute = PurePosixPath(named).is_absolute() or PureWindowsPath(named).drive
     if is_absolute or "\0" in named or len(named) > 4096:
         raise DiagnosticsError(
-            f"the path {named[:200]!r} is not a relative one and is not followed"
+            say("the path {named!r} is not a relative one and is not followed", named=named[:200])
         )
     return Path(named)
 
@@ -143,7 +165,7 @@ def _holds(check: Callable[[], bool]) -> bool:
 
 def _first_of(reasons: Sequence[str]) -> str:
     more = len(reasons) - 1
-    return f"{reasons[0]} (and {more} more)" if more else reasons[0]
+    return say("{reasons} (and {more} more)", reasons=reasons[0], more=more) if more else reasons[0]
 
 
 def _started_at(folder: Path) -> datetime:
@@ -153,6 +175,6 @@ def _started_at(folder: Path) -> datetime:
         started = datetime.fromisoformat(text)
     except ValueError:
         raise DiagnosticsError(
-            f"{folder / META} is damaged: it gives no time in started_at"
+            say("{folder} is damaged: it gives no time in started_at", folder=folder / META)
         ) from None
     return started if started.tzinfo else started.replace(tzinfo=UTC)

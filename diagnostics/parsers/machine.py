@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 
+from diagnostics.language import say
 from diagnostics.machine import HostState
 from diagnostics.parsers.machine_cgroup import read_cpu_quota, read_memory_limit
 from diagnostics.parsers.machine_files import read_small
@@ -69,7 +70,7 @@ def _read_memory(sources: HostSources, readings: _Readings) -> None:
     for name, key in MEMINFO_FIELDS.items():
         readings.values[name] = table.get(key)
         if key not in table:
-            readings.missing(f"/proc/meminfo has no {key}", name)
+            readings.missing(say("/proc/meminfo has no {key}", key=key), name)
     total, free = table.get("SwapTotal"), table.get("SwapFree")
     if total is None or free is None:
         readings.missing("/proc/meminfo has no SwapFree", "swap_used_bytes")
@@ -95,7 +96,7 @@ def _read_memory_psutil(sources: HostSources, readings: _Readings) -> None:
     try:
         memory, swap = psutil.virtual_memory(), psutil.swap_memory()
     except (OSError, RuntimeError, psutil.Error) as error:
-        readings.missing(f"the system does not tell: {error}", *names)
+        readings.missing(say("the system does not tell: {error}", error=error), *names)
         return
     readings.values.update(
         ram_total_bytes=memory.total,
@@ -131,7 +132,7 @@ def _read_shm(sources: HostSources, readings: _Readings) -> None:
             return
         state = sources.statvfs(path)
     except OSError as error:
-        readings.missing(f"/dev/shm: {error.strerror or error}", *names)
+        readings.missing(say("/dev/shm: {error}", error=error.strerror or str(error)), *names)
         return
     readings.values["shm_total_bytes"] = state.f_blocks * state.f_frsize
     readings.values["shm_used_bytes"] = (state.f_blocks - state.f_bfree) * state.f_frsize

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from diagnostics.language import say
 from diagnostics.machine import GpuState, GpuStates
 
 NO_GPU = "no NVIDIA GPU"
 
 _START_FAILURES: Mapping[str, str] = {
-    "NVML_ERROR_LIBRARY_NOT_FOUND": f"{NO_GPU}: NVIDIA's driver is not installed here",
-    "NVML_ERROR_DRIVER_NOT_LOADED": f"{NO_GPU}: NVIDIA's driver is installed but not loaded",
+    "NVML_ERROR_LIBRARY_NOT_FOUND": ("no NVIDIA GPU: NVIDIA's driver is not installed here"),
+    "NVML_ERROR_DRIVER_NOT_LOADED": ("no NVIDIA GPU: NVIDIA's driver is installed but not loaded"),
     "NVML_ERROR_LIB_RM_VERSION_MISMATCH": (
         "GPUs cannot be read: NVIDIA's kernel driver and its library have different versions "
         "(the driver was updated under a running system); restart the machine"
@@ -37,7 +38,7 @@ def read_gpus(nvml: Any | None = None) -> GpuStates:
         count = nvml.nvmlDeviceGetCount()
         gpus = tuple(_read_gpu(nvml, index) for index in range(count))
     except nvml.NVMLError as error:
-        return GpuStates(absent_reason=f"GPUs cannot be read: {error}")
+        return GpuStates(absent_reason=say("GPUs cannot be read: {error}", error=error))
     finally:
         _shut_down(nvml)
     return GpuStates(gpus=gpus, absent_reason=None if gpus else NO_GPU)
@@ -55,7 +56,7 @@ def _start_failure(nvml: Any, error: Any) -> str:
     for name, reason in _START_FAILURES.items():
         if code is not None and code == getattr(nvml, name, None):
             return reason
-    return f"GPUs cannot be read: {error}"
+    return say("GPUs cannot be read: {error}", error=error)
 
 
 def _shut_down(nvml: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from diagnostics.language import say
 from diagnostics.table_type import Table
 
 MAX_ROWS = 2_000_000
@@ -50,11 +51,23 @@ class RowBuffer:
         found = []
         if self.stride > 1:
             found.append(
-                f"more than {self.max_rows} rows of {self.table.name}: "
-                f"only about every {self.stride}th {self._unit()} was kept"
+                say(
+                    "more than {max_rows} rows of {name}: only about every {stride}th {unit} "
+                    "was kept",
+                    max_rows=self.max_rows,
+                    name=self.table.name,
+                    stride=self.stride,
+                    unit=self._unit(),
+                )
             )
         if self._num_refused:
-            found.append(f"{self._num_refused} further rows of {self.table.name} were left out")
+            found.append(
+                say(
+                    "{num_refused} further rows of {name} were left out",
+                    num_refused=self._num_refused,
+                    name=self.table.name,
+                )
+            )
         return tuple(found)
 
     def _unit(self) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from diagnostics import tables as declared
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 from diagnostics.parsers import log_lines
 from diagnostics.parsers.line_scanner import Integers
 from diagnostics.parsers.log_formats.fields import LOG_LINE, MEMORY, PROGRESS
@@ -78,7 +79,9 @@ def read_run_line(path: Path) -> dict[str, str] | None:
         with path.open("rb") as file:
             head = file.read(MAX_LINE_BYTES)
     except OSError as error:
-        raise DiagnosticsError(f"cannot read {path}: {error.strerror}") from None
+        raise DiagnosticsError(
+            say("cannot read {path}: {strerror}", path=path, strerror=error.strerror)
+        ) from None
     for line in without_escapes(head).splitlines()[:50]:
         if b"[run] id=" in line:
             return log_lines.parse_run(line.decode("utf-8", "replace"))
@@ -98,15 +101,19 @@ def parse_text_log(path: Path) -> TextLog:
 
 def _check_something_was_read(path: Path, scan: LogScan) -> None:
     if scan.num_lines == 0 and not scan.is_last_cut:
-        raise DiagnosticsError(f"{path} is empty: there is no line to read")
+        raise DiagnosticsError(say("{path} is empty: there is no line to read", path=path))
     if scan.num_lines == 0:
         raise DiagnosticsError(
-            f"{path}: its only line has no end, so there is no whole line to read"
+            say("{path}: its only line has no end, so there is no whole line to read", path=path)
         )
     if scan.found.num_recognised == 0:
         raise DiagnosticsError(
-            f"{path}: none of its {scan.num_lines} lines has a known format; "
-            "give the text log of a run (train_<date>_<time>.log) or its folder under profiles/"
+            say(
+                "{path}: none of its {num_lines} lines has a known format; give the text log "
+                "of a run (train_<date>_<time>.log) or its folder under profiles/",
+                path=path,
+                num_lines=scan.num_lines,
+            )
         )
 
 
@@ -221,7 +228,7 @@ class _Built:
         steps = rows["step"] if "step" in rows else pd.Series(np.nan, index=rows.index)
         labels = rows["label"] if "label" in rows else pd.Series(None, index=rows.index)
         said = [
-            label if isinstance(label, str) else f"Step {step:.0f}"
+            label if isinstance(label, str) else say("Step {step:.0f}", step=step)
             for label, step in zip(labels, steps, strict=True)
         ]
         return table_rows(rows.assign(label=said), declared.MEMORY_LINES)
@@ -269,4 +276,9 @@ def _steps_of_stages(stages: LogStages, windows: pd.DataFrame, clock: Clock) -> 
 def _repetition_notes(repeated: int) -> tuple[str, ...]:
     if not repeated:
         return ()
-    return (f"{repeated} step lines repeat a step; the last line of each step was used",)
+    return (
+        say(
+            "{repeated} step lines repeat a step; the last line of each step was used",
+            repeated=repeated,
+        ),
+    )

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from diagnostics.language import say
+
 MAX_HEAD_BYTES = 16 << 20
 """More than this before the first event is no trace."""
 
@@ -66,7 +68,12 @@ class TraceText:
             if len(carried) > MAX_TAIL_BYTES and carried.lstrip(_BETWEEN).startswith(b"]"):
                 break
             if len(carried) > MAX_EVENT_BYTES:
-                raise NotATraceError(f"an event is longer than {MAX_EVENT_BYTES >> 20} MiB")
+                raise NotATraceError(
+                    say(
+                        "an event is longer than {MAX_EVENT_BYTES} MiB",
+                        MAX_EVENT_BYTES=MAX_EVENT_BYTES >> 20,
+                    )
+                )
         yield from self._last(carried)
 
     def _skip_head(self, source: Iterator[bytes]) -> bytes:

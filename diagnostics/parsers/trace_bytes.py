@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 
 BLOCK_BYTES = 4 << 20
 """Large enough that the work per block vanishes, small beside any memory bound."""
@@ -94,8 +95,10 @@ def open_trace(path: Path) -> Iterator[TraceBytes]:
     """
     try:
         if not path.is_file():  # to open a pipe would wait for whoever writes to it
-            raise DiagnosticsError(f"cannot read {path}: it is no plain file")
+            raise DiagnosticsError(say("cannot read {path}: it is no plain file", path=path))
         with path.open("rb") as file:
             yield TraceBytes(file)
     except OSError as error:
-        raise DiagnosticsError(f"cannot read {path}: {error.strerror or error}") from None
+        raise DiagnosticsError(
+            say("cannot read {path}: {strerror}", path=path, strerror=error.strerror or error)
+        ) from None

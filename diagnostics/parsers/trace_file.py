@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 from diagnostics.parsers.trace_blocks import NotATraceError, TraceText
 from diagnostics.parsers.trace_bytes import MAX_EXPANSION, open_trace
 from diagnostics.parsers.trace_columns import MAX_NAMES_BYTES
@@ -49,7 +50,9 @@ def parse_trace(path: Path, spill_bytes: int = SPILL_BYTES) -> Trace:
                 found.store.add(piece)
                 found.num_unread += bad
         except NotATraceError as error:
-            raise DiagnosticsError(f"{path} is no trace: {error}") from None
+            raise DiagnosticsError(
+                say("{path} is no trace: {error}", path=path, error=error)
+            ) from None
         found.is_cut_short = found.text.is_cut_short or source.is_cut_short
         found.is_left_out = source.is_left_out
     return found.trace(path)
@@ -96,17 +99,29 @@ class _Found:
     def _notes(self) -> Iterator[str]:
         if self.is_left_out:
             yield (
-                f"it unpacks to more than {MAX_EXPANSION} times its size, which no trace does: "
-                "the rest was left out"
+                say(
+                    "it unpacks to more than {MAX_EXPANSION} times its size, which no trace "
+                    "does: the rest was left out",
+                    MAX_EXPANSION=MAX_EXPANSION,
+                )
             )
         elif self.is_cut_short:
             yield "it is cut short, or still being written: what is there was read"
         if self.num_unread:
-            yield f"{self.num_unread} events are not valid JSON and were left out"
+            yield say(
+                "{num_unread} events are not valid JSON and were left out",
+                num_unread=self.num_unread,
+            )
         if self.store.num_bad_times:
-            yield f"{self.store.num_bad_times} events have an impossible time and were left out"
+            yield say(
+                "{num_bad_times} events have an impossible time and were left out",
+                num_bad_times=self.store.num_bad_times,
+            )
         if self.store.misses_names:
-            yield f"it has more names than are kept ({MAX_NAMES_BYTES >> 20} MiB of them)"
+            yield say(
+                "it has more names than are kept ({MAX_NAMES_BYTES} MiB of them)",
+                MAX_NAMES_BYTES=MAX_NAMES_BYTES >> 20,
+            )
 
 
 def _fields(text: TraceText) -> dict[str, Any]:

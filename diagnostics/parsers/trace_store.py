@@ -14,6 +14,7 @@ from typing import IO
 import numpy as np
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 from diagnostics.parsers.trace_columns import MAX_TRACKS, Names, PieceRows
 from diagnostics.parsers.trace_links import link
 from diagnostics.trace import KINDS, NAME_COLUMNS, Events, Kind, Track, dtype_of
@@ -115,7 +116,11 @@ def _on_disk() -> Iterator[None]:
     except OSError as error:
         folder, reason = tempfile.gettempdir(), error.strerror or error
         raise DiagnosticsError(
-            f"no room for the trace's rows in {folder}: {reason}; TMPDIR names another folder"
+            say(
+                "no room for the trace's rows in {folder}: {reason}; TMPDIR names another folder",
+                folder=folder,
+                reason=reason,
+            )
         ) from None
 
 

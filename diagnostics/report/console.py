@@ -5,12 +5,14 @@ import shutil
 from collections.abc import Iterable
 from typing import IO
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from diagnostics.language import spoken
 from diagnostics.printable import printable
 from diagnostics.report.fitting_table import FittingTable
+from diagnostics.report.wide_text import WideText
 
 PIPE_COLUMNS = 80
 MAX_COLUMNS = 120
@@ -51,22 +53,25 @@ def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
     """Print the parts without the blanks that fill lines up to the width."""
     with console.capture() as capture:
         for part in parts:
-            console.print(part)
+            console.print(Group(part))  # rich would join bare texts, and forget how they wrap
     console.file.write(_TRAILING_BLANKS.sub("\n", capture.get()))
 
 
-class Heading(Text):
+class Heading(WideText):
     """The title of a section; other renderers know sections by it."""
 
 
 def heading(title: str) -> Text:
     """The title of a section."""
-    return Heading(f"\n{printable(title)}", style="bold")
+    return Heading(f"\n{printable(spoken(title))}", style="bold")
 
 
 def line(text: str, style: str = "") -> Text:
-    """Text from a report on wrapped lines; what could disturb a terminal is escaped."""
-    return Text(printable(text, limit=2000), style=style, overflow="fold")
+    """Text from a report on wrapped lines; what could disturb a terminal is escaped.
+
+    It is said in the reader's language, so what is given here is a `Sentence` or a constant.
+    """
+    return WideText(printable(spoken(text), limit=2000), style=style, overflow="fold")
 
 
 def indented(text: str, columns: int = 2, style: str = "") -> Padding:

@@ -8,6 +8,9 @@ from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from diagnostics.language import listed, say, spoken
+from diagnostics.language.line_breaks import units_of
+
 GAP = 2
 LEAST_NEEDED = ("median", "swap", "shared", "first", "steps")
 """Columns that a narrow terminal does without, in this order; --json has them all."""
@@ -58,11 +61,11 @@ class FittingTable:
         names = self._name(column, breaks_names).splitlines()
         cells = [row[column].plain for row, _ in self.rows]
         if self._wraps(column):
-            cells = [word for cell in cells for word in cell.split()]
+            cells = [unit.rstrip() for cell in cells for unit in units_of(cell)]
         return max(map(cell_len, [*names, *cells]), default=0)
 
     def _name(self, column: int, breaks_names: bool) -> str:
-        name = self.columns[column].strip()
+        name = spoken(self.columns[column].strip())
         return name.replace(" ", "\n") if breaks_names else name
 
     def _wraps(self, column: int) -> bool:
@@ -81,8 +84,9 @@ class FittingTable:
 
     def _sentence(self, cells: Sequence[Text]) -> str:
         named = [
-            f"{name.strip()} {cell.plain}".strip()
+            say("{column} {cell}", column=name.strip(), cell=cell.plain)
             for name, cell in zip(self.columns[1:], cells[1:], strict=True)
             if cell.plain
         ]
-        return f"{cells[0].plain.strip()}: {', '.join(named)}"
+        first = cells[0].plain.strip()
+        return spoken(say("{first}: {others}", first=first, others=listed(named)))

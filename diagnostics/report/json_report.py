@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from diagnostics.language import language
+from diagnostics.report.json_texts import spoken_texts
 from diagnostics.report.json_trace import (
     breakdown_of,
     idle_causes_of,
@@ -29,13 +31,14 @@ SCHEMA_VERSION = 1
 
 def to_json(report: Report) -> str:
     """The report as text, ending with a newline; never NaN or Infinity."""
-    return json.dumps(finite(to_mapping(report)), allow_nan=False, indent=1) + "\n"
+    return json.dumps(finite(spoken_texts(to_mapping(report))), allow_nan=False, indent=1) + "\n"
 
 
 def to_mapping(report: Report) -> dict[str, Any]:
     """The report as plain data."""
     return {
         "schema_version": SCHEMA_VERSION,
+        "language": language(),
         "inputs": [
             {**asdict(each), "path": str(each.path), "notes": list(each.notes)}
             for each in report.inputs

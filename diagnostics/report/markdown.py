@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from diagnostics.language import listed, say, spoken
 from diagnostics.printable import printable
 from diagnostics.report import units
 from diagnostics.report.model import Report
@@ -22,12 +23,16 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield f"**{_text(report.verdict.text)}**"
     yield ""
-    reasons = "; ".join(report.trust.reasons)
-    yield (
-        f"{breakdown.count} step(s) used, {breakdown.excluded} left out; clock "
-        f"{breakdown.clock or 'unknown'}; trust {report.trust.grade}"
-        f"{': ' + _text(reasons) if reasons else ''}."
+    reasons = listed(report.trust.reasons, "; ")
+    told = say(
+        "{count} step(s) used, {excluded} left out; clock {clock}; trust {grade}{reasons}.",
+        count=breakdown.count,
+        excluded=breakdown.excluded,
+        clock=breakdown.clock or "unknown",
+        grade=report.trust.grade,
+        reasons=say(": {reasons}", reasons=reasons) if reasons else "",
     )
+    yield _text(told)
     yield from _phases(report)
     yield from _stages(report)
     yield from _findings(report)
@@ -73,42 +78,52 @@ def _times(mean_ms: float, median_ms: float, p95_ms: float, share: float | None)
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield from ("", f"## {title}", "")
-    yield f"| {' | '.join(header)} |"
+    yield from ("", f"## {spoken(title)}", "")
+    yield f"| {' | '.join(map(spoken, header))} |"
     yield f"|{'---|' * len(header)}"
     for row in rows:
         yield f"| {' | '.join(_text(cell) for cell in row)} |"
 
 
 def _findings(report: Report) -> Iterator[str]:
-    yield from ("", "## Findings", "")
+    yield from ("", f"## {spoken('Findings')}", "")
     if not report.causes:
-        yield "None."
+        yield spoken("None.")
     for place, finding in enumerate(report.causes, start=1):
         yield from _finding(place, finding)
 
 
 def _finding(place: int, finding: Finding) -> Iterator[str]:
     yield (
-        f"{place}. **{finding.severity.label} {finding.rule} {_text(finding.name)}** "
+        f"{place}. **{spoken(finding.severity.label)} {finding.rule} {_text(finding.name)}** "
         f"{_text(finding.summary)}"
     )
     for advice in finding.advice:
         change = advice.config_change
-        switch = "" if change is None else f" ({change.key}: {change.current} to {change.proposed})"
-        yield f"    - {_text(advice.text + switch)}"
+        switch = (
+            ""
+            if change is None
+            else say(
+                " ({key}: {current} to {proposed})",
+                key=change.key,
+                current=change.current,
+                proposed=change.proposed,
+            )
+        )
+        yield f"    - {_text(say('{text}{switch}', text=advice.text, switch=switch))}"
     if finding.explains:
-        yield f"    - explains {', '.join(finding.explains)}"
+        yield f"    - {_text(say('explains {codes}', codes=listed(finding.explains)))}"
 
 
 def _not_evaluated(report: Report) -> Iterator[str]:
-    yield from ("", "## Not evaluated", "")
+    yield from ("", f"## {spoken('Not evaluated')}", "")
     if not report.not_evaluated:
-        yield "Every rule could look."
+        yield spoken("Every rule could look.")
     for item in report.not_evaluated:
-        yield f"- {item.rule} {item.name}: {_text(item.reason)}"
+        told = say("{rule} {name}: {reason}", rule=item.rule, name=item.name, reason=item.reason)
+        yield f"- {_text(told)}"
 
 
 def _text(text: str) -> str:
-    """Plain text in Markdown: every sign that could mean something is escaped."""
-    return _SPECIAL.sub(r"\\\1", printable(text, limit=2000))
+    """A text in the reader's language; every sign that could mean something is escaped."""
+    return _SPECIAL.sub(r"\\\1", printable(spoken(text), limit=2000))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from diagnostics.analyses.memory_checks import Bounds, check_rules, guide_bounds
 from diagnostics.analyses.memory_demand import Demand
 from diagnostics.analyses.memory_forecast import Forecast, forecast
+from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.memory_model import ForecastView, MachineView, MemoryReport, RunView
 from diagnostics.report.model import Report
@@ -91,42 +92,50 @@ def _verdict(machine: MachineView, findings: Sequence[Finding], found: Forecast 
     if used is None:
         return "This machine's memory could not be read."
     limit = units.size(machine.capacity.memory_limit_bytes)
-    return f"{used:.0%} of {limit} are in use; nothing is wrong with memory."
+    return say(
+        "{used:.0%} of {limit} are in use; nothing is wrong with memory.", used=used, limit=limit
+    )
 
 
 def _answer(found: Forecast) -> str:
     config = found.demand.config
-    spoken = {
-        "fits": f"{config} fits this machine",
-        "tight": f"{config} fits this machine, but it is tight",
-        "does not fit": f"{config} does not fit this machine",
-        "unknown": f"Cannot judge {config}: nothing of this machine's memory could be read",
+    answers = {
+        "fits": say("{config} fits this machine", config=config),
+        "tight": say("{config} fits this machine, but it is tight", config=config),
+        "does not fit": say("{config} does not fit this machine", config=config),
+        "unknown": say(
+            "Cannot judge {config}: nothing of this machine's memory could be read", config=config
+        ),
     }
     shares = [
-        f"{resource.resource} {units.share(resource.share)}"
+        say("{resource} {share}", resource=resource.resource, share=units.share(resource.share))
         for resource in found.resources
         if resource.share is not None and resource.parts
     ]
-    use = f": {', '.join(shares)} in use once it runs" if shares else ""
-    return f"{spoken[found.verdict]}{use}."
+    use = say(": {shares} in use once it runs", shares=listed(shares)) if shares else ""
+    return say("{answer}{use}.", answer=answers[found.verdict], use=use)
 
 
 def _notes(machine: MachineView, run: Report | None, view: ForecastView | None) -> tuple[str, ...]:
     notes = _gaps(machine.host.unknown)
     for gpu in machine.gpus.gpus:
-        notes += [f"GPU {gpu.index}: {gap}" for gap in _gaps(gpu.unknown)]
+        notes += [say("GPU {index}: {gap}", index=gpu.index, gap=gap) for gap in _gaps(gpu.unknown)]
     notes += dict.fromkeys(
-        f"process {member.process.pid}: {reason}"
+        say("process {pid}: {reason}", pid=member.process.pid, reason=reason)
         for job in machine.jobs
         for member in job.members
         for reason in member.process.unknown.values()
     )
     if view is not None:
-        notes += [f"not counted: {what}" for what in view.forecast.demand.uncounted]
+        notes += [say("not counted: {what}", what=what) for what in view.forecast.demand.uncounted]
         if machine.jobs:
             notes.append("the training that runs now counts as memory that others use")
     if run is not None:
-        notes += [f"{each.path.name}: {note}" for each in run.inputs for note in each.notes]
+        notes += [
+            say("{file}: {note}", file=each.path.name, note=note)
+            for each in run.inputs
+            for note in each.notes
+        ]
     return tuple(notes)
 
 
@@ -136,6 +145,10 @@ def _gaps(unknown: Mapping[str, str]) -> list[str]:
     for name, reason in unknown.items():
         names.setdefault(reason, []).append(name)
     return [
-        f"{', '.join(FIELD_WORDS.get(name, name) for name in fields)}: {reason}"
+        say(
+            "{fields}: {reason}",
+            fields=listed(FIELD_WORDS.get(name, name) for name in fields),
+            reason=reason,
+        )
         for reason, fields in names.items()
     ]

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from diagnostics.analyses.memory_checks import Bounds
 from diagnostics.analyses.memory_demand import Demand
 from diagnostics.analyses.memory_forecast import ResourceForecast
+from diagnostics.language import say
 from diagnostics.printable import printable
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
@@ -15,6 +16,11 @@ from diagnostics.report.console import table as make_table
 from diagnostics.report.memory_model import ForecastView
 
 VERDICT_STYLES = {"does not fit": "bold red", "tight": "yellow", "fits": "green"}
+RESOURCE_TITLES = {
+    "host memory": "Host memory",
+    "shared memory": "Shared memory",
+    "GPU memory": "GPU memory",
+}
 STATUS_WORDS = {"pass": "kept", "fail": "not kept", "not_evaluated": "not judged"}
 _UNIT_WORDS = {"gib": "GiB", "workers": ""}
 
@@ -22,9 +28,14 @@ _UNIT_WORDS = {"gib": "GiB", "workers": ""}
 def forecast_section(view: ForecastView) -> Iterator[RenderableType]:
     """Data set, one table for each resource, the network's stages, the guide's rules."""
     demand = view.forecast.demand
-    yield heading(f"Forecast for {printable(demand.config)}")
+    yield heading(say("Forecast for {config}", config=printable(demand.config)))
     yield indented(
-        f"{demand.ranks} training process(es) {_where(demand)}. {demand.loader.worker_rule}."
+        say(
+            "{ranks} training process(es) {where}. {worker_rule}.",
+            ranks=demand.ranks,
+            where=_where(demand),
+            worker_rule=demand.loader.worker_rule,
+        )
     )
     yield from _data(demand)
     for resource in view.forecast.resources:
@@ -44,25 +55,44 @@ def _data(demand: Demand) -> Iterator[RenderableType]:
     assumed = (
         "assumed, nothing is there: published counts of GoPro+Spike" if data.is_assumed else ""
     )
-    where = f"{data.root} ({assumed})" if assumed else data.root
+    where = say("{root} ({assumed})", root=data.root, assumed=assumed) if assumed else data.root
     yield indented(
-        f"Data set {where}: {data.train_frames} + {data.val_frames} frames, {data.train_samples} + "
-        f"{data.val_samples} samples (training + validation)."
+        say(
+            "Data set {where}: {train_frames} + {val_frames} frames, {train_samples} + "
+            "{val_samples} samples (training + validation).",
+            where=where,
+            train_frames=data.train_frames,
+            val_frames=data.val_frames,
+            train_samples=data.train_samples,
+            val_samples=data.val_samples,
+        )
     )
     frames = data.train_frames + data.val_frames
     yield indented(
-        f"Decoded {units.size(data.decoded_frame_bytes)} a frame, "
-        f"{units.size(data.decoded_train_bytes)} for training; as float32 with full-size voxels, "
-        f"which this loader never holds, {units.size(data.float_frame_bytes)} a frame and "
-        f"{units.size(frames * data.float_frame_bytes)} in all."
+        say(
+            "Decoded {decoded_frame_bytes} a frame, {decoded_train_bytes} for training; as "
+            "float32 with full-size voxels, which this loader never holds, "
+            "{float_frame_bytes} a frame and {frames} in all.",
+            decoded_frame_bytes=units.size(data.decoded_frame_bytes),
+            decoded_train_bytes=units.size(data.decoded_train_bytes),
+            float_frame_bytes=units.size(data.float_frame_bytes),
+            frames=units.size(frames * data.float_frame_bytes),
+        )
     )
 
 
 def _resource(resource: ResourceForecast) -> Iterator[RenderableType]:
     style = VERDICT_STYLES.get(resource.verdict, "")
-    name = resource.resource[0].upper() + resource.resource[1:]
     yield indented("")
-    yield indented(f"{name}: {resource.verdict}{_usage(resource)}", style=style)
+    yield indented(
+        say(
+            "{resource}: {verdict}{usage}",
+            resource=RESOURCE_TITLES.get(resource.resource, resource.resource),
+            verdict=resource.verdict,
+            usage=_usage(resource),
+        ),
+        style=style,
+    )
     if not resource.parts:
         return
     rows = make_table("part", "size", "basis ")
@@ -74,10 +104,12 @@ def _resource(resource: ResourceForecast) -> Iterator[RenderableType]:
 
 def _usage(resource: ResourceForecast) -> str:
     if resource.reason is not None:
-        return f" ({resource.reason})"
-    return (
-        f", {units.share(resource.share)} of {units.size(resource.limit_bytes)} with the "
-        f"{units.size(resource.used_by_others_bytes)} that others use"
+        return say(" ({reason})", reason=resource.reason)
+    return say(
+        ", {share} of {limit_bytes} with the {used_by_others_bytes} that others use",
+        share=units.share(resource.share),
+        limit_bytes=units.size(resource.limit_bytes),
+        used_by_others_bytes=units.size(resource.used_by_others_bytes),
     )
 
 
@@ -143,5 +175,5 @@ def _allowed(bounds: Bounds) -> str:
     unit = f" {_UNIT_WORDS[bounds.unit]}".rstrip()
     low, high = (None if v is None else f"{v:.4g}" for v in (bounds.low, bounds.high))
     if low is None or low == high:
-        return f"{'at most ' if low is None else ''}{high}{unit}"
-    return f"{low} to {high}{unit}"
+        return say("at most {high}{unit}", high=high, unit=unit) if low is None else f"{high}{unit}"
+    return say("{low} to {high}{unit}", low=low, high=high, unit=unit)

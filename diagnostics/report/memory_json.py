@@ -10,14 +10,16 @@ from typing import Any
 from diagnostics.analyses.machine_jobs import Job
 from diagnostics.analyses.memory_checks import Bounds, Check
 from diagnostics.analyses.memory_forecast import ResourceForecast
+from diagnostics.language import language
 from diagnostics.report.json_report import SCHEMA_VERSION, finding_mapping, finite
+from diagnostics.report.json_texts import spoken_texts
 from diagnostics.report.memory_model import ForecastView, MachineView, MemoryReport
 from diagnostics.report.model import Report
 
 
 def to_json(report: MemoryReport) -> str:
     """The report as text, ending with a newline; never NaN or Infinity."""
-    return json.dumps(finite(to_mapping(report)), allow_nan=False, indent=1) + "\n"
+    return json.dumps(finite(spoken_texts(to_mapping(report))), allow_nan=False, indent=1) + "\n"
 
 
 def to_mapping(report: MemoryReport) -> dict[str, Any]:
@@ -25,6 +27,7 @@ def to_mapping(report: MemoryReport) -> dict[str, Any]:
     run = report.run.report
     return {
         "schema_version": SCHEMA_VERSION,
+        "language": language(),
         "inputs": [
             {**asdict(each), "path": str(each.path), "notes": list(each.notes)}
             for each in report.run.inputs

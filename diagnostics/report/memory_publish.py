@@ -11,6 +11,7 @@ from diagnostics.command_line import (
     write_atomically,
     write_json,
 )
+from diagnostics.language import listed, say, spoken
 from diagnostics.printable import printable
 from diagnostics.report.memory_json import to_json
 from diagnostics.report.memory_model import MemoryReport
@@ -25,7 +26,7 @@ def publish(report: MemoryReport, options: argparse.Namespace, program: str) -> 
     """
     failed = [each for each in report.run.inputs if each.status == "failed"]
     for each in failed:
-        print_error(program, "; ".join(each.notes))
+        print_error(program, listed(each.notes, "; "))
     if options.json != STDOUT:
         color = False if options.no_color else None
         render_terminal(report, sys.stdout, options.width, color)
@@ -41,7 +42,10 @@ def _write_html(report: MemoryReport, options: argparse.Namespace) -> None:
 
     write_atomically(options.html, render_html(report))
     if options.json != STDOUT:
-        print(f"\nReport as a page: {printable(str(options.html), limit=1000)}")
+        print(
+            "\n"
+            + spoken(say("Report as a page: {file}", file=printable(str(options.html), limit=1000)))
+        )
 
 
 def _exit_code(report: MemoryReport, fail_on: str, *, all_read: bool) -> ExitCode:

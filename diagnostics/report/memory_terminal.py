@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from diagnostics.analyses.machine_jobs import Job, Member
+from diagnostics.language import say
 from diagnostics.printable import printable
 from diagnostics.report import units
 from diagnostics.report.console import (
@@ -79,7 +80,7 @@ def _machine(machine: MachineView) -> Iterator[RenderableType]:
     used = _minus(host.ram_total_bytes, host.ram_available_bytes)
     _size_row(rows, "memory", host.ram_total_bytes, used)
     if host.cgroup_limit_bytes is not None:
-        name = f"limit of cgroup v{host.cgroup_version}"
+        name = say("limit of cgroup v{cgroup_version}", cgroup_version=host.cgroup_version)
         _size_row(rows, name, host.cgroup_limit_bytes, host.cgroup_used_bytes)
     _size_row(rows, "swap", host.swap_total_bytes, host.swap_used_bytes)
     _size_row(rows, "/dev/shm", host.shm_total_bytes, host.shm_used_bytes)
@@ -87,8 +88,15 @@ def _machine(machine: MachineView) -> Iterator[RenderableType]:
     yield Padding(rows, (0, 0, 0, 2))
     limit = units.size(room.memory_limit_bytes)
     yield indented(
-        f"What counts: {limit} ({room.memory_limit_source}), {units.share(room.used_share)} in "
-        f"use; {units.number(room.cores, 0)} core(s) ({room.cores_source})."
+        say(
+            "What counts: {limit} ({memory_limit_source}), {used_share} in use; {cores} "
+            "core(s) ({cores_source}).",
+            limit=limit,
+            memory_limit_source=room.memory_limit_source,
+            used_share=units.share(room.used_share),
+            cores=units.number(room.cores, 0),
+            cores_source=room.cores_source,
+        )
     )
 
 
@@ -103,7 +111,7 @@ def _minus(total: int | None, part: int | None) -> int | None:
 
 def _gpus(machine: MachineView) -> Iterator[RenderableType]:
     if machine.gpus.absent_reason is not None:
-        yield indented(f"{machine.gpus.absent_reason}.")
+        yield indented(say("{reason}.", reason=machine.gpus.absent_reason))
         return
     rows = make_table("GPU", "name ", "memory", "used", "busy")
     for gpu in machine.gpus.gpus:
@@ -136,7 +144,14 @@ def _jobs(machine: MachineView) -> Iterator[RenderableType]:
 def _job(job: Job) -> Iterator[RenderableType]:
     bound = ", at most: pages shared between processes count in each" if job.is_upper_bound else ""
     held = units.size(job.memory_bytes)
-    yield indented(f"job of process {job.root_pid}: {held} together{bound}")
+    yield indented(
+        say(
+            "job of process {root_pid}: {held} together{bound}",
+            root_pid=job.root_pid,
+            held=held,
+            bound=bound,
+        )
+    )
     rows = make_table("process", "role ", "PSS", "USS", "RSS", "shared", "swap")
     for member in job.members[:MAX_PROCESSES]:
         process = member.process
@@ -153,24 +168,28 @@ def _job(job: Job) -> Iterator[RenderableType]:
     yield Padding(rows, (0, 0, 0, 4))
     left = len(job.members) - MAX_PROCESSES
     if left > 0:
-        yield indented(f"and {left} smaller ones (--json has all of them)", 4)
+        yield indented(say("and {left} smaller ones (--json has all of them)", left=left), 4)
 
 
 def _role(member: Member) -> str:
     rank, command = member.process.rank, member.process.command
     if member.role == "other" and command:
-        return f"other ({PurePath(command[0]).name})"
-    return f"{member.role} of rank {rank}" if rank is not None else member.role
+        return say("other ({name})", name=PurePath(command[0]).name)
+    return (
+        say("{role} of rank {rank}", role=member.role, rank=rank)
+        if rank is not None
+        else member.role
+    )
 
 
 def _run(report: MemoryReport) -> Iterator[RenderableType]:
     run = report.run.report
     if run is None:
         yield heading("Newest run")
-        yield indented(f"none to show: {report.run.absent_reason}")
+        yield indented(say("none to show: {absent_reason}", absent_reason=report.run.absent_reason))
         return
     name = printable(run.info.run_id or "(no name)")
-    yield heading(f"Run {name} ({run.info.status or 'end unknown'})")
+    yield heading(say("Run {name} ({status})", name=name, status=run.info.status or "end unknown"))
     ending = describe_end(run.analysis.end)
     if ending is not None:
         yield indented(ending, style="yellow")
@@ -201,9 +220,14 @@ def _notes(report: MemoryReport) -> Iterator[RenderableType]:
         return
     yield heading("Notes")
     for note in report.notes[:MAX_NOTES]:
-        yield indented(f"- {note}")
+        yield indented(say("- {note}", note=note))
     if len(report.notes) > MAX_NOTES:
-        yield indented(f"- and {len(report.notes) - MAX_NOTES} more (--json has all of them)")
+        yield indented(
+            say(
+                "- and {num_notes} more (--json has all of them)",
+                num_notes=len(report.notes) - MAX_NOTES,
+            )
+        )
 
 
 SECTIONS: Mapping[str, Callable[[MemoryReport], Iterator[RenderableType]]] = {

@@ -13,6 +13,7 @@ from diagnostics.command_line import (
     write_atomically,
     write_json,
 )
+from diagnostics.language import listed, say, spoken
 from diagnostics.load import load_run
 from diagnostics.printable import printable
 from diagnostics.report.build import build_report
@@ -44,7 +45,8 @@ def diagnose(options: argparse.Namespace, program: str) -> ExitCode:
     if options.tensorboard:
         written = write_tensorboard(report, facts_folder_of(report), time.time())
         if options.json != STDOUT:
-            print(f"\nReport for TensorBoard: {printable(str(written), limit=1000)}")
+            shown = printable(str(written), limit=1000)
+            print("\n" + spoken(say("Report for TensorBoard: {file}", file=shown)))
     return choose_exit_code(
         [finding.severity.label for finding in report.findings],
         options.fail_on,
@@ -59,20 +61,23 @@ def _write_html(run: Run, report: Report, options: argparse.Namespace) -> None:
 
     write_atomically(options.html, render_html(report, compute_series(run, report)))
     if options.json != STDOUT:
-        print(f"\nReport as a page: {printable(str(options.html), limit=1000)}")
+        print(
+            "\n"
+            + spoken(say("Report as a page: {file}", file=printable(str(options.html), limit=1000)))
+        )
 
 
 def _say_failures(report: Report, program: str) -> None:
     """One line for each input that could not be read; the rest is reported all the same."""
     for each in report.inputs:
         if each.status == "failed":
-            print_error(program, "; ".join(each.notes))
+            print_error(program, listed(each.notes, "; "))
 
 
 def list_rules() -> ExitCode:
     """Print code and name of every rule."""
     for rule in DOCUMENTED:
-        print(f"{rule.code}  {rule.name}")
+        print(f"{rule.code}  {spoken(rule.name)}")
     return ExitCode.OK
 
 
@@ -80,6 +85,8 @@ def explain_rule(wanted: str, parser: OneLineParser) -> ExitCode:
     """Print the page of a rule; an unknown one is a bad argument."""
     rule = find_documented(wanted)
     if rule is None:
-        parser.error(f"no rule {printable(wanted, 60)!r}; --list-rules names all of them")
+        parser.error(
+            say("no rule {wanted!r}; --list-rules names all of them", wanted=printable(wanted, 60))
+        )
     print(page(rule), end="")
     return ExitCode.OK

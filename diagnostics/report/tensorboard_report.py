@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 from diagnostics.report.markdown import to_markdown
 from diagnostics.report.model import Report
 
@@ -42,7 +43,9 @@ def write_tensorboard(report: Report, folder: Path, now_unix_s: float) -> Path:
         _write_events(report, temporary, now_unix_s)
         temporary.replace(path)
     except OSError as error:
-        raise DiagnosticsError(f"{path}: cannot be written: {error.strerror}") from None
+        raise DiagnosticsError(
+            say("{path}: cannot be written: {strerror}", path=path, strerror=error.strerror)
+        ) from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

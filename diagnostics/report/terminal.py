@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from diagnostics.analyses.step_breakdown import DataAgainstCompute
+from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import (
     SEVERITY_STYLES,
@@ -54,9 +55,23 @@ def _parts(report: Report) -> Iterator[RenderableType]:
 def _title(report: Report) -> Iterator[RenderableType]:
     info = report.info
     named = f" ({info.name})" if info.name else ""
-    yield line(f"Performance of run {info.run_id or '(without a name)'}{named}", "bold")
+    yield line(
+        say(
+            "Performance of run {run_id}{named}",
+            run_id=info.run_id or "(without a name)",
+            named=named,
+        ),
+        "bold",
+    )
     yield line(_about(report))
-    yield line(f"{_steps_used(report)} | trust {report.trust.grade} ({GRADES[report.trust.grade]})")
+    yield line(
+        say(
+            "{steps_used} | trust {grade} ({meaning})",
+            steps_used=_steps_used(report),
+            grade=report.trust.grade,
+            meaning=GRADES[report.trust.grade],
+        )
+    )
     for reason in report.trust.reasons:
         yield indented(f"- {reason}")
     yield from _sources(report)
@@ -73,10 +88,14 @@ def _about(report: Report) -> str:
     info, breakdown = report.info, report.analysis.breakdown
     name = info.device.get("name")
     device = " ".join(str(word) for word in (report.device, f"({name})" if name else "") if word)
-    ranks = f"{info.world_size} rank(s)" if info.world_size else "ranks unknown"
-    clock = f"{breakdown.clock or 'unknown'} clock"
+    ranks = (
+        say("{world_size} rank(s)", world_size=info.world_size)
+        if info.world_size
+        else "ranks unknown"
+    )
+    clock = say("{clock} clock", clock=breakdown.clock or "unknown")
     facts = (device or "device unknown", ranks, clock, ENDS.get(info.status or "", info.status))
-    return " | ".join(fact for fact in facts if fact)
+    return listed((fact for fact in facts if fact), " | ")
 
 
 def _sources(report: Report) -> Iterator[RenderableType]:
@@ -87,25 +106,42 @@ def _sources(report: Report) -> Iterator[RenderableType]:
 
 def _steps_used(report: Report) -> str:
     breakdown = report.analysis.breakdown
-    by_tag = ", ".join(f"{tag} {count}" for tag, count in breakdown.excluded_by_tag.items())
+    by_tag = listed(
+        say("{tag} {count}", tag=tag, count=count)
+        for tag, count in breakdown.excluded_by_tag.items()
+    )
     if breakdown.is_tagged_included:
-        return f"{breakdown.count} step(s) used, all of them tagged ({by_tag})"
-    tagged = f" ({by_tag})" if by_tag and breakdown.excluded else ""
-    return f"{breakdown.count} step(s) used, {breakdown.excluded} left out{tagged}"
+        return say(
+            "{count} step(s) used, all of them tagged ({by_tag})",
+            count=breakdown.count,
+            by_tag=by_tag,
+        )
+    tagged = say(" ({by_tag})", by_tag=by_tag) if by_tag and breakdown.excluded else ""
+    return say(
+        "{count} step(s) used, {excluded} left out{tagged}",
+        count=breakdown.count,
+        excluded=breakdown.excluded,
+        tagged=tagged,
+    )
 
 
 def _input(each: Input) -> str:
     path = os.path.normpath(each.path)  # of a log found beside its facts: without the ".."
-    return f"{each.status} {each.kind}: {path}"
+    return say("{status} {kind}: {path}", status=each.status, kind=each.kind, path=path)
 
 
 def _traces(report: Report) -> Iterator[RenderableType]:
     steps = report.info.profiled_steps
-    of = f" of steps {steps[0]} to {steps[1]}" if steps else ""
+    of = say(" of steps {first} to {last}", first=steps[0], last=steps[1]) if steps else ""
     for path in report.info.traces[:MAX_TRACES]:
-        yield line(f"trace{of}: {path} (opens in ui.perfetto.dev)")
+        yield line(say("trace{of}: {path} (opens in ui.perfetto.dev)", of=of, path=path))
     if len(report.info.traces) > MAX_TRACES:
-        yield line(f"and {len(report.info.traces) - MAX_TRACES} more traces beside it")
+        yield line(
+            say(
+                "and {num_traces} more traces beside it",
+                num_traces=len(report.info.traces) - MAX_TRACES,
+            )
+        )
 
 
 def _verdict(report: Report) -> Iterator[RenderableType]:
@@ -131,7 +167,7 @@ def _phases(report: Report) -> Iterator[RenderableType]:
     if step is not None:
         times = _times(step.mean_ms, step.median_ms, step.p95_ms)
         add_row(rows, "step", *times, "", str(step.count), style="bold")
-    yield heading(f"Phases of the step ({report.phases[0].clock} clock)")
+    yield heading(say("Phases of the step ({clock} clock)", clock=report.phases[0].clock))
     yield _moved(rows)
     yield from closure_lines(report, "phases of the step")
 
@@ -177,9 +213,13 @@ def _throughput(report: Report) -> Iterator[RenderableType]:
         return
     yield heading("Throughput")
     yield indented(
-        f"{units.number(rate.samples_per_s)} samples/s in ordinary steps, "
-        f"{units.number(rate.wall_samples_per_s)} by the wall clock "
-        f"({units.number(rate.samples_per_step)} samples a step)."
+        say(
+            "{samples_per_s} samples/s in ordinary steps, {wall_samples_per_s} by the wall "
+            "clock ({samples_per_step} samples a step).",
+            samples_per_s=units.number(rate.samples_per_s),
+            wall_samples_per_s=units.number(rate.wall_samples_per_s),
+            samples_per_step=units.number(rate.samples_per_step),
+        )
     )
 
 
@@ -192,9 +232,11 @@ def _notes(report: Report) -> Iterator[RenderableType]:
 
 def _limited(notes: Sequence[str]) -> Iterator[RenderableType]:
     for note in notes[:MAX_NOTES]:
-        yield indented(f"- {note}")
+        yield indented(say("- {note}", note=note))
     if len(notes) > MAX_NOTES:
-        yield indented(f"- and {len(notes) - MAX_NOTES} more (--json has all of them)")
+        yield indented(
+            say("- and {num_notes} more (--json has all of them)", num_notes=len(notes) - MAX_NOTES)
+        )
 
 
 SECTIONS: Mapping[str, Callable[[Report], Iterator[RenderableType]]] = {

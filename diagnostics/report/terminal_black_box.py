@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from diagnostics.analyses.black_boxes import BlackBoxFile
+from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import heading, indented
 from diagnostics.report.model import Report
@@ -18,30 +19,53 @@ def black_box_section(report: Report) -> Iterator[RenderableType]:
     found = report.analysis.black_boxes
     lines = [_line(each) for each in found.files[:MAX_LINES]]
     if len(found.files) > MAX_LINES:
-        lines.append(f"and {len(found.files) - MAX_LINES} more (--json has all of them)")
+        lines.append(
+            say(
+                "and {num_files} more (--json has all of them)",
+                num_files=len(found.files) - MAX_LINES,
+            )
+        )
     for hang in found.ended_hangs:
         waited = units.number(hang.seconds, 1)
-        lines.append(f"rank {hang.rank}: the standstill at step {hang.step} ended after {waited} s")
+        lines.append(
+            say(
+                "rank {rank}: the standstill at step {step} ended after {waited} s",
+                rank=hang.rank,
+                step=hang.step,
+                waited=waited,
+            )
+        )
     if found.withheld:
-        by_reason = ", ".join(f"{_said(why)} {count}" for why, count in found.withheld.items())
-        lines.append(f"not written, to bound number and size: {by_reason}")
-    lines += [f"memory snapshot: {file}" for file in found.memory_snapshots]
+        by_reason = listed(
+            say("{why} {count}", why=_said(why), count=count)
+            for why, count in found.withheld.items()
+        )
+        lines.append(say("not written, to bound number and size: {by_reason}", by_reason=by_reason))
+    lines += [say("memory snapshot: {file}", file=file) for file in found.memory_snapshots]
     lines += found.memory_snapshots_missing
     if not lines:
         return
-    yield heading(f"Black box: {len(found.files)} written")
+    yield heading(say("Black box: {num_files} written", num_files=len(found.files)))
     for line in lines:
         yield indented(line)
 
 
 def _line(each: BlackBoxFile) -> str:
-    step = "" if each.step is None else f" at step {each.step}"
+    step = "" if each.step is None else say(" at step {step}", step=each.step)
     detail = _WORDS[each.reason](each.values) if each.reason in _WORDS else ""
-    parts = [f"rank {each.rank}: {_said(each.reason)}{step}{': ' if detail else ''}{detail}"]
+    parts = [
+        say(
+            "rank {rank}: {said}{step}{detail}",
+            rank=each.rank,
+            said=_said(each.reason),
+            step=step,
+            detail=say(": {detail}", detail=detail) if detail else "",
+        )
+    ]
     if each.where:
-        parts.append(f"in {each.where}")
-    parts.append(f"stacks in {each.file or 'an unnamed file'}")
-    return "; ".join(parts)
+        parts.append(say("in {where}", where=each.where))
+    parts.append(say("stacks in {file}", file=each.file or "an unnamed file"))
+    return listed(parts, "; ")
 
 
 def _said(reason: str) -> str:
@@ -52,15 +76,20 @@ _NAMES = {"sigterm": "SIGTERM", "request": "asked for", "stuck": "interpreter st
 
 
 def _slow_step(values: Mapping[str, Any]) -> str:
-    return (
-        f"{units.ms(_real(values.get('step_ms')))} ms, "
-        f"{units.number(_real(values.get('ratio')), 1)} x median"
+    return say(
+        "{step_ms} ms, {ratio} x median",
+        step_ms=units.ms(_real(values.get("step_ms"))),
+        ratio=units.number(_real(values.get("ratio")), 1),
     )
 
 
 def _hang(values: Mapping[str, Any]) -> str:
-    inside = f" in {values['span']}" if values.get("span") else ""
-    return f"no step had ended for {units.number(_real(values.get('waited_s')), 1)} s{inside}"
+    inside = say(" in {span}", span=values["span"]) if values.get("span") else ""
+    return say(
+        "no step had ended for {waited} s{inside}",
+        waited=units.number(_real(values.get("waited_s")), 1),
+        inside=inside,
+    )
 
 
 def _real(value: object) -> float | None:
@@ -70,7 +99,9 @@ def _real(value: object) -> float | None:
 _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "slow_step": _slow_step,
     "hang": _hang,
-    "out_of_memory": lambda values: f"memory of the {values.get('memory', 'machine or device')}",
-    "not_finite": lambda values: f"loss is {values.get('loss', 'not finite')}",
+    "out_of_memory": lambda values: say(
+        "memory of the {memory}", memory=values.get("memory", "machine or device")
+    ),
+    "not_finite": lambda values: say("loss is {loss}", loss=values.get("loss", "not finite")),
     "error": lambda values: f"{values.get('type')}: {values.get('text')}",
 }

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 
+from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import SEVERITY_STYLES, heading, indented, line
 from diagnostics.report.model import Report
@@ -26,49 +27,87 @@ def finding_parts(
     """A finding with its evidence and advice, and what it explains."""
     style = SEVERITY_STYLES[finding.severity.label]
     label = finding.severity.label.upper()
-    yield indented(f"{place}. {label} {finding.rule} {finding.name}{_cost(finding)}", style=style)
+    title = say(
+        "{place}. {label} {rule} {name}{cost}",
+        place=place,
+        label=label,
+        rule=finding.rule,
+        name=finding.name,
+        cost=_cost(finding),
+    )
+    yield indented(title, style=style)
     yield indented(finding.summary, 5)
     for evidence in finding.evidence:
-        yield indented(f"- {_evidence(evidence)}", 5, "dim")
+        yield indented(_evidence(evidence), 5, "dim")
     for advice in finding.advice:
-        yield indented(f"> {_advice(advice)}", 5)
+        yield indented(_advice(advice), 5)
         if advice.config_change is not None:
             yield indented(_change(advice.config_change), 7, "green")
     for check in dict.fromkeys(advice.verify for advice in finding.advice if advice.verify):
-        yield indented(f"check: {check}", 5, "dim")
+        yield indented(say("check: {check}", check=check), 5, "dim")
     for code in finding.explains:
-        yield indented(f"explains {code} {by_code[code].name}: {by_code[code].summary}", 5)
+        yield indented(
+            say(
+                "explains {code} {name}: {summary}",
+                code=code,
+                name=by_code[code].name,
+                summary=by_code[code].summary,
+            ),
+            5,
+        )
 
 
 def _cost(finding: Finding) -> str:
     if finding.cost_ms_per_step is not None:
-        return f": up to {units.ms(finding.cost_ms_per_step)} ms of each step"
+        return say(
+            ": up to {cost_ms_per_step} ms of each step",
+            cost_ms_per_step=units.ms(finding.cost_ms_per_step),
+        )
     if finding.cost_bytes:
-        return f": {units.size(finding.cost_bytes)}"
+        return say(": {size}", size=units.size(finding.cost_bytes))
     return ""
 
 
 def _evidence(evidence: Evidence) -> str:
-    text = f"{evidence.metric}: {units.with_unit(evidence.value, evidence.unit)}"
+    limit = source = ""
     if evidence.limit is not None:
-        text += f" (limit {units.with_unit(evidence.limit, evidence.unit)})"
-    return f"{text} [{evidence.source}]" if evidence.source else text
+        limit = say(" (limit {limit})", limit=units.with_unit(evidence.limit, evidence.unit))
+    if evidence.source:
+        source = say(" [{source}]", source=evidence.source)
+    value = units.with_unit(evidence.value, evidence.unit)
+    return say(
+        "- {metric}: {value}{limit}{source}",
+        metric=evidence.metric,
+        value=value,
+        limit=limit,
+        source=source,
+    )
 
 
 def _advice(advice: Advice) -> str:
-    return f"{advice.text}{_gain(advice.predicted_gain)}"
+    return say("> {text}{gain}", text=advice.text, gain=_gain(advice.predicted_gain))
 
 
 def _gain(gain: Gain | None) -> str:
     if gain is None:
         return ""
-    likely = "" if gain.mid_ms is None else f", likely {units.ms(gain.mid_ms)}"
+    likely = "" if gain.mid_ms is None else say(", likely {mid_ms}", mid_ms=units.ms(gain.mid_ms))
     low = f"{gain.low_ms:g}"
-    return f" Predicted to save {low} to {units.ms(gain.high_ms)} ms of each step{likely}."
+    return say(
+        " Predicted to save {low} to {high_ms} ms of each step{likely}.",
+        low=low,
+        high_ms=units.ms(gain.high_ms),
+        likely=likely,
+    )
 
 
 def _change(change: ConfigChange) -> str:
-    return f"{change.key}: {setting_text(change.current)} -> {setting_text(change.proposed)}"
+    return say(
+        "{key}: {current} -> {proposed}",
+        key=change.key,
+        current=setting_text(change.current),
+        proposed=setting_text(change.proposed),
+    )
 
 
 def setting_text(value: SettingValue) -> str:
@@ -86,12 +125,19 @@ def not_evaluated_section(report: Report) -> Iterator[RenderableType]:
     """Rules that could not look, those with the same reason on one line; and those that passed."""
     yield heading("Rules that did not fire")
     if report.passed:
-        yield indented(f"looked, all well: {', '.join(report.passed)}")
+        yield indented(say("looked, all well: {passed}", passed=listed(report.passed)))
     by_reason: dict[tuple[str, str | None], list[str]] = {}
     for item in report.not_evaluated:
         by_reason.setdefault((item.reason, item.record_next), []).append(item.rule)
     for (reason, record_next), codes in by_reason.items():
-        hint = f"; to know: {record_next}" if record_next else ""
-        yield indented(f"not evaluated: {', '.join(codes)}: {reason}{hint}")
+        hint = say("; to know: {record_next}", record_next=record_next) if record_next else ""
+        yield indented(
+            say(
+                "not evaluated: {codes}: {reason}{hint}",
+                codes=listed(codes),
+                reason=reason,
+                hint=hint,
+            )
+        )
     yield line("")
     yield line("`python analyze_performance.py --explain RULE` says what a rule measures.", "dim")

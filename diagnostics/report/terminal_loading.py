@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from diagnostics.analyses.loading import CopyUse, Loading, QueueUse
+from diagnostics.language import say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
@@ -35,14 +36,23 @@ def _parts(found: Loading) -> Iterator[RenderableType]:
     yield Padding(rows, (0, 0, 0, 2))
     if found.made is not None:
         yield indented(
-            f"Making a batch takes {units.ms(found.made.mean_ms)} ms (median "
-            f"{units.ms(found.made.median_ms)}, p95 {units.ms(found.made.p95_ms)}); the loader can "
-            f"deliver one every {units.ms(found.supply_ms)} ms."
+            say(
+                "Making a batch takes {mean_ms} ms (median {median_ms}, p95 {p95_ms}); the "
+                "loader can deliver one every {supply_ms} ms.",
+                mean_ms=units.ms(found.made.mean_ms),
+                median_ms=units.ms(found.made.median_ms),
+                p95_ms=units.ms(found.made.p95_ms),
+                supply_ms=units.ms(found.supply_ms),
+            )
         )
     if found.queued is not None:
         yield indented(
-            f"A finished batch waits {units.ms(found.queued.mean_ms)} ms until it is used (median "
-            f"{units.ms(found.queued.median_ms)}), its hand-over included."
+            say(
+                "A finished batch waits {mean_ms} ms until it is used (median {median_ms}), "
+                "its hand-over included.",
+                mean_ms=units.ms(found.queued.mean_ms),
+                median_ms=units.ms(found.queued.median_ms),
+            )
         )
 
 
@@ -50,20 +60,26 @@ def _queue(queue: QueueUse) -> str:
     depths = list(queue.fetches_by_ready.items())
     shown = ", ".join(f"{ready}: {count}" for ready, count in depths[:MAX_DEPTHS])
     more = ", ..." if len(depths) > MAX_DEPTHS else ""
-    return (
-        f"{units.share(queue.empty_share)} of {queue.num_fetches} fetches found no finished batch; "
-        f"{units.number(queue.median_ready, 0)} were ready in the median (fetches by batches "
-        f"ready: {shown}{more})."
+    return say(
+        "{empty_share} of {num_fetches} fetches found no finished batch; {median_ready} "
+        "were ready in the median (fetches by batches ready: {shown}{more}).",
+        empty_share=units.share(queue.empty_share),
+        num_fetches=queue.num_fetches,
+        median_ready=units.number(queue.median_ready, 0),
+        shown=shown,
+        more=more,
     )
 
 
 def _copies(copies: CopyUse) -> str:
-    size = f"{units.size(copies.bytes_per_step)} a step"
+    size = say("{bytes_per_step} a step", bytes_per_step=units.size(copies.bytes_per_step))
     if copies.pinned_share is None:
-        return f"{size}."
+        return say("{size}.", size=size)
     if copies.pinned_share >= 1:
-        return f"{size}, all of it from pinned memory."
-    return (
-        f"{size}, {units.share(copies.pinned_share)} of it from pinned memory: the rest makes the "
-        "host wait for each copy."
+        return say("{size}, all of it from pinned memory.", size=size)
+    return say(
+        "{size}, {pinned_share} of it from pinned memory: the rest makes the host wait "
+        "for each copy.",
+        size=size,
+        pinned_share=units.share(copies.pinned_share),
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.padding import Padding
 
+from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
@@ -39,16 +40,36 @@ def _device_memory(report: Report) -> Iterator[RenderableType]:
     for each in report.analysis.device_memory:
         if each.peak_bytes is not None:
             yield indented(
-                f"GPU of rank {each.rank}: peak {units.size(each.peak_bytes)} in {each.peak_place} "
-                f"({each.num_sampled} sampled step(s))."
+                say(
+                    "GPU of rank {rank}: peak {peak_bytes} in {peak_place} ({num_sampled} "
+                    "sampled step(s)).",
+                    rank=each.rank,
+                    peak_bytes=units.size(each.peak_bytes),
+                    peak_place=each.peak_place,
+                    num_sampled=each.num_sampled,
+                )
             )
         for stage in each.stages[:TOP_PEAKS]:
-            yield indented(f"{units.size(stage.peak_bytes)} in {stage.name} {stage.phase}", 4)
+            yield indented(
+                say(
+                    "{peak_bytes} in {name} {phase}",
+                    peak_bytes=units.size(stage.peak_bytes),
+                    name=stage.name,
+                    phase=stage.phase,
+                ),
+                4,
+            )
         if each.unused_bytes is not None:
             yield indented(
-                f"GPU of rank {each.rank}: up to {units.size(each.unused_bytes)} reserved beside "
-                f"what tensors held, {units.size(each.inactive_split_bytes)} of it in split blocks;"
-                f" {units.number(each.alloc_retries, 0)} allocation(s) retried."
+                say(
+                    "GPU of rank {rank}: up to {unused_bytes} reserved beside what tensors "
+                    "held, {inactive_split_bytes} of it in split blocks; {alloc_retries} "
+                    "allocation(s) retried.",
+                    rank=each.rank,
+                    unused_bytes=units.size(each.unused_bytes),
+                    inactive_split_bytes=units.size(each.inactive_split_bytes),
+                    alloc_retries=units.number(each.alloc_retries, 0),
+                )
             )
 
 
@@ -59,15 +80,24 @@ def quality_section(report: Report) -> Iterator[RenderableType]:
         return
     yield heading("Quality")
     if found.last is not None:
-        when = f"{len(found.points)} validation(s); the last, after step {found.last.step}"
-        sharpness = (
-            f": {units.number(found.last.psnr_rgb_db)} dB PSNR, blurry input "
-            f"{units.number(found.last.input_psnr_rgb_db)} dB, SSIM "
-            f"{units.number(found.last.ssim_y, 4)}"
+        when = say(
+            "{num_points} validation(s); the last, after step {step}",
+            num_points=len(found.points),
+            step=found.last.step,
         )
-        yield indented(when + (sharpness if found.last.psnr_rgb_db is not None else ""))
+        sharpness = say(
+            ": {psnr_rgb_db} dB PSNR, blurry input {input_psnr_rgb_db} dB, SSIM {ssim_y}",
+            psnr_rgb_db=units.number(found.last.psnr_rgb_db),
+            input_psnr_rgb_db=units.number(found.last.input_psnr_rgb_db),
+            ssim_y=units.number(found.last.ssim_y, 4),
+        )
+        parts = [when] if found.last.psnr_rgb_db is None else [when, sharpness]
+        yield indented(listed(parts, ""))
     if found.first_loss is not None:
         yield indented(
-            f"loss {units.number(found.first_loss, 4)} in the first tenth of the steps, "
-            f"{units.number(found.last_loss, 4)} in the last"
+            say(
+                "loss {first_loss} in the first tenth of the steps, {last_loss} in the last",
+                first_loss=units.number(found.first_loss, 4),
+                last_loss=units.number(found.last_loss, 4),
+            )
         )

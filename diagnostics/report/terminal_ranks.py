@@ -7,6 +7,7 @@ from rich.padding import Padding
 
 from diagnostics.analyses.rank_places import RankPlace
 from diagnostics.analyses.ranks import CAUSES, Ranks
+from diagnostics.language import say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
@@ -35,15 +36,27 @@ def _side_by_side(report: Report) -> Iterator[RenderableType]:
 
 
 def _place(place: RankPlace) -> str:
-    local = "" if place.local_rank is None else f", local rank {place.local_rank}"
-    text = f"rank {place.rank}: {place.device or 'device unknown'} of {place.host or '?'}{local}"
+    local = (
+        ""
+        if place.local_rank is None
+        else say(", local rank {local_rank}", local_rank=place.local_rank)
+    )
+    text = say(
+        "rank {rank}: {device} of {host}{local}",
+        rank=place.rank,
+        device=place.device or "device unknown",
+        host=place.host or "?",
+        local=local,
+    )
     if place.clock_offset_ms is None:
-        return f"{text}; clock not compared"
+        return say("{text}; clock not compared", text=text)
     if place.rank == 0:
         return text
-    return (
-        f"{text}; clock {place.clock_offset_ms:+.3f} ms from rank 0's "
-        f"(to {units.number(place.clock_uncertainty_ms)} ms)"
+    return say(
+        "{text}; clock {clock_offset_ms:+.3f} ms from rank 0's (to {clock_uncertainty_ms} ms)",
+        text=text,
+        clock_offset_ms=place.clock_offset_ms,
+        clock_uncertainty_ms=units.number(place.clock_uncertainty_ms),
     )
 
 
@@ -55,14 +68,26 @@ def _lateness(ranks: Ranks) -> Iterator[RenderableType]:
         parts = [units.ms(each.by_cause[cause]) for cause in CAUSES]
         totals = (units.ms(value) for value in (each.own_ms, each.wait_ms, each.lateness_ms))
         add_row(rows, str(each.rank), *parts, *totals, units.share(each.slowest_share))
-    yield heading(f"Who waits for whom ({ranks.clock} clock, {ranks.num_steps} steps)")
+    yield heading(
+        say(
+            "Who waits for whom ({clock} clock, {num_steps} steps)",
+            clock=ranks.clock,
+            num_steps=ranks.num_steps,
+        )
+    )
     yield Padding(rows, (0, 0, 0, 2))
     slowest = ranks.slowest
     yield indented(
-        f"Slowest: rank {slowest.rank}, most by {slowest.cause} "
-        f"({units.ms(slowest.excess_ms[slowest.cause])} ms above the others); it costs "
-        f"{units.ms(slowest.cost_ms_per_step)} ms a step. Whoever was slowest, a step took "
-        f"{units.ms(ranks.imbalance_ms)} ms longer than the median rank."
+        say(
+            "Slowest: rank {rank}, most by {cause} ({excess_ms} ms above the others); it "
+            "costs {cost_ms_per_step} ms a step. Whoever was slowest, a step took "
+            "{imbalance_ms} ms longer than the median rank.",
+            rank=slowest.rank,
+            cause=slowest.cause,
+            excess_ms=units.ms(slowest.excess_ms[slowest.cause]),
+            cost_ms_per_step=units.ms(slowest.cost_ms_per_step),
+            imbalance_ms=units.ms(ranks.imbalance_ms),
+        )
     )
 
 
@@ -70,16 +95,34 @@ def _exchange(report: Report) -> Iterator[RenderableType]:
     use = report.analysis.communication
     if use is None:
         return
-    yield heading(f"Communication between ranks ({use.clock} clock)")
+    yield heading(say("Communication between ranks ({clock} clock)", clock=use.clock))
     yield indented(
-        f"Exchange of gradients {units.ms(use.ms)} ms a step ({units.share(use.share)}): "
-        f"{units.ms(use.hidden_ms)} ms hidden behind the backward, {units.ms(use.exposed_ms)} ms "
-        f"exposed ({units.share(use.exposed_share)}), of which {units.ms(use.least_exposed_ms)} "
-        "ms even for the last rank to arrive."
+        say(
+            "Exchange of gradients {ms} ms a step ({share}): {hidden_ms} ms hidden behind "
+            "the backward, {exposed_ms} ms exposed ({exposed_share}), of which "
+            "{least_exposed_ms} ms even for the last rank to arrive.",
+            ms=units.ms(use.ms),
+            share=units.share(use.share),
+            hidden_ms=units.ms(use.hidden_ms),
+            exposed_ms=units.ms(use.exposed_ms),
+            exposed_share=units.share(use.exposed_share),
+            least_exposed_ms=units.ms(use.least_exposed_ms),
+        )
     )
-    passes = "" if use.micro_batches is None else f" of {units.number(use.micro_batches)}"
+    passes = (
+        ""
+        if use.micro_batches is None
+        else say(" of {micro_batches}", micro_batches=units.number(use.micro_batches))
+    )
     yield indented(
-        f"{units.number(use.buckets)} bucket(s), {units.size(use.num_bytes)}, in "
-        f"{units.number(use.exchanges)}{passes} backward pass(es); launching took "
-        f"{units.ms(use.launch_ms)} ms, other collectives {units.ms(use.wait_ms)} ms."
+        say(
+            "{buckets} bucket(s), {num_bytes}, in {exchanges}{passes} backward pass(es); "
+            "launching took {launch_ms} ms, other collectives {wait_ms} ms.",
+            buckets=units.number(use.buckets),
+            num_bytes=units.size(use.num_bytes),
+            exchanges=units.number(use.exchanges),
+            passes=passes,
+            launch_ms=units.ms(use.launch_ms),
+            wait_ms=units.ms(use.wait_ms),
+        )
     )

@@ -7,6 +7,7 @@ from rich.padding import Padding
 
 from diagnostics.analyses.ranking import priority_of
 from diagnostics.analyses.stage_totals import OUTSIDE
+from diagnostics.language import say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
@@ -37,7 +38,9 @@ def _all_directions(report: Report) -> Iterator[RenderableType]:
             units.share(each.share),
             "" if each.name == OUTSIDE else priority_of(each.share),
         )
-    yield heading(f"Slowest stages, forward and backward ({totals[0].clock} clock)")
+    yield heading(
+        say("Slowest stages, forward and backward ({clock} clock)", clock=totals[0].clock)
+    )
     yield Padding(rows, (0, 0, 0, 2))
     yield from closure_lines(report, "stages of the forward")
     yield from closure_lines(report, "stages of the backward")
@@ -54,7 +57,9 @@ def _forward(report: Report) -> Iterator[RenderableType]:
             units.share(stage.share_of_forward),
             row.priority or "",
         )
-    yield heading(f"Slowest stages of the forward ({report.slowest[0].time.clock} clock)")
+    yield heading(
+        say("Slowest stages of the forward ({clock} clock)", clock=report.slowest[0].time.clock)
+    )
     yield Padding(rows, (0, 0, 0, 2))
     yield from closure_lines(report, "stages of the forward")
 
@@ -64,7 +69,12 @@ def closure_lines(report: Report, name: str) -> Iterator[RenderableType]:
     for closure in report.analysis.breakdown.closures:
         if closure.name == name and closure.clock == report.analysis.breakdown.clock:
             yield indented(
-                f"The {name} sum to {units.ms(closure.parts_ms)} of "
-                f"{units.ms(closure.whole_ms)} ms ({closure.difference_share:.2%} apart).",
+                say(
+                    "The {name} sum to {parts_ms} of {whole_ms} ms ({difference_share:.2%} apart).",
+                    name=name,
+                    parts_ms=units.ms(closure.parts_ms),
+                    whole_ms=units.ms(closure.whole_ms),
+                    difference_share=closure.difference_share,
+                ),
                 style="dim" if closure.holds else "yellow",
             )

@@ -7,6 +7,7 @@ from rich.padding import Padding
 
 from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_kernels import KernelUse
+from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
@@ -40,14 +41,19 @@ def trace_section(report: Report) -> Iterator[RenderableType]:
 
 
 def _device(found: TraceAnalysis) -> Iterator[RenderableType]:
-    of = f"{found.file}, {found.num_steps} steps by {found.step_mark}"
+    of = say(
+        "{file}, {num_steps} steps by {step_mark}",
+        file=found.file,
+        num_steps=found.num_steps,
+        step_mark=found.step_mark,
+    )
     if found.breakdown is None:
-        yield heading(f"Trace ({found.file})")
+        yield heading(say("Trace ({file})", file=found.file))
         yield indented("Not evaluated: the trace shows no step.")
         return
     if found.breakdown.gpu_busy_share is None:
         return
-    yield heading(f"Device in the trace ({of})")
+    yield heading(say("Device in the trace ({of})", of=of))
     rows = make_table("the device", "ms per step", "share")
     for name, share in (
         ("computes", found.breakdown.compute_share),
@@ -60,7 +66,12 @@ def _device(found: TraceAnalysis) -> Iterator[RenderableType]:
     yield Padding(rows, (0, 0, 0, 2))
     hidden = found.breakdown.communication_share
     if hidden:
-        yield indented(f"Communication takes {units.share(hidden)} in all, hidden part included.")
+        yield indented(
+            say(
+                "Communication takes {hidden} in all, hidden part included.",
+                hidden=units.share(hidden),
+            )
+        )
 
 
 def _idle(found: TraceAnalysis) -> Iterator[RenderableType]:
@@ -82,11 +93,29 @@ def _kernels(use: KernelUse) -> Iterator[RenderableType]:
         shown = short(group.name, NAME_CHARACTERS)
         add_row(rows, shown, units.ms(group.ns / 1e6), units.share(group.share), str(group.count))
     yield Padding(rows, (1, 0, 0, 2))
-    facts = [f"tensor cores {units.share(use.tensor_core_share)} of kernel time"]
+    facts = [
+        say(
+            "tensor cores {tensor_core_share} of kernel time",
+            tensor_core_share=units.share(use.tensor_core_share),
+        )
+    ]
     if use.eligible_share:
-        facts[0] += f" (operators that could use them: {units.share(use.eligible_share)})"
+        facts[0] += say(
+            " (operators that could use them: {eligible_share})",
+            eligible_share=units.share(use.eligible_share),
+        )
     if use.sm_efficiency is not None:
-        facts.append(f"estimated SM efficiency {units.share(use.sm_efficiency)}")
+        facts.append(
+            say(
+                "estimated SM efficiency {sm_efficiency}",
+                sm_efficiency=units.share(use.sm_efficiency),
+            )
+        )
     if use.occupancy_percent is not None:
-        facts.append(f"estimated occupancy {use.occupancy_percent:.0f} %")
-    yield indented(f"{use.count} kernels; {', '.join(facts)}.")
+        facts.append(
+            say(
+                "estimated occupancy {occupancy_percent:.0f} %",
+                occupancy_percent=use.occupancy_percent,
+            )
+        )
+    yield indented(say("{count} kernels; {facts}.", count=use.count, facts=listed(facts)))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from diagnostics.analyses.step_breakdown import StepBreakdown
+from diagnostics.language import listed, say
 from diagnostics.report.gaps import describe_gaps
 from diagnostics.report.model import Device, Grade, Trust
 from diagnostics.rules.trust.host_clock_on_gpu import DEVICE_PHASES
@@ -41,23 +42,23 @@ def _by_evidence(run: Run) -> Iterator[Doubt]:
         yield "B", "every step ran under the profiler, which slows the program down"
     partial = [each.path.name for each in run.inputs if each.status == "partial"]
     if partial:
-        yield "B", f"parts of {', '.join(partial)} could not be read"
+        yield "B", say("parts of {partial} could not be read", partial=listed(partial))
     failed = [each.path.name for each in run.inputs if each.status == "failed"]
     if failed:
-        yield "B", f"{', '.join(failed)} could not be read"
+        yield "B", say("{failed} could not be read", failed=listed(failed))
 
 
 def _by_steps(breakdown: StepBreakdown) -> Iterator[Doubt]:
     count = breakdown.count
     if count < TooFewSteps.at_critical.value:
-        yield "D", f"{count} step(s) are no measurement"
+        yield "D", say("{count} step(s) are no measurement", count=count)
         return
     if breakdown.is_tagged_included:
         yield "C", "every step carries a tag (first, profiled, ...), so none is an ordinary one"
     if count < FEW_STEPS:
-        yield "C", f"only {count} steps"
+        yield "C", say("only {count} steps", count=count)
     elif count < TooFewSteps.at_note.value:
-        yield "B", f"only {count} steps"
+        yield "B", say("only {count} steps", count=count)
 
 
 def _by_closure(breakdown: StepBreakdown) -> Iterator[Doubt]:
@@ -68,7 +69,7 @@ def _by_closure(breakdown: StepBreakdown) -> Iterator[Doubt]:
         gap = closure.difference_share
         if closure.clock == breakdown.clock and gap >= PhasesDoNotClose.at_warn.value:
             grade: Grade = "D" if gap >= PhasesDoNotClose.at_critical.value else "C"
-            yield grade, f"the {closure.name} miss their whole by {gap:.1%}"
+            yield grade, say("the {name} miss their whole by {gap:.1%}", name=closure.name, gap=gap)
 
 
 def _by_clock(run: Run, breakdown: StepBreakdown, device: Device | None) -> Iterator[Doubt]:

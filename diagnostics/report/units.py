@@ -1,5 +1,6 @@
 """How numbers are written for people: the only place where units are converted."""
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Value
 
 UNKNOWN = "-"
@@ -46,8 +47,12 @@ def with_unit(value: Value, unit: str) -> str:
     if unit == "bytes":
         return size(value)
     if unit == "bytes/step":
-        return f"{size(value)} per step"
-    spelled = {"percent": f"{value:.0f} %", "ms": f"{ms(value)} ms", "db": f"{value:.2f} dB"}
+        return say("{size} per step", size=size(value))
+    spelled = {
+        "percent": f"{value:.0f} %",
+        "ms": say("{ms} ms", ms=ms(value)),
+        "db": f"{value:.2f} dB",
+    }
     if unit in spelled:
         return spelled[unit]
     return f"{value:g} {unit}".strip() if unit != "count" else f"{value:g}"

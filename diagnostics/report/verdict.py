@@ -1,10 +1,11 @@
 """The answer in one or two sentences, with the measured numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from diagnostics.analyses.ranking import RankedPart
 from diagnostics.analyses.run_analysis import RunAnalysis
+from diagnostics.language import listed, say
 from diagnostics.report.ending import describe_end
 from diagnostics.report.model import Device, Trust, Verdict
 from diagnostics.rules.finding import Finding, Severity
@@ -39,8 +40,8 @@ def form_verdict(
     if ending is None:
         return judged
     if analysis.end.last_step is None and not judged.judged:
-        return replace(judged, text=f"{ending} {START_AGAIN}")
-    return replace(judged, text=f"{ending} {judged.text}")
+        return replace(judged, text=listed([ending, START_AGAIN], " "))
+    return replace(judged, text=listed([ending, judged.text], " "))
 
 
 def _judge(
@@ -50,13 +51,18 @@ def _judge(
     if stopped:
         return Verdict(text=_told(stopped[0]), rule=stopped[0].rule)
     if trust.grade == NO_VERDICT:
-        doubts = "; ".join(trust.reasons)
-        record_next = RECORD_NEXT.format(on_gpu="" if device == "cpu" else ON_GPU)
-        return Verdict(text=f"Cannot judge: {doubts}. {record_next}", judged=False)
+        doubts = listed(trust.reasons, "; ")
+        record_next = say(RECORD_NEXT, on_gpu="" if device == "cpu" else ON_GPU)
+        return Verdict(
+            text=say(
+                "Cannot judge: {doubts}. {record_next}", doubts=doubts, record_next=record_next
+            ),
+            judged=False,
+        )
     faults = [finding for finding in causes if finding.severity >= Severity.WARN]
     if faults:
         return Verdict(text=_told(faults[0]), rule=faults[0].rule)
-    return Verdict(text=f"{_health(analysis)} {_shape(analysis)}".strip())
+    return Verdict(text=listed(filter(None, [_health(analysis), *_shape(analysis)]), " "))
 
 
 def _health(analysis: RunAnalysis) -> str:
@@ -65,16 +71,25 @@ def _health(analysis: RunAnalysis) -> str:
     count, few = analysis.breakdown.count, TooFewSteps.at_note.value
     if count < few:
         doubts.append(
-            f"{count} ordinary step(s) are too few to call the run healthy (at least {few:.0f})"
+            say(
+                "{count} ordinary step(s) are too few to call the run healthy (at least {few:.0f})",
+                count=count,
+                few=few,
+            )
         )
     last = analysis.quality.last
     if last is not None and last.gain_db is not None and last.gain_db < 0:
         doubts.append(
-            f"the output is not sharper than its blurry input yet ({last.psnr_rgb_db:.2f} against "
-            f"{last.input_psnr_rgb_db:.2f} dB PSNR after step {last.step}): train on"
+            say(
+                "the output is not sharper than its blurry input yet ({psnr_rgb_db:.2f} "
+                "against {input_psnr_rgb_db:.2f} dB PSNR after step {step}): train on",
+                psnr_rgb_db=last.psnr_rgb_db,
+                input_psnr_rgb_db=last.input_psnr_rgb_db,
+                step=last.step,
+            )
         )
     if doubts:
-        return NO_HEALTH.format(doubts="; ".join(doubts))
+        return say(NO_HEALTH, doubts=listed(doubts, "; "))
     return ALL_WELL if describe_end(analysis.end) is None else ""
 
 
@@ -84,27 +99,30 @@ def _stops_the_run(finding: Finding) -> bool:
 
 
 def _told(finding: Finding) -> str:
-    first = f" First: {finding.advice[0].text}" if finding.advice else ""
-    return f"{finding.summary}{first}"
+    first = [say("First: {text}", text=each.text) for each in finding.advice[:1]]
+    return listed([finding.summary, *first], " ")
 
 
-def _shape(analysis: RunAnalysis) -> str:
+def _shape(analysis: RunAnalysis) -> Iterator[str]:
     """Where the time of a healthy step goes."""
     parts = []
     step = analysis.breakdown.step
     if step is not None:
         rate = analysis.throughput.samples_per_s
-        speed = "" if rate is None else f" ({rate:.2f} samples/s)"
-        parts.append(f"A step takes {step.mean_ms:.1f} ms{speed}")
+        speed = "" if rate is None else say(" ({rate:.2f} samples/s)", rate=rate)
+        parts.append(say("A step takes {mean_ms:.1f} ms{speed}", mean_ms=step.mean_ms, speed=speed))
     if analysis.ranking.phases:
-        parts.append(f"most of it: {_named(analysis.ranking.phases[0])}")
-    text = "; ".join(parts) + "." if parts else ""
+        parts.append(say("most of it: {named}", named=_named(analysis.ranking.phases[0])))
+    if parts:
+        yield say("{parts}.", parts=listed(parts, "; "))
     stages = analysis.ranking.stages[:TOP_STAGES]
     if stages:
-        whole = analysis.ranking.stages_whole
-        text += f" Slowest stages of {_WHOLES[whole]}: {', '.join(map(_named, stages))}."
-    return text
+        yield say(
+            "Slowest stages of {whole}: {stages}.",
+            whole=_WHOLES[analysis.ranking.stages_whole],
+            stages=listed(map(_named, stages)),
+        )
 
 
 def _named(part: RankedPart) -> str:
-    return f"{part.name} {part.share:.1%}"
+    return say("{part} {share:.1%}", part=part.name, share=part.share)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from diagnostics.language import say
 from diagnostics.rules.finding import (
     Advice,
     ConfigChange,
@@ -24,7 +25,7 @@ Wanted: TypeAlias = dict[str, tuple[str, SettingValue]]
 
 _NEEDS_SWITCH = {"DATA.CACHE_SIZE_GB": "DATA.USE_RAM_CACHE"}
 """A key that means nothing once the switch is off."""
-_GOES_FIRST = "The advice of {0} goes first: {1} = {2}."
+_GOES_FIRST = "The advice of {rule} goes first: {key} = {value}."
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,10 @@ def _without_overruled(finding: Finding, wanted: Wanted) -> Finding:
     kept = tuple(item for item, overruled in pairs if overruled is None)
     others = dict.fromkeys(each for each in overruling if each is not None)
     if not kept:
-        kept = tuple(Advice(text=_GOES_FIRST.format(*each)) for each in others)
+        kept = tuple(
+            Advice(text=say(_GOES_FIRST, rule=each[0], key=each[1], value=each[2]))
+            for each in others
+        )
     return replace(finding, advice=kept)
 
 

@@ -3,13 +3,14 @@
 from typing import Any
 
 from diagnostics.analyses.ranks import Ranks
+from diagnostics.language import listed, say
 
 
 def measure_ranks(ranks: Ranks) -> dict[str, Any]:
     """The slowest rank, or why none could be named."""
     slowest = ranks.slowest
     if slowest is None or ranks.step_ms is None:
-        return {"ranks_not_compared": "; ".join(ranks.reasons) or None}
+        return {"ranks_not_compared": listed(ranks.reasons, "; ") or None}
     return {
         "rank_slowest": slowest.rank,
         "rank_place": _place(ranks, slowest.rank),
@@ -27,4 +28,8 @@ def _place(ranks: Ranks, rank: int) -> str:
     found = next((each for each in ranks.places if each.rank == rank), None)
     if found is None or found.host is None:
         return ""
-    return f"{found.device} of {found.host}" if found.device else found.host
+    return (
+        say("{device} of {host}", device=found.device, host=found.host)
+        if found.device
+        else found.host
+    )

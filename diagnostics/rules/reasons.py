@@ -1,5 +1,7 @@
 """Sentences that several rules share: why a rule could not look, and how to check an advice."""
 
+from diagnostics.language import say
+
 NOT_ON_CPU = "this run was on the CPU; the rule is about GPU runs"
 NO_WORD_OF_THE_END = "the run left neither such an event nor an end of its own"
 NO_STEPS = "no step was measured"
@@ -13,9 +15,12 @@ RECORD_NVML = "train with a working NVIDIA driver library (NVML), then give the 
 
 def device_unknown(subject: str) -> str:
     """Why a rule of GPU runs says nothing when the run does not tell its device."""
-    return f"{subject} is judged for GPU runs only, and the input does not say where this run ran"
+    return say(
+        "{subject} is judged for GPU runs only, and the input does not say where this run ran",
+        subject=subject,
+    )
 
 
 def verify(sign: str) -> str:
     """The command that shows whether an advice helped, and the sign to look for."""
-    return f"after the next run, `python analyze_performance.py`: {sign}"
+    return say("after the next run, `python analyze_performance.py`: {sign}", sign=sign)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from inspect import get_annotations
 from typing import ClassVar, Protocol, TypeAlias
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Finding, NotEvaluated, Severity, Value
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.thresholds import Threshold as Threshold
@@ -101,7 +102,7 @@ class Rule(ABC):
             rule=self.code,
             name=self.name,
             severity=severity,
-            summary=self.summary.format(**values),
+            summary=say(self.summary, **values),
             values=values,
             cost_ms_per_step=cost_ms_per_step,
             cost_bytes=cost_bytes,

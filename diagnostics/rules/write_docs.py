@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Formatter
 
+from diagnostics.language import listed, say, spoken, spoken_page
 from diagnostics.rules.catalogue import DOCUMENTED, MACHINE_PATTERNS
 from diagnostics.rules.rule import Documented, Threshold
 
@@ -12,17 +13,18 @@ FOLDER = Path("docs/rules")
 
 
 def page(rule: Documented) -> str:
-    """The page of one rule, in Markdown."""
+    """The page of one rule, in Markdown, in the language spoken now."""
     rows = [_row(name, limit) for name, limit in rule.thresholds().items()]
     parts = [
-        f"# {rule.code} {rule.name}",
-        f"Says: {_template(rule)}",
-        rule.docs.strip(),
-        "## Limits",
-        "\n".join(("| limit | value | why | source |", "|---|---|---|---|", *rows)),
+        f"# {rule.code} {spoken(rule.name)}",
+        spoken(say("Says: {sentence}", sentence=_template(rule))),
+        spoken_page(rule.docs.strip()),
+        f"## {spoken('Limits')}",
+        "\n".join((_cells("limit", "value", "why", "source"), "|---|---|---|---|", *rows)),
     ]
     if rule.explains:
-        parts.append(f"Its symptoms, folded under it in a report: {', '.join(rule.explains)}.")
+        folded = "Its symptoms, folded under it in a report: {codes}."
+        parts.append(spoken(say(folded, codes=listed(rule.explains))))
     return "\n\n".join(parts) + "\n"
 
 
@@ -62,12 +64,17 @@ def _file(rule: Documented) -> str:
 
 
 def _row(name: str, limit: Threshold) -> str:
-    return f"| {name} | {limit.value:g} {limit.unit} | {limit.reason} | {limit.source} |"
+    value = say("{value:g} {unit}", value=limit.value, unit=limit.unit)
+    return f"| {name} {_cells(value, limit.reason, limit.source)}"
+
+
+def _cells(*cells: str) -> str:
+    return f"| {' | '.join(map(spoken, cells))} |"
 
 
 def _template(rule: Documented) -> str:
     """The summary with `<name>` for each value, without formats."""
-    parts = Formatter().parse(rule.summary)
+    parts = Formatter().parse(spoken(rule.summary))
     return "".join(text + (f"<{field}>" if field else "") for text, field, _, _ in parts)
 
 

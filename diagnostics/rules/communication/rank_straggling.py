@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.language import say
 from diagnostics.rules.communication.straggler_advice import straggler_advice
 from diagnostics.rules.finding import Evidence, Severity, Value
 from diagnostics.rules.measurements import Measurements
@@ -69,7 +70,7 @@ makes the exchange itself long for all ranks alike: the report shows that as exp
             return None
         values = {
             "rank": measured.rank_slowest,
-            "place": f" ({measured.rank_place})" if measured.rank_place else "",
+            "place": say(" ({place})", place=measured.rank_place) if measured.rank_place else "",
             "steadiness": steadiness,
             "cause": cause,
             "excess_ms": measured.rank_excess_ms.get(cause, 0.0),
@@ -96,7 +97,10 @@ makes the exchange itself long for all ranks alike: the report shows that as exp
                 self.steady.value,
             ),
             ("steps compared", measured.num_rank_steps, "count", None),
-            *((f"{cause} above the others", ms, "ms", None) for cause, ms in excess),
+            *(
+                (say("{cause} above the others", cause=cause), ms, "ms", None)
+                for cause, ms in excess
+            ),
         )
         source = measured.source("rank_slowest")
         return tuple(

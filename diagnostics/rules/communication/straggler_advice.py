@@ -1,5 +1,6 @@
 """What to look at on the machine of a slow rank, by what makes it slow."""
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Gain
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -18,9 +19,10 @@ _ON_CPU = "ranks that share cores slow each other (fewer ranks, or OMP_NUM_THREA
 
 def straggler_advice(measured: Measurements, cause: str, cost_ms: float) -> tuple[Advice, ...]:
     """One thing to look at; at most the whole cost is won."""
-    text = _TEXTS[cause].format(
+    text = say(
+        _TEXTS[cause],
         rank=measured.rank_slowest,
-        place=f" ({measured.rank_place})" if measured.rank_place else "",
+        place=say(" ({place})", place=measured.rank_place) if measured.rank_place else "",
         device=_ON_GPU if measured.device == "cuda" else _ON_CPU,
     )
     return (

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.language import listed, say
 from diagnostics.rules.finding import Advice, Evidence, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS, device_unknown, verify
@@ -61,7 +62,7 @@ clips and larger networks are slower by intention.
                 ),
                 *(
                     Evidence(
-                        metric=f"{name} / step",
+                        metric=say("{name} / step", name=name),
                         value=share,
                         unit="share",
                         source=measured.source("phase_ms"),
@@ -86,4 +87,4 @@ def _largest_phases(measured: Measurements) -> list[tuple[str, float]]:
 def _spelled(phases: list[tuple[str, float]]) -> str:
     if not phases:
         return "unknown, phases were not recorded"
-    return ", ".join(f"{name} {share:.0%}" for name, share in phases)
+    return listed(say("{phase} {share:.0%}", phase=name, share=share) for name, share in phases)

@@ -1,5 +1,6 @@
 """What to do about a cache that misses: a larger one only where it is full and memory has room."""
 
+from diagnostics.language import say
 from diagnostics.rules.data_loading.part_advice import GIB
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
@@ -41,10 +42,15 @@ def _larger(measured: Measurements, most_of_memory: float) -> Advice | None:
     if proposed <= current:
         return None
     return Advice(
-        text=f"Raise the budget from {current:g} to {proposed} GiB; {free / GIB:.1f} GiB stayed "
-        "free at the peak.",
+        text=say(
+            "Raise the budget from {current:g} to {proposed} GiB; {free:.1f} GiB stayed free "
+            "at the peak.",
+            current=current,
+            proposed=proposed,
+            free=free / GIB,
+        ),
         config_change=ConfigChange(
             key="DATA.CACHE_SIZE_GB", current=current, proposed=float(proposed)
         ),
-        verify=verify(f"{SIGN}, host memory below 90 %"),
+        verify=verify(say("{sign}, host memory below 90 %", sign=SIGN)),
     )

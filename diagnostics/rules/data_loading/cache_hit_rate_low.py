@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.language import say
 from diagnostics.rules.data_loading.cache_advice import cache_advice
 from diagnostics.rules.finding import Evidence, Severity
 from diagnostics.rules.measurements import Measurements
@@ -51,7 +52,7 @@ by nature. A cache that is not full is not too small.
             )
         if reads < self.least_reads.value:
             return self.not_evaluated(
-                f"only {reads} reads were counted", "train for at least two epochs"
+                say("only {reads} reads were counted", reads=reads), "train for at least two epochs"
             )
         if rate >= self.goal.value:
             return None

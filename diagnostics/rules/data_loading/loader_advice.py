@@ -1,5 +1,6 @@
 """What to change so that batches arrive sooner; every value rests on the present one."""
 
+from diagnostics.language import say
 from diagnostics.rules.data_loading.loading_evidence import heaviest_part
 from diagnostics.rules.data_loading.part_advice import part_advice
 from diagnostics.rules.data_loading.worker_advice import SIGN, has_memory_to_spare, more_workers
@@ -55,8 +56,12 @@ def _prefetch(measured: Measurements) -> Advice | None:
     if not has_memory_to_spare(measured):
         return None
     return Advice(
-        text=f"Let each loader process prepare {PREFETCH_FACTOR} batches ahead instead of "
-        f"{current}; this evens out slow batches, it does not make loading faster.",
+        text=say(
+            "Let each loader process prepare {batches} batches ahead instead of "
+            "{current}; this evens out slow batches, it does not make loading faster.",
+            batches=PREFETCH_FACTOR,
+            current=current,
+        ),
         config_change=ConfigChange(
             key=measured.loader_key("prefetch_factor"), current=current, proposed=PREFETCH_FACTOR
         ),
@@ -87,9 +92,10 @@ def _look_closer(measured: Measurements) -> Advice:
             "record resources."
         )
     else:
-        text = (
-            "The loader's switches are already set as this machine allows. Look at what a batch "
-            f"costs: {_costs(measured)}."
+        text = say(
+            "The loader's switches are already set as this machine allows. Look at what "
+            "a batch costs: {costs}.",
+            costs=_costs(measured),
         )
     return Advice(text=text, verify=verify(SIGN))
 
@@ -98,4 +104,8 @@ def _costs(measured: Measurements) -> str:
     heaviest = heaviest_part(measured)
     if heaviest is None:
         return "decoding, cropping, voxels, or a slow disk"
-    return f"{heaviest[0]} takes {heaviest[1]:.0%} of making it"
+    return say(
+        "{part} takes {share:.0%} of making it",
+        part=heaviest[0],
+        share=heaviest[1],
+    )

@@ -1,5 +1,6 @@
 """What the loader's own times say about a wait; nothing where they were not recorded."""
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Evidence
 from diagnostics.rules.measurements import Measurements
 
@@ -40,7 +41,7 @@ def loading_evidence(measured: Measurements) -> tuple[Evidence, ...]:
     if heaviest is not None:
         found.append(
             Evidence(
-                metric=f"{heaviest[0]} / making a batch",
+                metric=say("{part} / making a batch", part=heaviest[0]),
                 value=heaviest[1],
                 unit="share",
                 source=measured.source("loading_shares"),

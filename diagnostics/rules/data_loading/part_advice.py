@@ -1,5 +1,6 @@
 """Switches that take one part out of the making of a batch, the heaviest part first."""
 
+from diagnostics.language import say
 from diagnostics.rules.data_loading.worker_advice import SIGN, has_memory_to_spare
 from diagnostics.rules.finding import Advice, ConfigChange, Gain
 from diagnostics.rules.measurements import Measurements
@@ -62,8 +63,12 @@ def _ram_cache(measured: Measurements, gain: Gain) -> Advice | None:
     if not has_memory_to_spare(measured) or budget_gib * GIB > free // 2:
         return None
     return Advice(
-        text=f"Keep decoded frames in memory: the budget of {budget_gib:g} GiB (CACHE_SIZE_GB) "
-        f"fits into the {free / GIB:.1f} GiB that stayed free.",
+        text=say(
+            "Keep decoded frames in memory: the budget of {budget_gib:g} GiB (CACHE_SIZE_GB) "
+            "fits into the {free:.1f} GiB that stayed free.",
+            budget_gib=budget_gib,
+            free=free / GIB,
+        ),
         config_change=ConfigChange(key="DATA.USE_RAM_CACHE", current=False, proposed=True),
         predicted_gain=gain,
         verify=verify(SIGN),

@@ -1,5 +1,6 @@
 """How many loader processes to use: only where the present number, cores and memory are known."""
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, ConfigChange, Gain
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -26,8 +27,13 @@ def more_workers(measured: Measurements, wait_ms: float, step_ms: float) -> Advi
     if proposed <= current or change.proposed == change.current:
         return None
     return Advice(
-        text=f"Use {proposed} loader processes instead of {current}: {cores} cores are allowed, "
-        "and memory has room.",
+        text=say(
+            "Use {proposed} loader processes instead of {current}: {cores} cores are "
+            "allowed, and memory has room.",
+            proposed=proposed,
+            current=current,
+            cores=cores,
+        ),
         config_change=change,
         predicted_gain=gain_of_more_workers(wait_ms, step_ms, current, proposed),
         verify=verify(SIGN),

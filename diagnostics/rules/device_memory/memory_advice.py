@@ -1,5 +1,6 @@
 """What frees GPU memory: precision, checkpointing, batch. The loader and its cache do not."""
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -25,7 +26,7 @@ def _amp(measured: Measurements) -> Advice | None:
     return Advice(
         text="Switch mixed precision on: activations take half the bytes where 16 bits suffice.",
         config_change=ConfigChange(key="TRAIN.AMP_ENABLED", current=False, proposed=True),
-        verify=verify(f"{SIGN}, loss finite"),
+        verify=verify(say("{sign}, loss finite", sign=SIGN)),
     )
 
 
@@ -34,10 +35,13 @@ def _checkpointing(measured: Measurements, switch: str, what: str) -> Advice | N
     if measured.setting(key) is not False:
         return None
     return Advice(
-        text=f"Recompute the activations of the {what} in the backward pass instead of keeping "
-        "them; the result stays the same, the step becomes slower.",
+        text=say(
+            "Recompute the activations of the {what} in the backward pass instead of keeping "
+            "them; the result stays the same, the step becomes slower.",
+            what=what,
+        ),
         config_change=ConfigChange(key=key, current=False, proposed=True),
-        verify=verify(f"{SIGN}, and how much longer backward takes"),
+        verify=verify(say("{sign}, and how much longer backward takes", sign=SIGN)),
     )
 
 
@@ -47,11 +51,20 @@ def smaller_batch(measured: Measurements, sign: str) -> Advice | None:
     accumulation = measured.whole_setting("TRAIN.GRADIENT_ACCUMULATION_STEPS")
     if current is None or current <= 1:
         return None
-    text = f"Halve the batch of {current}"
+    passes = ""
     if accumulation is not None:
-        text += f" and accumulate over {2 * accumulation} instead of {accumulation} passes"
+        passes = say(
+            " and accumulate over {more} instead of {accumulation} passes",
+            more=2 * accumulation,
+            accumulation=accumulation,
+        )
     return Advice(
-        text=f"{text}, so that an optimizer step sees about as many clips as now.",
+        text=say(
+            "Halve the batch of {current}{passes}, so that an optimizer step sees about as many "
+            "clips as now.",
+            current=current,
+            passes=passes,
+        ),
         config_change=ConfigChange(key="TRAIN.BATCH_SIZE", current=current, proposed=current // 2),
         verify=verify(sign),
     )

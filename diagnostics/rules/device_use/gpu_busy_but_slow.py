@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.language import listed, say
 from diagnostics.rules.finding import Evidence, Severity
 from diagnostics.rules.kernels.compute_advice import compute_advice, largest_gain
 from diagnostics.rules.measurements import Measurements
@@ -53,15 +54,15 @@ crop is slow by intention.
             return self.not_evaluated("neither throughput nor forward was measured", RECORD_FACTS)
         slow = []
         if rate is not None and rate < self.slow_samples.value:
-            slow.append(f"{rate:.2f} samples/s")
+            slow.append(say("{rate:.2f} samples/s", rate=rate))
         if forward_ms is not None and forward_ms > self.slow_forward.value:
-            slow.append(f"{forward_ms:.0f} ms for a forward pass")
+            slow.append(say("{forward_ms:.0f} ms for a forward pass", forward_ms=forward_ms))
         if util <= self.busy.value or not slow:
             return None
         advice = compute_advice(measured)
         return self.finding(
             Severity.WARN,
-            {"util": util, "slow": ", ".join(slow)},
+            {"util": util, "slow": listed(slow)},
             (
                 Evidence(
                     metric="GPU utilisation (NVML)",

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Severity
 from diagnostics.rules.kernels.compute_advice import TRACE_A_LOOP
 from diagnostics.rules.measurements import Measurements
@@ -69,7 +70,10 @@ the GPU works well: one small kernel keeps it "busy".
             ),
             (
                 Advice(
-                    text=f"Record some steps with {profiled} and see what the GPU waits for.",
+                    text=say(
+                        "Record some steps with {profiled} and see what the GPU waits for.",
+                        profiled=profiled,
+                    ),
                     verify=verify("GPU utilisation above 90 %"),
                 ),
             ),

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Severity
 from diagnostics.rules.host_memory.memory_advice import GIB, host_memory_advice
 from diagnostics.rules.measurements import Measurements
@@ -48,12 +49,16 @@ several processes is counted once only where the system tells the proportional s
             return self.not_evaluated("the course of host memory was not recorded", RECORD_FACTS)
         if slope is None:
             return self.not_evaluated(
-                f"memory was read too seldom over {steps} steps to see a trend", "train longer"
+                say("memory was read too seldom over {steps} steps to see a trend", steps=steps),
+                "train longer",
             )
         if steps < self.least_steps.value:
             return self.not_evaluated(
-                f"memory was followed over {steps} steps only; at least "
-                f"{self.least_steps.value:.0f} are needed",
+                say(
+                    "memory was followed over {steps} steps only; at least {least:.0f} are needed",
+                    steps=steps,
+                    least=self.least_steps.value,
+                ),
                 "train longer",
             )
         rise = slope * steps

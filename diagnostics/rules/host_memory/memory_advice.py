@@ -1,5 +1,6 @@
 """What frees host memory: cache, loader processes, prefetching. GPU memory is another matter."""
 
+from diagnostics.language import say
 from diagnostics.rules.data_loading.worker_advice import worker_change
 from diagnostics.rules.device_memory.memory_advice import smaller_batch
 from diagnostics.rules.finding import Advice, ConfigChange
@@ -34,7 +35,11 @@ def _smaller_cache(measured: Measurements) -> Advice | None:
     if proposed >= current:
         return None
     return Advice(
-        text=f"Lower the cache from {current:g} to {proposed} GiB: that is what is missing.",
+        text=say(
+            "Lower the cache from {current:g} to {proposed} GiB: that is what is missing.",
+            current=current,
+            proposed=proposed,
+        ),
         config_change=ConfigChange(
             key="DATA.CACHE_SIZE_GB", current=current, proposed=float(proposed)
         ),
@@ -48,10 +53,14 @@ def _fewer_workers(measured: Measurements) -> Advice | None:
         return None
     proposed = max(measured.world_size or 1, current // 2)
     return Advice(
-        text=f"Use {proposed} loader processes instead of {current}: each holds its own batches in "
-        "the making.",
+        text=say(
+            "Use {proposed} loader processes instead of {current}: each holds its own "
+            "batches in the making.",
+            proposed=proposed,
+            current=current,
+        ),
         config_change=worker_change(measured, proposed),
-        verify=verify(f"{SIGN}, data_wait not longer"),
+        verify=verify(say("{sign}, data_wait not longer", sign=SIGN)),
     )
 
 
@@ -60,11 +69,13 @@ def _less_prefetch(measured: Measurements) -> Advice | None:
     if current is None or current <= 2 or not measured.num_workers:
         return None
     return Advice(
-        text=f"Let each loader process prepare 2 batches ahead instead of {current}.",
+        text=say(
+            "Let each loader process prepare 2 batches ahead instead of {current}.", current=current
+        ),
         config_change=ConfigChange(
             key=measured.loader_key("prefetch_factor"), current=current, proposed=2
         ),
-        verify=verify(f"{SIGN}, data_wait not longer"),
+        verify=verify(say("{sign}, data_wait not longer", sign=SIGN)),
     )
 
 
@@ -75,6 +86,8 @@ def _look_closer(measured: Measurements) -> Advice:
         else ("The input does not hold the run's configuration, so no switch is proposed.")
     )
     return Advice(
-        text=f"{known} `python diagnose_memory.py` shows which process holds the memory.",
+        text=say(
+            "{known} `python diagnose_memory.py` shows which process holds the memory.", known=known
+        ),
         verify="python diagnose_memory.py",
     )

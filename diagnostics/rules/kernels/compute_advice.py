@@ -1,5 +1,6 @@
 """What makes the network's work cheaper, the advice that keeps its weights first."""
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.kernels.stage_advice import stage_switches
 from diagnostics.rules.measurements import Measurements
@@ -20,7 +21,10 @@ def compute_advice(measured: Measurements) -> tuple[Advice, ...]:
 
 def _look_closer(measured: Measurements) -> Advice:
     if measured.is_own_loop:
-        text = f"{TRACE_A_LOOP} records which kernels and operators take the time."
+        text = say(
+            "{profiler} records which kernels and operators take the time.",
+            profiler=TRACE_A_LOOP,
+        )
     elif not measured.config:
         text = (
             "The input does not hold the run's configuration, so no switch is proposed; give the "
@@ -68,3 +72,11 @@ def fused_attention(measured: Measurements) -> Advice | None:
         config_change=ConfigChange(key="MODEL.ATTENTION", current="explicit", proposed="auto"),
         verify=verify("vrt.stage8 shorter"),
     )
+
+
+def where_kernels_are(measured: Measurements) -> str:
+    """Where to look for a stage's kernels: in the trace there is, or how to record one."""
+    if measured.trace is not None:
+        return say("its kernels and operators are in the trace {trace}.", trace=measured.trace)
+    profiled = TRACE_A_LOOP if measured.is_own_loop else "`--profile`"
+    return say("{profiled} records its kernels and operators.", profiled=profiled)

@@ -2,17 +2,21 @@
 
 from typing import ClassVar
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Severity
 from diagnostics.rules.kernels.compute_advice import (
-    TRACE_A_LOOP,
     fused_attention,
     heaviest_stage,
     largest_gain,
+    where_kernels_are,
 )
 from diagnostics.rules.kernels.stage_advice import stage_switches
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS, verify
 from diagnostics.rules.rule import Outcome, Rule, Threshold
+
+NO_KNOWN_SWITCH = "No switch of this loop is known that makes {stage} cheaper; {look_there}"
+NO_SWITCH = "No switch of this configuration makes {stage} cheaper; {look_there}"
 
 
 class StageDominatesForward(Rule):
@@ -77,7 +81,7 @@ TR003 tells.
     def _evidence(self, measured: Measurements, forward_ms: float) -> tuple[Evidence, ...]:
         return tuple(
             Evidence(
-                metric=f"{name} / forward",
+                metric=say("{name} / forward", name=name),
                 value=measured.stage_ms[name] / forward_ms,
                 unit="share",
                 limit=self.at_note.value,
@@ -95,12 +99,14 @@ TR003 tells.
             advice = tuple(item for item in candidates if item is not None)
             if advice:
                 return advice
-        whose = "loop is known that" if measured.is_own_loop else "configuration"
         return (
             Advice(
-                text=f"No switch of this {whose} makes {heavy[0]} cheaper; "
-                + _where_kernels_are(measured),
-                verify=verify(f"{heavy[0]} shorter"),
+                text=say(
+                    NO_KNOWN_SWITCH if measured.is_own_loop else NO_SWITCH,
+                    stage=heavy[0],
+                    look_there=where_kernels_are(measured),
+                ),
+                verify=verify(say("{stage} shorter", stage=heavy[0])),
             ),
         )
 
@@ -112,10 +118,3 @@ TR003 tells.
             if name != "forward.other" and ms / forward_ms > self.at_note.value
         ]
         return sorted(names, key=lambda name: (-measured.stage_ms[name], name))
-
-
-def _where_kernels_are(measured: Measurements) -> str:
-    if measured.trace is not None:
-        return f"its kernels and operators are in the trace {measured.trace}."
-    profiled = TRACE_A_LOOP if measured.is_own_loop else "`--profile`"
-    return f"{profiled} records its kernels and operators."

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from diagnostics.analyses.memory_forecast import TIGHT_SHARE, Forecast, ResourceForecast
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
 from diagnostics.rules.machine.forecast_patterns import FORECAST_PATTERNS
 from diagnostics.rules.machine.pattern import GIB
@@ -39,7 +40,7 @@ def _evidence(resource: ResourceForecast) -> list[Evidence]:
     largest = sorted(resource.parts, key=lambda part: -part.size_bytes)[:3]
     return [
         Evidence(
-            metric=f"{resource.resource} with this run",
+            metric=say("{resource} with this run", resource=resource.resource),
             value=resource.share,
             unit="share",
             limit=TIGHT_SHARE,
@@ -57,7 +58,10 @@ def _advice(forecast: Forecast, resource: ResourceForecast) -> list[Advice]:
     advice = []
     if resource.resource == "shared memory":
         need_gib = -(-resource.need_bytes // GIB) + 1
-        text = f"In a container, `docker run --shm-size={need_gib}g` or `--ipc=host` is the cure."
+        text = say(
+            "In a container, `docker run --shm-size={need_gib}g` or `--ipc=host` is the cure.",
+            need_gib=need_gib,
+        )
         advice.append(Advice(text=text))
     verify = verify_command(forecast.demand.config, resource.changes)
     advice += [advise(change, verify) for change in resource.changes]
@@ -71,9 +75,13 @@ def _advice(forecast: Forecast, resource: ResourceForecast) -> list[Advice]:
 def _outcome(resource: ResourceForecast, after_bytes: int) -> str:
     others = resource.used_by_others_bytes or 0
     share = (others + after_bytes) / max(1, resource.limit_bytes or 1)
-    need = f"it needs {after_bytes / GIB:.2f} GiB ({share:.0%} with what is in use)"
+    need = say(
+        "it needs {after_bytes:.2f} GiB ({share:.0%} with what is in use)",
+        after_bytes=after_bytes / GIB,
+        share=share,
+    )
     if resource.is_solved:
-        return f"Then {need} and fits."
+        return say("Then {need} and fits.", need=need)
     if share <= 1.0:
-        return f"Then {need}: it fits, but no more than that can be done here."
-    return f"Even then {need}: this machine is too small for it."
+        return say("Then {need}: it fits, but no more than that can be done here.", need=need)
+    return say("Even then {need}: this machine is too small for it.", need=need)

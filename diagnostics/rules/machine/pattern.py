@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Finding, Severity, Value
 from diagnostics.rules.rule import Threshold
 
@@ -40,7 +41,7 @@ class Pattern:
             rule=self.code,
             name=self.name,
             severity=severity,
-            summary=self.summary.format(**values),
+            summary=say(self.summary, **values),
             values=values,
             evidence=tuple(evidence),
             advice=tuple(advice),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from diagnostics.analyses.machine_capacity import Capacity
 from diagnostics.analyses.machine_jobs import Job
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
 from diagnostics.rules.machine.memory_in_use import VERIFY, memory_in_use
 from diagnostics.rules.machine.pattern import GIB, Pattern
@@ -45,7 +46,7 @@ def several_jobs_findings(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[F
     evidence = [memory_in_use(capacity, TIGHT.value)]
     evidence += [
         Evidence(
-            metric=f"job of process {job.root_pid}",
+            metric=say("job of process {root_pid}", root_pid=job.root_pid),
             value=job.memory_bytes,
             unit="bytes",
             source="/proc",

@@ -1,5 +1,6 @@
 """What helps when 16-bit numbers overflow: a smaller first scale, or bfloat16."""
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -40,8 +41,12 @@ def _smaller_scale(measured: Measurements) -> Advice | None:
     if measured.setting("TRAIN.AMP_DTYPE") == "bf16":
         return None
     return Advice(
-        text=f"Begin with a gradient scale of {STEADY_SCALE:g} instead of {current:g}, if the run "
-        "computes in float16.",
+        text=say(
+            "Begin with a gradient scale of {proposed:g} instead of {current:g}, if the "
+            "run computes in float16.",
+            proposed=STEADY_SCALE,
+            current=current,
+        ),
         config_change=ConfigChange(key="TRAIN.INIT_SCALE", current=current, proposed=STEADY_SCALE),
         verify=verify(SIGN),
     )

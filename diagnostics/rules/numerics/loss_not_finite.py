@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, ConfigChange, Evidence, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.numerics.amp_advice import amp_advice
@@ -72,8 +73,12 @@ def _lower_rate(measured: Measurements) -> Advice:
             verify=verify("no NaN"),
         )
     return Advice(
-        text=f"Look at the first bad tensor. If it is neither data nor a layer's own fault, halve "
-        f"the learning rate from {rate:g} to {rate / 2:g}.",
+        text=say(
+            "Look at the first bad tensor. If it is neither data nor a layer's own fault, "
+            "halve the learning rate from {rate:g} to {half:g}.",
+            rate=rate,
+            half=rate / 2,
+        ),
         config_change=ConfigChange(key="TRAIN.OPTIM.LR", current=rate, proposed=rate / 2),
         verify=verify("no NaN"),
     )

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.language import listed, say
 from diagnostics.rules.finding import Advice, Evidence, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -39,7 +40,10 @@ dip below its input; the rule waits for the second validation.
         last = measured.psnr_last_db
         if last is None or measured.num_validations < 2:
             return self.not_evaluated(
-                f"{measured.num_validations} validation(s) with a PSNR; two are needed",
+                say(
+                    "{num_validations} validation(s) with a PSNR; two are needed",
+                    num_validations=measured.num_validations,
+                ),
                 "train until the second validation (LOG.VAL_EVERY_STEPS)",
             )
         what = self._what(measured, last)
@@ -72,10 +76,20 @@ dip below its input; the rule waits for the second validation.
     def _what(self, measured: Measurements, last: float) -> str:
         parts = []
         if _is_below_input(measured):
-            parts.append(f"below its blurry input ({measured.psnr_input_db:.2f} dB)")
+            parts.append(
+                say(
+                    "below its blurry input ({psnr_input_db:.2f} dB)",
+                    psnr_input_db=measured.psnr_input_db,
+                )
+            )
         if _has_fallen(measured):
-            parts.append(f"below the best of the run ({measured.psnr_best_db:.2f} dB)")
-        return " and ".join(parts)
+            parts.append(
+                say(
+                    "below the best of the run ({psnr_best_db:.2f} dB)",
+                    psnr_best_db=measured.psnr_best_db,
+                )
+            )
+        return listed(parts, " and ")
 
 
 def quality_dropped(measured: Measurements) -> bool:

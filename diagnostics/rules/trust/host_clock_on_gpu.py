@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.language import listed, say
 from diagnostics.rules.finding import Advice, Evidence, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS, device_unknown, verify
@@ -57,10 +58,10 @@ run; a log does not show that.
             return None
         return self.finding(
             Severity.CRITICAL,
-            {"what": " and ".join(on_host)},
+            {"what": listed(on_host, " and ")},
             tuple(
                 Evidence(
-                    metric=f"clock of the {name} times",
+                    metric=say("clock of the {name} times", name=name),
                     value="host",
                     unit="",
                     source=measured.source(f"{name}_ms"),

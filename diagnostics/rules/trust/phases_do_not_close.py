@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NO_STEPS, RECORD_FACTS, verify
@@ -51,7 +52,7 @@ milliseconds.
             {"gap": gap},
             tuple(
                 Evidence(
-                    metric=f"gap of the {name}",
+                    metric=say("gap of the {name}", name=name),
                     value=gap,
                     unit="share",
                     limit=self.at_warn.value,

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -52,7 +53,10 @@ For a first look a few steps are enough: the order of phases and stages rarely c
             ),
             (
                 Advice(
-                    text=f"Train for at least {self.at_note.value:.0f} ordinary steps.",
+                    text=say(
+                        "Train for at least {least:.0f} ordinary steps.",
+                        least=self.at_note.value,
+                    ),
                     verify=verify("no too-few-steps"),
                 ),
             ),

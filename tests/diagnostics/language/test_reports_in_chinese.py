@@ -1,0 +1,154 @@
+"""What the tools print in Chinese: complete, aligned, and the same for programs."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.cells import cell_len
+
+from diagnostics.language import speaking, spoken
+from diagnostics.rules.catalogue import DOCUMENTED, find_rule
+from diagnostics.rules.finding import Finding, NotEvaluated
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.write_docs import page
+
+ROOT = Path(__file__).resolve().parents[3]
+DEMO = next((ROOT / "tests/data/demo_run/profiles").glob("train_*"))
+CASES = sorted((ROOT / "tests/rule_cases").glob("*.yml"))
+_QUOTED = re.compile(r"CUDA out of memory|`[^`]*`|\[[^\]]*\]|<[^>]*>|\S*[/._=]\S*|--\w\S*")
+_ENGLISH = re.compile(r"(?:\b[a-z]{2,}[,;:]? ){2,}[a-z]{2,}\b")
+
+
+def english_in(text: str) -> list[str]:
+    """Runs of three English words outside of commands, names and paths."""
+    return _ENGLISH.findall(_QUOTED.sub("", text))
+
+
+def test_english_is_found() -> None:
+    assert english_in("最慢：the step waits for data")
+    assert not english_in("用 `python -m some thing else here` 检查 a/b/c")
+
+
+def outcomes() -> list[object]:
+    cases = [
+        (
+            content["rule"],
+            {**content.get("base", {}), **case.get("given", {})},
+            f"{path.stem}-{name}",
+        )
+        for path in CASES
+        for content in [yaml.safe_load(path.read_text("utf-8"))]
+        for name, case in content["cases"].items()
+    ]
+    return [pytest.param(code, given, id=name) for code, given, name in cases]
+
+
+@pytest.mark.parametrize(("code", "given"), outcomes())
+def test_what_a_rule_says_is_all_translated(code: str, given: dict[str, object]) -> None:
+    rule = find_rule(code)
+    assert rule is not None
+    outcome = rule.check(Measurements(**given))  # type: ignore[arg-type]
+    with speaking("zh"):
+        texts = [spoken(text) for text in texts_of(outcome) if text not in given.values()]
+    assert not [text for text in texts if english_in(text)]
+
+
+def texts_of(outcome: Finding | NotEvaluated | None) -> list[str]:
+    if isinstance(outcome, NotEvaluated):
+        return [outcome.name, outcome.reason, outcome.record_next or ""]
+    if outcome is None:
+        return []
+    evidence = [each.metric for each in outcome.evidence]
+    advice = [text or "" for each in outcome.advice for text in (each.text, each.verify)]
+    return [outcome.name, outcome.summary, *evidence, *advice]
+
+
+@pytest.mark.parametrize("rule", DOCUMENTED, ids=lambda rule: rule.code)
+def test_the_page_of_a_rule_is_all_translated(rule) -> None:  # type: ignore[no-untyped-def]
+    with speaking("zh"):
+        assert not english_in(page(rule))
+
+
+def test_the_report_of_a_run(new_tool) -> None:
+    code, out, err = new_tool("analyze_performance.py")(DEMO, "--lang", "zh", "--width", "80")
+    assert code == 0
+    assert not err
+    assert "结论" in out
+    assert not english_in(out)
+    assert "\x1b" not in out
+    assert max(cell_len(line) for line in out.splitlines()) <= 80
+
+
+def test_the_report_of_a_machine(new_tool) -> None:
+    code, out, _ = new_tool("diagnose_memory.py")("--lang", "zh", "--width", "80")
+    assert code == 0
+    assert "本机内存" in out
+    assert not english_in(out)
+
+
+def test_a_forecast(new_tool) -> None:
+    config = ROOT / "configs/demo.yaml"
+    _, out, _ = new_tool("diagnose_memory.py")("--config", config, "--lang", "zh", "--width", "100")
+    assert "预测" in out
+    assert not english_in(out)
+
+
+@pytest.mark.parametrize("tool", ["analyze_performance.py", "diagnose_memory.py"])
+def test_help(new_tool, tool: str) -> None:
+    code, out, _ = new_tool(tool)("--help", "--lang", "zh")
+    assert code == 0
+    assert out.startswith("用法：")
+    assert not english_in(out.replace("--fail-on {none,note,warn,critical}", ""))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nowhere"], "nowhere 不存在"),
+        (["--width", "7"], "参数 --width：需要 40 到 1000 之间的数，得到的是 '7'"),
+        (["--nonsense"], "无法识别的参数：--nonsense"),
+        (["--fail-on", "x"], "无效的选择：'x'"),
+        (["--json"], "参数 --json：需要一个参数"),
+        (["--explain", "XX999"], "没有规则 'XX999'"),
+    ],
+)
+def test_errors(new_tool, arguments: list[str], expected: str) -> None:
+    code, out, err = new_tool("analyze_performance.py")(*arguments, "--lang=zh")
+    assert code == 2
+    assert not out
+    assert expected in err
+    assert err.count("\n") == 1
+
+
+def test_an_unknown_language_is_a_bad_argument(new_tool) -> None:
+    code, _, err = new_tool("analyze_performance.py")(DEMO, "--lang", "fr")
+    assert code == 2
+    assert "--lang" in err
+
+
+def test_json_differs_in_prose_alone(new_tool) -> None:
+    run = new_tool("analyze_performance.py")
+    english = json.loads(run(DEMO, "--json", "-")[1])
+    chinese = json.loads(run(DEMO, "--json", "-", "--lang", "zh")[1])
+    assert (english["language"], chinese["language"]) == ("en", "zh")
+    assert "首先" in chinese["verdict"]["text"]
+    differing = set(differences(english, chinese))
+    assert differing <= {
+        *("language", "text", "summary", "reason", "reasons", "record_next", "notes", "metric"),
+        "verify",
+    }
+    assert [each["rule"] for each in chinese["findings"]] == [
+        each["rule"] for each in english["findings"]
+    ]
+
+
+def differences(one: object, other: object, key: str = "") -> list[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys()
+        return [name for each in one for name in differences(one[each], other[each], each)]
+    if isinstance(one, list) and isinstance(other, list):
+        assert len(one) == len(other)
+        return [name for a, b in zip(one, other, strict=True) for name in differences(a, b, key)]
+    return [] if one == other else [key]
