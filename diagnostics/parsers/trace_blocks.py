@@ -70,8 +70,8 @@ class TraceText:
             if len(carried) > MAX_EVENT_BYTES:
                 raise NotATraceError(
                     say(
-                        "an event is longer than {MAX_EVENT_BYTES} MiB",
-                        MAX_EVENT_BYTES=MAX_EVENT_BYTES >> 20,
+                        "an event is longer than {limit} MiB",
+                        limit=MAX_EVENT_BYTES >> 20,
                     )
                 )
         yield from self._last(carried)

@@ -100,9 +100,9 @@ class _Found:
         if self.is_left_out:
             yield (
                 say(
-                    "it unpacks to more than {MAX_EXPANSION} times its size, which no trace "
+                    "it unpacks to more than {limit} times its size, which no trace "
                     "does: the rest was left out",
-                    MAX_EXPANSION=MAX_EXPANSION,
+                    limit=MAX_EXPANSION,
                 )
             )
         elif self.is_cut_short:
@@ -119,8 +119,8 @@ class _Found:
             )
         if self.store.misses_names:
             yield say(
-                "it has more names than are kept ({MAX_NAMES_BYTES} MiB of them)",
-                MAX_NAMES_BYTES=MAX_NAMES_BYTES >> 20,
+                "it has more names than are kept ({limit} MiB of them)",
+                limit=MAX_NAMES_BYTES >> 20,
             )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from diagnostics.analyses.memory_demand import SettingChange
-from diagnostics.language import say
 from diagnostics.rules.finding import Advice, ConfigChange
 
 _WHY = {
@@ -31,9 +30,7 @@ def advise(change: SettingChange, verify: str) -> Advice:
 def verify_command(config: str, changes: Sequence[SettingChange]) -> str:
     """The command that forecasts the same configuration with the changes."""
     settings = " ".join(f"{change.key}={_spelled(change.proposed)}" for change in changes)
-    return say(
-        "python diagnose_memory.py --config {config} {settings}", config=config, settings=settings
-    ).rstrip()
+    return f"python diagnose_memory.py --config {config} {settings}".rstrip()
 
 
 def _spelled(value: object) -> str:
