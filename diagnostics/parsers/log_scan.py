@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
 from diagnostics.parsers.line_reader import LineReader, reader_notes
 from diagnostics.parsers.line_scanner import NO_STEP, PART, Columns, LineScanner, Scanned
 from diagnostics.parsers.line_shapes import STEP
@@ -42,11 +43,20 @@ class LogScan:
     def notes(self) -> tuple[str, ...]:
         """What was left out, in sentences."""
         left_out = tuple(
-            f"{count} lines of the kind '{kind}' were left out: there are too many of them"
+            say(
+                "{count} lines of the kind '{kind}' were left out: there are too many of them",
+                count=count,
+                kind=kind,
+            )
             for kind, count in sorted(self.found.left_out.items())
         )
         thinned = tuple(
-            f"more numbers of the kind '{kind}' than are kept: only those of every {stride}th step"
+            say(
+                "more numbers of the kind '{kind}' than are kept: only those of every "
+                "{stride}th step",
+                kind=kind,
+                stride=stride,
+            )
             for kind, stride in sorted(self.found.strides.items())
         )
         read = reader_notes(self.num_too_long, MAX_LINE_BYTES, is_last_cut=self.is_last_cut)
@@ -94,7 +104,9 @@ def _parts(path: Path, num_processes: int | None) -> list[Part]:
                 if end >= 0:
                     cuts.add(start + end + 1)
     except OSError as error:
-        raise DiagnosticsError(f"cannot read {path}: {error.strerror}") from None
+        raise DiagnosticsError(
+            say("cannot read {path}: {strerror}", path=path, strerror=error.strerror)
+        ) from None
     places = sorted(cuts)
     return list(pairwise(places)) or [(0, size)]
 

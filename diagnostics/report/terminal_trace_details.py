@@ -7,6 +7,7 @@ from rich.padding import Padding
 
 from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_copies import CopyUse
+from diagnostics.language import say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, indented
 from diagnostics.report.console import table as make_table
@@ -70,7 +71,7 @@ def _critical_path(found: TraceAnalysis) -> Iterator[RenderableType]:
         listed = ", ".join(
             f"{short(each.name)} {units.share(each.share)}" for each in path.operators[:3]
         )
-        yield indented(f"Most of it: {listed}.")
+        yield indented(say("Most of it: {listed}.", listed=listed))
 
 
 def _stages(found: TraceAnalysis) -> Iterator[RenderableType]:
@@ -98,7 +99,11 @@ def _copies(found: TraceAnalysis) -> Iterator[RenderableType]:
 
 def _ends(copy: CopyUse) -> str:
     direction = DIRECTION_WORDS[copy.direction]
-    return direction if copy.memory is None else f"{direction}, {copy.memory} memory"
+    return (
+        direction
+        if copy.memory is None
+        else say("{direction}, {memory} memory", direction=direction, memory=copy.memory)
+    )
 
 
 def _collectives(found: TraceAnalysis) -> Iterator[RenderableType]:
@@ -118,9 +123,13 @@ def _recomputation(found: TraceAnalysis) -> Iterator[RenderableType]:
     if not again.host_ns:
         return
     yield indented(
-        f"The backward computes {units.ms(again.host_ns / 1e6)} ms of the forward again "
-        f"({units.share(again.host_share_of_window)} of the time on the host, "
-        f"{units.share(again.kernel_share)} of kernel time)."
+        say(
+            "The backward computes {host_ns} ms of the forward again ({host_share_of_window} "
+            "of the time on the host, {kernel_share} of kernel time).",
+            host_ns=units.ms(again.host_ns / 1e6),
+            host_share_of_window=units.share(again.host_share_of_window),
+            kernel_share=units.share(again.kernel_share),
+        )
     )
 
 
