@@ -4,7 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from diagnostics.analyses.stage_totals import StageTotal
 from diagnostics.analyses.trace_analysis import TraceAnalysis
+from diagnostics.report import html_words as words
 from diagnostics.report.html_charts import COLOURS, colour_of
+from diagnostics.report.html_markup import Markup
+from diagnostics.report.html_plot import legend
 from diagnostics.report.html_table import Bars, Segments
 from diagnostics.report.model import Report
 from diagnostics.report.terminal_trace import TOP_KERNELS
@@ -33,6 +36,17 @@ def stage_bars(report: Report) -> list[Bars]:
         return [Bars([_directions(each, widest) for each in totals])]
     shares = [row.time.share_of_forward or 0.0 for row in report.slowest]
     return [_of_longest(shares, FORWARD)]
+
+
+def stage_legend(report: Report) -> list[Markup]:
+    """What the colours of the stages' bars stand for; one colour needs no words."""
+    totals = report.analysis.stage_totals
+    if not totals:
+        return []
+    entries = [(f"f{FORWARD}", words.FORWARD), (f"f{BACKWARD}", words.BACKWARD)]
+    if any(each.recompute_ms is not None for each in totals):
+        entries.append((f"f{RECOMPUTE}", words.RECOMPUTE))
+    return [legend(entries)]
 
 
 def _directions(total: StageTotal, widest_ms: float) -> Segments:

@@ -48,7 +48,7 @@ def to_blocks(stream: Iterable[RenderableType], bars: Sequence[Bars] = ()) -> li
         else:
             blocks[-1].parts += writer.write(inner, indent, blocks[-1].title)
     blocks[-1].parts += writer.end_list()
-    return [block for block in blocks if block.parts]
+    return [block for block in blocks if block.title or block.parts]
 
 
 def _unpacked(part: RenderableType) -> tuple[RenderableType, int]:

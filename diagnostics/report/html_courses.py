@@ -20,7 +20,7 @@ from diagnostics.report.series_buckets import Bucket
 from diagnostics.report.series_resources import Axis, Course
 
 HEIGHT = 84
-MAX_COURSES = 12
+MAX_COURSES = 24
 _COLOURS = {
     "device memory": 3,
     "host memory": 1,

@@ -11,10 +11,12 @@ from diagnostics.report.terminal_findings import setting_text
 from diagnostics.rules.finding import Advice, ConfigChange, Evidence, Finding, Gain
 
 
-def findings_parts(causes: Sequence[Finding], every: Sequence[Finding]) -> list[Markup]:
-    """Causes by rank; `every` holds the symptoms that they explain, too."""
+def findings_parts(
+    causes: Sequence[Finding], every: Sequence[Finding], none: str = words.NO_FINDING
+) -> list[Markup]:
+    """Causes by rank; `every` holds the symptoms that they explain, too; `none` if there are none."""
     if not causes:
-        return [element("p", words.NO_FINDING)]
+        return [element("p", none)]
     by_code = {finding.rule: finding for finding in every}
     items = [element("li", _article(finding, by_code)) for finding in causes]
     return [element("ol", items, class_="findings")]

@@ -32,7 +32,8 @@ def _header(report: MemoryReport) -> Iterator[Markup]:
 
 def _sections(name: str, report: MemoryReport) -> Iterator[Section]:
     if name == "findings":
-        yield Section(name, words.TO_DO, findings_parts(causes_of(report), report.findings))
+        parts = findings_parts(causes_of(report), report.findings, words.NOTHING_TO_DO)
+        yield Section(name, words.TO_DO, parts)
         return
     for place, block in enumerate(to_blocks(SECTIONS[name](report))):
         anchor = name if place == 0 else f"{name}-{place + 1}"

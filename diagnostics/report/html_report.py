@@ -112,7 +112,8 @@ def _sections(name: str, report: Report, series: RunSeries) -> Iterator[Section]
     blocks = to_blocks(SECTIONS[name](report), bars(report) if bars else ())
     for place, block in enumerate(blocks):
         anchor = name if place == 0 else f"{name}-{place + 1}"
-        yield Section(anchor, block.title or words.MORE, block.parts)
+        legend = html_bars.stage_legend(report) if anchor == "stages" else []
+        yield Section(anchor, block.title or words.MORE, [*block.parts, *legend])
     yield from _charts(name, report, series)
 
 

@@ -41,6 +41,7 @@ MORE = "More"
 # Findings.
 FINDINGS = "Findings"
 NO_FINDING = "No rule found anything."
+NOTHING_TO_DO = "Nothing has to change."
 SEVERITY = {"critical": "critical", "warn": "warning", "note": "note"}
 COST_TIME = "up to {ms} ms of each step"
 COST_SIZE = "{size}"
@@ -81,7 +82,7 @@ MEMORY_CHART = "Memory over time"
 LOAD_CHART = "Use of the machine over time"
 COURSE_SAYS = "{low} to {high}, at the end {last}."
 COURSE_SAYS_LIMIT = "{low} to {high}, at the end {last}; limit {limit}."
-COURSES_LEFT_OUT = "{count} more courses are in the JSON report."
+COURSES_LEFT_OUT = "{count} more are not drawn."
 COURSE_KIND = {
     "device memory": "device memory",
     "host memory": "host memory",

@@ -87,16 +87,17 @@ def _memory(course: MemoryCourse, start_unix_s: float) -> Course | None:
 
 
 def load_courses(run: Run) -> tuple[Course, ...]:
-    """Use of the processor of each machine, and of each GPU."""
+    """Use of the processor of each machine, then of each GPU; equal kinds side by side."""
     start_unix_s = _first_sample(run)
     hosts = run.tables.host
     found = [
         _load("CPU use", str(host), "percent", hosts[hosts["host"] == host], "cpu_percent")
         for host in sorted(hosts["host"].unique())
     ]
-    for (host, index, mig), rows in split_gpus(run.tables.gpus):
-        owner = f"{host} GPU {index}" + ("" if mig is None else f".{mig}")
-        found += [_load(kind, owner, unit, rows, column) for kind, column, unit in _GPU_LEVELS]
+    for kind, column, unit in _GPU_LEVELS:
+        for (host, index, mig), rows in split_gpus(run.tables.gpus):
+            owner = f"{host} GPU {index}" + ("" if mig is None else f".{mig}")
+            found.append(_load(kind, owner, unit, rows, column))
     return tuple(_moved(course, -start_unix_s) for course in found if course is not None)
 
 
