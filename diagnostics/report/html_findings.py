@@ -14,7 +14,7 @@ from diagnostics.rules.finding import Advice, ConfigChange, Evidence, Finding, G
 def findings_parts(
     causes: Sequence[Finding], every: Sequence[Finding], none: str = words.NO_FINDING
 ) -> list[Markup]:
-    """Causes by rank; `every` holds the symptoms that they explain, too; `none` if there are none."""
+    """Causes by rank, or `none`; `every` holds the symptoms that they explain, too."""
     if not causes:
         return [element("p", none)]
     by_code = {finding.rule: finding for finding in every}
