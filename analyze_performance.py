@@ -1,32 +1,23 @@
 #!/usr/bin/env python3
 """Says where a training run's time goes, what is wrong with it, and what to change."""
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from diagnostics.command_line import ExitCode, OneLineParser, run_tool, shared_parser
+from diagnostics.command_line import ExitCode, OneLineParser, run_tool
+from diagnostics.errors import DiagnosticsError
+from diagnostics.performance_command_line import PROGRAM, make_parser
 
-PROGRAM = "analyze_performance.py"
-EPILOG = """\
-exit codes:
-  0  read, and no finding at or above --fail-on
-  1  a finding at or above --fail-on
-  2  bad arguments, or an input could not be read (what could be read is still reported)
-  3  not enough evidence to judge
-"""
+if TYPE_CHECKING:
+    from diagnostics.run import Run
 
 
 def build_parser() -> OneLineParser:
     """The arguments of this tool."""
-    parser = shared_parser(PROGRAM, str(__doc__), EPILOG)
-    parser.add_argument(
-        "--tensorboard",
-        action="store_true",
-        help="write the report into the run's folder, for `tensorboard --logdir profiles`",
-    )
-    parser.add_argument("--explain", metavar="RULE", help="print what a rule measures, and leave")
-    parser.add_argument("--list-rules", action="store_true", help="print all rules, and leave")
-    return parser
+    return make_parser(str(__doc__))
 
 
 def main(arguments: Sequence[str] | None = None) -> ExitCode:
@@ -39,7 +30,26 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
         return publish.list_rules()
     if options.explain is not None:
         return publish.explain_rule(options.explain, parser)
-    return publish.diagnose(options, PROGRAM)
+    return publish.diagnose(options, PROGRAM, _ask_trainer)
+
+
+def _ask_trainer(run: "Run", folder: Path) -> Mapping[str, Any]:
+    """The work of the run and of each plan in a folder, by the trainer's own arithmetic."""
+    from vrtspike.config import config_from_mapping
+    from vrtspike.errors import VRTSpikeError
+    from vrtspike.memory_demand import Machine
+    from vrtspike.plan_demand import load_plans, plan_demand
+
+    machine = Machine(
+        device="cuda" if run.info.device.get("type") == "cuda" else "cpu",
+        ranks=run.info.world_size or 1,
+        cores=os.cpu_count() or 1,
+    )
+    try:
+        own = config_from_mapping(run.info.config, str(run.info.run_id))
+        return plan_demand(own, load_plans(folder), machine)
+    except VRTSpikeError as error:
+        raise DiagnosticsError(str(error)) from None
 
 
 if __name__ == "__main__":

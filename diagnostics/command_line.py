@@ -157,6 +157,21 @@ def _columns(text: str) -> int:
     return int(text)
 
 
+def positive_number(text: str) -> float:
+    """An argument that is a number above 0.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e12:
+        raise argparse.ArgumentTypeError(f"needs a number above 0, got {text!r}")
+    return value
+
+
 def choose_exit_code(
     severities: Iterable[str], fail_on: str, *, all_read: bool, judged: bool
 ) -> ExitCode:

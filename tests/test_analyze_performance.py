@@ -183,7 +183,7 @@ def test_a_target_that_cannot_be_written_is_one_line_and_exit_code_2(tool, run_f
     assert is_one_line(err)
 
 
-@pytest.mark.parametrize("option", ["--baseline", "--checklist", "--lang"])
+@pytest.mark.parametrize("option", ["--lang"])
 def test_what_comes_later_is_not_pretended(tool, run_folder, option):
     code, out, err = tool(run_folder, option, "x")
     assert (code, out) == (2, "")

@@ -34,6 +34,7 @@ TORCH_FREE = (
     "vrtspike.memory_demand",
     "vrtspike.model.costs",
     "vrtspike.model.settings",
+    "vrtspike.plan_demand",
     "vrtspike.profiling",
     "vrtspike.profiling.records",
     "vrtspike.profiling.resources",

@@ -9,7 +9,10 @@ from diagnostics.analyses.run_analysis import RunAnalysis, analyse_run
 from diagnostics.analyses.step_breakdown import FORWARD_OTHER, StageTime
 from diagnostics.analyses.trace_analysis import analyse_trace
 from diagnostics.analyses.trace_tables import with_trace_tables
+from diagnostics.report.checklist_build import checklist_of
+from diagnostics.report.comparison_build import compare_with_baseline
 from diagnostics.report.model import Report, StageRow, ThresholdDigest, Window
+from diagnostics.report.plans_build import PlanEvidence, plans_of
 from diagnostics.report.trust import grade_trust
 from diagnostics.report.verdict import form_verdict
 from diagnostics.rules.catalogue import CATALOGUE
@@ -20,15 +23,23 @@ from diagnostics.rules.thresholds import thresholds_version
 from diagnostics.run import Run
 
 
-def build_report(run: Run, rules: Iterable[Rule] = CATALOGUE) -> Report:
-    """Diagnose one run; opens no file."""
+def build_report(
+    run: Run,
+    rules: Iterable[Rule] = CATALOGUE,
+    baseline: Run | None = None,
+    target_samples_per_s: float | None = None,
+    plans: PlanEvidence | None = None,
+) -> Report:
+    """Diagnose one run, against a baseline if there is one; opens no file."""
     rules = tuple(rules)
     traces = tuple(analyse_trace(trace) for trace in run.traces)
     run = with_trace_tables(run, traces)
     analysis = analyse_run(run, traces)
     breakdown = analysis.breakdown
     device = device_of(run)
-    evaluation = evaluate(rules, measure(run, analysis))
+    measured = measure(run, analysis)
+    evaluation = evaluate(rules, measured)
+    against = compare_with_baseline(baseline, run, analysis, evaluation.findings, rules)
     trust = grade_trust(run, breakdown, device)
     stages = tuple(_stage_row(stage) for stage in breakdown.stages)
     return Report(
@@ -50,6 +61,9 @@ def build_report(run: Run, rules: Iterable[Rule] = CATALOGUE) -> Report:
         passed=evaluation.passed,
         thresholds=digest_thresholds(rules),
         notes=_notes(run, analysis),
+        against_baseline=against,
+        checklist=checklist_of(run, analysis, measured, against, target_samples_per_s),
+        plans=plans_of(run, analysis, plans),
     )
 
 

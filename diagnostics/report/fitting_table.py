@@ -12,7 +12,7 @@ from diagnostics.language import listed, say, spoken
 from diagnostics.language.line_breaks import units_of
 
 GAP = 2
-LEAST_NEEDED = ("median", "swap", "shared", "first", "steps")
+LEAST_NEEDED = ("least", "median", "swap", "shared", "first", "steps")
 """Columns that a narrow terminal does without, in this order; --json has them all."""
 
 

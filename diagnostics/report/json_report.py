@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from diagnostics.language import language
+from diagnostics.report.comparison_json import comparison_mapping
 from diagnostics.report.json_texts import spoken_texts
 from diagnostics.report.json_trace import (
     breakdown_of,
@@ -73,9 +74,9 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "findings": [finding_mapping(finding) for finding in report.findings],
         "not_evaluated": [asdict(item) for item in report.not_evaluated],
         "passed": list(report.passed),
-        "checklist": [],
-        "comparison": {},
-        "forecast": {},
+        "checklist": [asdict(item) for item in report.checklist],
+        "comparison": comparison_mapping(report.against_baseline),
+        "forecast": {"plans": asdict(report.plans)} if report.plans else {},
         "recorder_cost": (
             asdict(report.analysis.recorder_cost) if report.analysis.recorder_cost else {}
         ),

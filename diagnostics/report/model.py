@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from diagnostics.analyses.plan_table import PlanTable
 from diagnostics.analyses.ranking import Priority
 from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.analyses.step_breakdown import PhaseTime, StageTime
+from diagnostics.report.comparison_build import AgainstBaseline
+from diagnostics.rules.checklist import ChecklistItem
 from diagnostics.rules.finding import Finding, NotEvaluated
 from diagnostics.run import Clock, Evidence, Input, RunInfo
 
@@ -87,3 +90,6 @@ class Report:
     passed: tuple[str, ...]
     thresholds: ThresholdDigest
     notes: tuple[str, ...] = ()
+    against_baseline: AgainstBaseline | None = None
+    checklist: tuple[ChecklistItem, ...] = ()
+    plans: PlanTable | None = None

@@ -22,9 +22,12 @@ from diagnostics.report.console import (
 from diagnostics.report.console import table as make_table
 from diagnostics.report.model import Report
 from diagnostics.report.terminal_black_box import black_box_section
+from diagnostics.report.terminal_checklist import checklist_section
+from diagnostics.report.terminal_comparison import comparison_section
 from diagnostics.report.terminal_findings import findings_section, not_evaluated_section
 from diagnostics.report.terminal_loading import loading_section
 from diagnostics.report.terminal_machine import memory_section, quality_section
+from diagnostics.report.terminal_plans import plans_section
 from diagnostics.report.terminal_ranks import ranks_section
 from diagnostics.report.terminal_recorder import recorder_cost_section
 from diagnostics.report.terminal_resources import resources_section
@@ -43,6 +46,14 @@ def render_terminal(
 ) -> None:
     """Print the report; see `make_console` for width and colour."""
     print_parts(make_console(stream, width, color), _parts(report))
+
+
+def render_checklist(
+    report: Report, stream: IO[str], width: int | None = None, color: bool | None = None
+) -> None:
+    """Print the checklist alone, below what it is about."""
+    parts = (*_title(report), *_verdict(report), *checklist_section(report.checklist))
+    print_parts(make_console(stream, width, color), parts)
 
 
 def _parts(report: Report) -> Iterator[RenderableType]:
@@ -240,6 +251,8 @@ def _limited(notes: Sequence[str]) -> Iterator[RenderableType]:
 
 
 SECTIONS: Mapping[str, Callable[[Report], Iterator[RenderableType]]] = {
+    "comparison": comparison_section,
+    "plans": plans_section,
     "phases": _phases,
     "stages": stages_section,
     "data": _data_against_compute,

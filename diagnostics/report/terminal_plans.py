@@ -1,0 +1,65 @@
+"""What each plan is predicted to do on this machine, for a terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.padding import Padding
+
+from diagnostics.analyses.plan_table import PlanRow, Prediction
+from diagnostics.report import units
+from diagnostics.report.console import add_row, heading, indented
+from diagnostics.report.console import table as make_table
+from diagnostics.report.model import Report
+
+TITLE = "Plans on this machine, predicted from this run"
+BASIS = "From the stage times of {name}: a step of {ms} ms."
+MIXTURE = "Of the stages' time {share} goes with their FLOPs, the rest with the bytes they move."
+CAVEAT = "- {name}: {reason}"
+NOT_EVALUATED = "Not evaluated: {reason}."
+LEGEND = (
+    "A step does the plan's own number of samples; compare samples/s. Memory is predicted for one "
+    "rank. 'measured' is the newest run of the plan below the profiles folder on the same device, "
+    "'off' the prediction over it."
+)
+
+
+def plans_section(report: Report) -> Iterator[RenderableType]:
+    """Nothing where nobody asked for it."""
+    plans = report.plans
+    if plans is None:
+        return
+    yield heading(TITLE)
+    if plans.run_step_ms is not None:
+        name = plans.run_id or "this run"
+        yield indented(BASIS.format(name=name, ms=units.ms(plans.run_step_ms)))
+    for reason in plans.reasons:
+        yield indented(NOT_EVALUATED.format(reason=reason))
+    if not plans.rows:
+        return
+    if plans.compute_share is not None:
+        yield indented(MIXTURE.format(share=units.share(plans.compute_share)))
+    rows = make_table("plan", "step ms", "low", "high", "samples/s", "memory", "measured", "off")
+    for each in plans.rows:
+        add_row(rows, *_cells(each))
+    yield Padding(rows, (1, 0, 0, 2))
+    for each in plans.rows:
+        for reason in each.reasons:
+            yield indented(CAVEAT.format(name=each.label, reason=reason))
+    yield indented(LEGEND, style="dim")
+
+
+def _cells(row: PlanRow) -> tuple[str, ...]:
+    rate = row.samples_per_s
+    return (
+        row.label,
+        *_times(row.step_ms),
+        units.number(rate.mid if rate else None),
+        units.size(row.memory_bytes),
+        units.number(row.measured.step_ms if row.measured else None, 0),
+        units.UNKNOWN if row.error_share is None else f"{row.error_share:+.0%}",
+    )
+
+
+def _times(found: Prediction | None) -> tuple[str, ...]:
+    values = (found.mid, found.low, found.high) if found else (None, None, None)
+    return tuple(units.number(value, 0) for value in values)

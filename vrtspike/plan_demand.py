@@ -1,0 +1,129 @@
+"""What a step of each plan does and needs, as plain data for a prediction; needs no PyTorch.
+
+A measured run gives the times, this gives the work: FLOPs and bytes of every stage for the run and
+for each plan, so that the tools can scale the one by the other. They know nothing of this code.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vrtspike.config import Config, config_to_mapping, load_config
+from vrtspike.data.plan import crop_shape, largest_crop, measure_data
+from vrtspike.errors import ConfigError
+from vrtspike.memory_demand import Machine, memory_demand
+from vrtspike.model.costs import ClipShape, stage_costs, total_cost
+from vrtspike.model.settings import CheckpointingConfig
+
+DECISIVE = (
+    "MODEL.",
+    "DATA.CLIP_LEN",
+    "DATA.CROP_SIZE",
+    "DATA.CROP_SCHEDULE",
+    "DATA.K",
+    "TRAIN.BATCH_SIZE",
+    "TRAIN.GRADIENT_ACCUMULATION_STEPS",
+    "TRAIN.AMP_ENABLED",
+    "TRAIN.COMPILE_MODEL",
+    "TRAIN.DISTILLATION.TEACHER_CHECKPOINT",
+    "LOSS.VGG_PERCEPTUAL.WEIGHT",
+)
+"""Settings that decide what a step costs: two runs that share them did the same work."""
+
+_WITHOUT_EFFECT = (
+    "MODEL.PRETRAINED_FLOW",
+    "MODEL.DROP_PATH_RATE",
+    "LOSS.VGG_PERCEPTUAL.WEIGHTS_PATH",
+)
+MAX_PLANS = 32
+
+
+def load_plans(folder: Path) -> dict[str, Config]:
+    """The configurations in a folder, by name of their file.
+
+    Raises:
+        ConfigError: the folder cannot be read, holds none, or one of them is wrong.
+    """
+    try:
+        files = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be read: {error.strerror}") from None
+    if not files:
+        raise ConfigError(f"{folder}: holds no configuration (*.yaml)")
+    if len(files) > MAX_PLANS:
+        raise ConfigError(f"{folder}: holds {len(files)} configurations; at most {MAX_PLANS}")
+    return {path.stem: load_config(path) for path in files}
+
+
+def plan_demand(run: Config, plans: Mapping[str, Config], machine: Machine) -> dict[str, Any]:
+    """The work of the run's own configuration and of each plan on one machine.
+
+    Args:
+        run: what the measured run was configured with.
+        plans: by name, what is to be predicted.
+        machine: where the run was measured.
+
+    Raises:
+        DataError: a data set's root exists but is no data set.
+    """
+    return {
+        "run": _work("run", run, machine),
+        "plans": [_work(name, plan, machine) for name, plan in plans.items()],
+    }
+
+
+def _work(name: str, config: Config, machine: Machine) -> dict[str, Any]:
+    """One optimizer step of one rank; costs of stages are those of one micro-batch in float32."""
+    clip = _clip(config, machine)
+    # Checkpointing keeps less and computes the same: what is kept without it tells the traffic.
+    model = replace(config.model, vrt=CheckpointingConfig())
+    demand = memory_demand(config, name, machine)
+    train = config.train
+    return {
+        "name": name,
+        "settings": dict(_decisive(config)),
+        "micro_batches": train.gradient_accumulation_steps,
+        "samples_per_step": train.batch_size * train.gradient_accumulation_steps * machine.ranks,
+        "pixels": clip.pixels,
+        "batch_bytes": demand["model"]["batch_bytes"],
+        "parameters": total_cost(model, clip).parameters,
+        "is_half": train.amp_enabled and machine.device == "cuda",
+        "stages": [
+            {"name": stage, "flops": cost.flops, "kept_bytes": cost.saved_bytes}
+            for stage, cost in stage_costs(model, clip).items()
+        ],
+        "model": demand["model"],
+        "start_bytes": demand["trainer_start_bytes"] if machine.device == "cpu" else 0,
+    }
+
+
+def _clip(config: Config, machine: Machine) -> ClipShape:
+    shape = crop_shape(config.data, measure_data(config.data), largest_crop(config.data))
+    attention = config.model.attention
+    is_explicit = attention == "explicit" or (attention == "auto" and machine.device == "cpu")
+    return ClipShape(
+        batch=config.train.batch_size,
+        frames=shape.frames,
+        height=shape.height,
+        width=shape.width,
+        spike_height=shape.spike_height,
+        spike_width=shape.spike_width,
+        bins=shape.bins,
+        half=False,
+        fused=not is_explicit,
+    )
+
+
+def _decisive(config: Config) -> Iterator[tuple[str, Any]]:
+    for key, value in _flattened(config_to_mapping(config).items()):
+        if key.startswith(DECISIVE) and key not in _WITHOUT_EFFECT:
+            yield key, value
+
+
+def _flattened(items: Iterable[tuple[str, Any]], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in items:
+        if isinstance(value, Mapping):
+            yield from _flattened(value.items(), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
