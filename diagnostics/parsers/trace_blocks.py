@@ -33,7 +33,8 @@ _MARK = b'"ph"'
 # A string without an end reaches to the end of the text: to look for one from each of its quotes
 # would take time by its square.
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
-_BETWEEN = b" \t\r\n,"
+BETWEEN = b" \t\r\n,"
+"""What may stand between two events."""
 
 
 class NotATraceError(ValueError):
@@ -59,13 +60,17 @@ class TraceText:
             NotATraceError: there is no array of events, or one event has no end.
         """
         source = iter(blocks)
-        first, carried = self._skip_head(source), b""
-        for block in chain([first], source):
+        return self.bodies_after_head(self.skip_head(source), source)
+
+    def bodies_after_head(self, first: bytes, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same where the text before the events was skipped; `first` is what follows it."""
+        carried = b""
+        for block in chain([first], blocks):
             carried += block
             while cut := last_cut(carried) or _exact_cut(carried):
                 yield carried[:cut]
                 carried = carried[cut:]
-            if len(carried) > MAX_TAIL_BYTES and carried.lstrip(_BETWEEN).startswith(b"]"):
+            if len(carried) > MAX_TAIL_BYTES and carried.lstrip(BETWEEN).startswith(b"]"):
                 break
             if len(carried) > MAX_EVENT_BYTES:
                 raise NotATraceError(
@@ -76,7 +81,12 @@ class TraceText:
                 )
         yield from self._last(carried)
 
-    def _skip_head(self, source: Iterator[bytes]) -> bytes:
+    def skip_head(self, source: Iterator[bytes]) -> bytes:
+        """Takes blocks up to the first event; returns what follows there.
+
+        Raises:
+            NotATraceError: there is no array of events.
+        """
         text = b""
         for block in source:
             text += block
@@ -98,7 +108,7 @@ class TraceText:
             yield text[:end]
             text = text[end:]
         spans, stop = exact_spans(text)
-        closed = text[stop:].lstrip(_BETWEEN)
+        closed = text[stop:].lstrip(BETWEEN)
         self.is_cut_short = not closed.startswith(b"]")
         self.tail = b"" if self.is_cut_short else closed[1:]
         if spans:

@@ -31,20 +31,34 @@ class TraceBytes:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._left = os.fstat(file.fileno()).st_size
-        self._max_unpacked = max(MAX_EXPANSION * self._left, MIN_UNPACKED_BYTES)
+        self.size = self._left = os.fstat(file.fileno()).st_size
+        self.is_packed = self.peek(0, len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        self._max_unpacked = max(MAX_EXPANSION * self.size, MIN_UNPACKED_BYTES)
         self.is_cut_short = False
         self.is_left_out = False
 
     def blocks(self) -> Iterator[bytes]:
         """The content in blocks of at most about `BLOCK_BYTES`."""
-        head = self._file.read(2)
-        self._file.seek(0)
-        if head == _GZIP_MAGIC:
+        if self.is_packed:
             yield from self._bounded(self._unzipped())
-            return
+        else:
+            yield from self.blocks_from(0)
+
+    def blocks_from(self, at: int) -> Iterator[bytes]:
+        """The content of a plain file from a place on."""
+        self._file.seek(at)
+        self._left = self.size - at
         while block := self._read(BLOCK_BYTES):
             yield block
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the file have been read."""
+        return self.size - self._left
+
+    def peek(self, at: int, num_bytes: int) -> bytes:
+        """What stands at a place of the file; reading goes on where it was."""
+        return os.pread(self._file.fileno(), num_bytes, at)
 
     def _read(self, num_bytes: int) -> bytes:
         """The file may grow meanwhile, faster than it is read."""

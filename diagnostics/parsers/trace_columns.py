@@ -175,8 +175,10 @@ class _Piece:
 
     def take(self, events: Sequence[Event]) -> None:
         kinds = _numbers(map(self._kinds.__getitem__, map(_CAT, events)), len(events))
-        is_whole = _numbers(map("X".__eq__, map(_PH, events)), len(events)) == 1
-        events, kinds = _chosen(events, kinds, is_whole & (kinds != _NO_KIND))
+        phases = list(map(_PH, events))
+        if phases.count("X") < len(events):
+            kinds[[phase != "X" for phase in phases]] = _NO_KIND
+        events, kinds = _chosen(events, kinds, kinds != _NO_KIND)
         ts, dur = _column(_TS, events), _column(_DUR, events)
         if None in ts or None in dur:
             timed = _is_given(ts) & _is_given(dur)
@@ -257,11 +259,11 @@ def _kind_number(cat: str | None) -> int:
 
 def _op_ids(args: Sequence[Args]) -> Numbers:
     """Of a launch, its operator; else an operator's own."""
-    launched = _column(_LAUNCH_OP_ID, args)
-    own = _ids(_column(_OP_ID, args))
+    own, launched = _column(_OP_ID, args), _column(_LAUNCH_OP_ID, args)
     if launched.count(None) == len(launched):
-        return own
-    return np.where(_is_given(launched), _ids(launched), own)
+        return _ids(own)
+    numbers = _floats(launched)
+    return _whole_ids(np.where(np.isnan(numbers), _floats(own), numbers))
 
 
 def _is_given(values: Sequence[Number]) -> Numbers:
@@ -312,6 +314,9 @@ def _whole(values: Sequence[Number]) -> "Numbers | None":
 
 def _ids(values: Sequence[Number]) -> Numbers:
     """As whole numbers; what is missing, no number or too large is -1."""
-    numbers = _floats(values)
+    return _whole_ids(_floats(values))
+
+
+def _whole_ids(numbers: Numbers) -> Numbers:
     with np.errstate(invalid="ignore"):
         return np.where(np.abs(numbers) < _LARGEST_ID, numbers, -1.0).astype("i8")

@@ -55,19 +55,20 @@ _STRING_OR_NAN = re.compile(
 )
 
 
-def decode(body: bytes) -> tuple[list[Event], int]:
+def decode(listed: bytes | memoryview) -> tuple[list[Event], int]:
     """The events of a piece, in order, and how many could not be read.
 
     Args:
-        body: Whole events with commas between them.
+        listed: A JSON list of whole events; damaged or not.
     """
-    text = body.strip(b" \t\r\n,")
-    for prepare in (bytes, _repaired):
-        try:
-            return _ARRAY.decode(b"[%b]" % prepare(text)), 0
-        except _NOT_READ:
-            continue
-    return _decode_singly(text)
+    try:
+        return _ARRAY.decode(listed), 0
+    except _NOT_READ:
+        pass
+    try:
+        return _ARRAY.decode(_repaired(bytes(listed))), 0
+    except _NOT_READ:
+        return _decode_singly(bytes(listed[1:-1]))
 
 
 def _decode_singly(text: bytes) -> tuple[list[Event], int]:

@@ -13,6 +13,7 @@ from diagnostics.language import say
 from diagnostics.parsers.trace_blocks import NotATraceError, TraceText
 from diagnostics.parsers.trace_bytes import MAX_EXPANSION, open_trace
 from diagnostics.parsers.trace_columns import MAX_NAMES_BYTES
+from diagnostics.parsers.trace_parts import bodies_of
 from diagnostics.parsers.trace_pieces import read_pieces
 from diagnostics.parsers.trace_store import TraceStore
 from diagnostics.trace import Trace
@@ -44,7 +45,7 @@ def parse_trace(path: Path, spill_bytes: int = SPILL_BYTES) -> Trace:
     """
     found = _Found(TraceStore(spill_bytes), TraceText())
     with open_trace(path) as source:
-        bodies = found.text.bodies(source.blocks())
+        bodies = bodies_of(found.text, source, path)
         try:
             for piece, bad in read_pieces(bodies, _num_processes(path)):
                 found.store.add(piece)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from diagnostics.parsers.trace_columns import Clock, PieceRows, rows_of
 from diagnostics.parsers.trace_events import decode
+from diagnostics.parsers.trace_parts import Body, listed
 
 Piece = tuple[PieceRows, int]
 """The rows of a piece, and how many of its events could not be read."""
@@ -17,7 +18,7 @@ _WAITING = 2
 """Pieces in flight for each process: one in work, one that waits for it."""
 
 
-def read_pieces(bodies: Iterable[bytes], num_processes: int = 1) -> Iterator[Piece]:
+def read_pieces(bodies: Iterable[Body], num_processes: int = 1) -> Iterator[Piece]:
     """The rows of each piece of a trace, in order.
 
     Args:
@@ -40,22 +41,22 @@ def read_pieces(bodies: Iterable[bytes], num_processes: int = 1) -> Iterator[Pie
         yield from _in_parallel(source, clock, num_processes)
 
 
-def _first(body: bytes) -> tuple[Clock | None, Piece]:
+def _first(body: Body) -> tuple[Clock | None, Piece]:
     """A piece before the clock is known; without a time it has no rows."""
     with _without_collection():
-        events, bad = decode(body)
+        events, bad = decode(listed(body))
         clock = Clock.of(events)
         return clock, (rows_of(events, clock or Clock(0.0, is_in_ns=False)), bad)
 
 
-def read_piece(body: bytes, clock: Clock) -> Piece:
+def read_piece(body: Body, clock: Clock) -> Piece:
     """The rows of one piece."""
     with _without_collection():
-        events, bad = decode(body)
+        events, bad = decode(listed(body))
         return rows_of(events, clock), bad
 
 
-def _in_parallel(source: Iterator[bytes], clock: Clock, num_processes: int) -> Iterator[Piece]:
+def _in_parallel(source: Iterator[Body], clock: Clock, num_processes: int) -> Iterator[Piece]:
     # Forking would copy locks of threads that this process may have; a new one costs 0.3 s.
     context = multiprocessing.get_context("spawn")
     waiting: deque[Future[Piece]] = deque()

@@ -19,6 +19,7 @@ from diagnostics.parsers import (
     trace_columns,
     trace_file,
     trace_links,
+    trace_parts,
     trace_store,
 )
 from diagnostics.parsers.trace_file import parse_trace
@@ -159,7 +160,8 @@ def test_several_processes_read_what_one_reads(
 ) -> None:
     path = write_trace(tmp_path / "t.json", starved_steps(300))
     alone = parse_trace(path)
-    monkeypatch.setattr(trace_bytes, "BLOCK_BYTES", 20_000)
+    monkeypatch.setattr(trace_parts, "PART_BYTES", 20_000)
+    monkeypatch.setattr(trace_parts, "_WINDOWS_BYTES", (2000,))
     monkeypatch.setattr(trace_file, "LONG_BYTES", 1)
     monkeypatch.setattr(trace_file, "MAX_PROCESSES", 2)
     together = parse_trace(path)
@@ -409,3 +411,27 @@ def test_a_pipe_is_no_trace(tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(DiagnosticsError, match="no plain file"):
         parse_trace(path)
+
+
+@pytest.mark.parametrize("windows", [(300,), (2000,), (50,)])
+def test_parts_of_a_file_are_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(trace_parts, "PART_BYTES", 5000)
+    monkeypatch.setattr(trace_parts, "_WINDOWS_BYTES", windows)
+    path = write_trace(tmp_path / "t.json", starved_steps(60), indent=1, name="head")
+    text = trace_blocks.TraceText()
+    with trace_bytes.open_trace(path) as source:
+        bodies = list(trace_parts.bodies_of(text, source, path))
+    events = [each for body in bodies for each in json.loads(bytes(trace_parts.listed(body)))]
+
+    assert events == starved_steps(60)
+    assert b"head" in text.tail + text.head
+    parts = [body for body in bodies if isinstance(body, trace_parts.FilePart)]
+    assert bool(parts) == (windows != (50,))
+
+
+def test_a_part_that_is_gone_costs_its_events(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "t.json", b'[{"ph": "X"},\n')
+    assert bytes(trace_parts.FilePart(path, 1, 14).listed()) == b'[{"ph": "X"}]'
+    assert bytes(trace_parts.FilePart(path, 9000, 9100).listed()) == b"[]"
