@@ -413,7 +413,7 @@ def test_a_pipe_is_no_trace(tmp_path: Path) -> None:
         parse_trace(path)
 
 
-@pytest.mark.parametrize("windows", [(300,), (2000,), (50,)])
+@pytest.mark.parametrize("windows", [(300,), (2000,), (8,)])
 def test_parts_of_a_file_are_its_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: tuple[int, ...]
 ) -> None:
@@ -428,7 +428,7 @@ def test_parts_of_a_file_are_its_text(
     assert events == starved_steps(60)
     assert b"head" in text.tail + text.head
     parts = [body for body in bodies if isinstance(body, trace_parts.FilePart)]
-    assert bool(parts) == (windows != (50,))
+    assert bool(parts) == (windows != (8,))
 
 
 def test_a_part_that_is_gone_costs_its_events(tmp_path: Path) -> None:
