@@ -168,7 +168,7 @@ def positive_number(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < 1e12:
-        raise argparse.ArgumentTypeError(f"needs a number above 0, got {text!r}")
+        raise argparse.ArgumentTypeError(say("needs a number above 0, got {text!r}", text=text))
     return value
 
 

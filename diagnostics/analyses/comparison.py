@@ -36,6 +36,7 @@ from diagnostics.analyses.comparison_series import (
 from diagnostics.analyses.memory_course import MemoryCourse, MemoryName, compute_memory_courses
 from diagnostics.analyses.selection import count_selected
 from diagnostics.analyses.step_parts import STEP
+from diagnostics.language import listed, say
 from diagnostics.run import Clock, Run
 
 REST_NAME = "not in a phase"
@@ -152,16 +153,16 @@ def _why_not(before: Run, after: Run, clock: Clock | None) -> Iterator[str]:
     for side, run in ((BASELINE, before), (THIS_RUN, after)):
         if not len(run.tables.phases):
             both_have_steps = False
-            yield NO_STEPS.format(side=side)
+            yield say(NO_STEPS, side=side)
         elif is_tagged_throughout(run):
-            yield ALL_TAGGED.format(side=side)
+            yield say(ALL_TAGGED, side=side)
     if clock is None and both_have_steps:
         names = [", ".join(clocks_of(run)) for run in (before, after)]
-        yield NO_CLOCK.format(before=names[0], after=names[1])
+        yield say(NO_CLOCK, before=names[0], after=names[1])
 
 
 def _empty_step(clock: Clock | None, reasons: Sequence[str]) -> Change:
-    reason = "; ".join(reasons) or None
+    reason = listed(reasons, "; ") if reasons else None
     return Change(kind="step", name=STEP, unit="ms", clock=clock, reason=reason)
 
 

@@ -12,6 +12,7 @@ from diagnostics.analyses.series_mean import (
     compare_means,
     estimate_ratio,
 )
+from diagnostics.language import say
 from diagnostics.run import Clock
 
 ChangeKind = Literal["step", "phase", "stage", "resource"]
@@ -106,9 +107,9 @@ def _with_values(blank: Change, before: float | None, after: float | None) -> Ch
 def _why_not(before: MeanEstimate | None, after: MeanEstimate | None) -> str | None:
     for side, estimate in ((BASELINE, before), (THIS_RUN, after)):
         if estimate is None:
-            return ONE_SIDED.format(side=side)
+            return say(ONE_SIDED, side=side)
         if estimate.count < MIN_ROWS:
-            return TOO_SHORT.format(count=estimate.count, side=side, least=MIN_ROWS)
+            return say(TOO_SHORT, count=estimate.count, side=side, least=MIN_ROWS)
     return None
 
 
@@ -117,7 +118,7 @@ def one_value_each(blank: Change, before: float | None, after: float | None) -> 
     filled = _with_values(blank, before, after)
     for side, value in ((BASELINE, before), (THIS_RUN, after)):
         if value is None:
-            return replace(filled, reason=ONE_SIDED.format(side=side))
+            return replace(filled, reason=say(ONE_SIDED, side=side))
     return replace(filled, outcome="no interval", reason=ONE_VALUE)
 
 

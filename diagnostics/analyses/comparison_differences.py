@@ -14,7 +14,14 @@ from diagnostics.run import Run
 
 DifferenceKind = Literal["configuration", "hardware", "software", "work", "measurement"]
 
-_DEVICE_KEYS = ("type", "name", "count", "threads", "memory_total_bytes", "compute_capability")
+_DEVICE_NAMES = {
+    "type": "kind of device",
+    "name": "device",
+    "count": "number of devices",
+    "threads": "threads of PyTorch",
+    "memory_total_bytes": "memory of the device in bytes",
+    "compute_capability": "compute capability",
+}
 _NOT_COMPARED = ("LOG.", "DATA.ROOT", "TRAIN.TOTAL_STEPS", "TRAIN.EPOCHS", "SEED")
 """Where a run writes, how long it is and its seed do not change what a step costs."""
 MAX_VALUE_CHARACTERS = 120
@@ -54,9 +61,9 @@ def find_differences(before: Run, after: Run) -> tuple[Difference, ...]:
 
 
 def _hardware(before: Run, after: Run) -> Iterator[Difference]:
-    for key in _DEVICE_KEYS:
+    for key, name in _DEVICE_NAMES.items():
         values = before.info.device.get(key), after.info.device.get(key)
-        yield from _differing("hardware", f"device {key}", *values)
+        yield from _differing("hardware", name, *values)
     yield from _differing("hardware", "host", before.info.host, after.info.host)
     cores = [_largest(run, "cpus_allowed") for run in (before, after)]
     yield from _differing("hardware", "cores", cores[0], cores[1])

@@ -24,6 +24,7 @@ from diagnostics.analyses.plan_scaling import (
 from diagnostics.analyses.plan_work import PlanWork, StepWork
 from diagnostics.analyses.step_breakdown import StepBreakdown
 from diagnostics.analyses.step_parts import BACKWARD, FORWARD, RECOMPUTE
+from diagnostics.language import say
 
 MODEL_ERROR = 0.15
 """Least half width of an interval, as a share: what remains when nothing but depths changes.
@@ -186,10 +187,10 @@ def _caveats(run: StepWork, plan: StepWork) -> list[str]:
         if run.settings.get(key) != plan.settings.get(key)
     }
     unscaled = sorted(key for key in differing if key.startswith(_NOT_SCALED))
-    reasons = [NOT_IN_THE_MODEL.format(key=key) for key in unscaled]
+    reasons = [say(NOT_IN_THE_MODEL, key=key) for key in unscaled]
     times = plan.flops / run.flops if run.flops else 1.0
     if not 1 / FAR <= times <= FAR:
-        reasons.append(FAR_AWAY.format(times=times))
+        reasons.append(say(FAR_AWAY, times=times))
     if run.is_half != plan.is_half:
         reasons.append(PRECISION_UNMEASURED)
     return reasons

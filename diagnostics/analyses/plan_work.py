@@ -8,6 +8,9 @@ import msgspec
 
 from diagnostics.analyses.memory_demand import ModelDemand
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
+
+UNFIT = "the work of the plans does not fit this version: {error}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,4 +70,4 @@ def work_from_mapping(mapping: Mapping[str, Any]) -> PlanWork:
     try:
         return msgspec.convert(mapping, PlanWork)
     except msgspec.ValidationError as error:
-        raise DiagnosticsError(f"the plans' work does not fit this version: {error}") from None
+        raise DiagnosticsError(say(UNFIT, error=error)) from None

@@ -10,6 +10,7 @@ TEXT_KEYS = frozenset(
         "gpus_absent_reason",
         "memory_snapshots_missing",
         "metric",
+        "note",
         "notes",
         "reason",
         "reasons",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 
+from diagnostics.language import say
 from diagnostics.report import units
 from diagnostics.report.console import heading, indented
 from diagnostics.rules.checklist import ChecklistItem
@@ -26,7 +27,7 @@ def checklist_section(items: Sequence[ChecklistItem]) -> Iterator[RenderableType
     statuses = [each.status for each in items]
     counts = {name: statuses.count(name) for name in STATUSES}  # type: ignore[arg-type]
     yield indented(
-        COUNTS.format(passed=counts["pass"], failed=counts["fail"], unknown=counts["not_measured"])
+        say(COUNTS, passed=counts["pass"], failed=counts["fail"], unknown=counts["not_measured"])
     )
     group = None
     for each in items:
@@ -42,9 +43,9 @@ def _line(each: ChecklistItem) -> str:
         said = units.with_unit(each.value, each.unit)
         if each.limit is not None:
             limit = units.with_unit(each.limit, each.unit)
-            said = MEASURED.format(value=said, bound=each.bound, limit=limit)
+            said = say(MEASURED, value=said, bound=each.bound, limit=limit)
         if each.note:
-            said = NOTED.format(said=said, note=each.note)
+            said = say(NOTED, said=said, note=each.note)
     if each.source:
-        said = READ_FROM.format(said=said, source=each.source)
-    return LINE.format(status=STATUSES[each.status], item=each.item, said=said)
+        said = say(READ_FROM, said=said, source=each.source)
+    return say(LINE, status=STATUSES[each.status], item=each.item, said=said)

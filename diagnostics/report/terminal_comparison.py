@@ -8,6 +8,7 @@ from rich.padding import Padding
 from diagnostics.analyses.comparison import Comparison, Side
 from diagnostics.analyses.comparison_change import Change, Unit
 from diagnostics.analyses.comparison_differences import Difference
+from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.comparison_build import AgainstBaseline
 from diagnostics.report.console import SEVERITY_STYLES, add_row, heading, indented
@@ -81,7 +82,8 @@ def comparison_section(report: Report) -> Iterator[RenderableType]:
 
 
 def _side(role: str, side: Side) -> str:
-    return SIDE.format(
+    return say(
+        SIDE,
         role=role,
         name=side.run_id or side.source or "(without a name)",
         count=side.count,
@@ -92,9 +94,10 @@ def _side(role: str, side: Side) -> str:
 
 def _sentence(change: Change) -> str:
     if change.p_value is None:
-        return CANNOT_JUDGE.format(name=change.name, reason=change.reason)
+        return say(CANNOT_JUDGE, name=change.name, reason=change.reason)
     template = CHANGED if change.is_shown else NOT_SHOWN
-    return template.format(
+    return say(
+        template,
         name=change.name,
         before=units.ms(change.before),
         after=units.ms(change.after),
@@ -111,7 +114,8 @@ def _few_independent(found: Comparison) -> Iterator[RenderableType]:
     if before is None or after is None or min(before, after) >= FEW:
         return
     yield indented(
-        FEW_INDEPENDENT.format(
+        say(
+            FEW_INDEPENDENT,
             before_count=found.before.count,
             after_count=found.after.count,
             before=before,
@@ -123,15 +127,15 @@ def _few_independent(found: Comparison) -> Iterator[RenderableType]:
 def _regressions(against: AgainstBaseline) -> Iterator[RenderableType]:
     for each in against.regressions:
         label = each.severity.label
-        text = REGRESSION.format(severity=label.upper(), summary=each.summary)
+        text = say(REGRESSION, severity=label.upper(), summary=each.summary)
         yield indented(text, style=SEVERITY_STYLES[label])
     if not against.regressions:
         yield indented(NO_REGRESSION if against.comparison.is_judged else NOT_JUDGED)
     if against.new_findings:
         codes = ", ".join(each.rule for each in against.new_findings)
-        yield indented(NEW_FINDINGS.format(codes=codes))
+        yield indented(say(NEW_FINDINGS, codes=codes))
     if against.gone:
-        yield indented(GONE_FINDINGS.format(codes=", ".join(against.gone)))
+        yield indented(say(GONE_FINDINGS, codes=", ".join(against.gone)))
 
 
 def _differences(title: str, differences: Sequence[Difference]) -> Iterator[RenderableType]:
@@ -140,9 +144,9 @@ def _differences(title: str, differences: Sequence[Difference]) -> Iterator[Rend
     yield indented(title)
     for each in differences[:MAX_DIFFERENCES]:
         before, after = each.before or units.UNKNOWN, each.after or units.UNKNOWN
-        yield indented(DIFFERENCE.format(name=each.name, before=before, after=after), 4)
+        yield indented(say(DIFFERENCE, name=each.name, before=before, after=after), 4)
     if len(differences) > MAX_DIFFERENCES:
-        more = MORE_DIFFERENCES.format(count=len(differences) - MAX_DIFFERENCES)
+        more = say(MORE_DIFFERENCES, count=len(differences) - MAX_DIFFERENCES)
         yield indented(more, 4)
 
 
@@ -158,12 +162,12 @@ def _tables(found: Comparison) -> Iterator[RenderableType]:
         if part:
             yield Padding(_table(part), (1, 0, 0, 2))
     if len(stages) > MAX_STAGES:
-        yield indented(MORE_STAGES.format(count=len(stages) - MAX_STAGES))
+        yield indented(say(MORE_STAGES, count=len(stages) - MAX_STAGES))
     if found.step.change is not None and found.unexplained_ms is not None:
         parts = _signed(found.step.change - found.unexplained_ms, "ms")
-        yield indented(SUM.format(parts=parts, whole=_signed(found.step.change, "ms")))
+        yield indented(say(SUM, parts=parts, whole=_signed(found.step.change, "ms")))
     if found.num_tests:
-        yield indented(TESTED.format(count=found.num_tests), style="dim")
+        yield indented(say(TESTED, count=found.num_tests), style="dim")
 
 
 def _table(changes: Sequence[Change]) -> RenderableType:
@@ -171,7 +175,7 @@ def _table(changes: Sequence[Change]) -> RenderableType:
     for each in changes:
         add_row(
             rows,
-            " ".join(word for word in (each.name, each.direction) if word),
+            listed([word for word in (each.name, each.direction) if word], " "),
             _value(each.before, each.unit),
             _value(each.after, each.unit),
             _signed(each.change, each.unit),

@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from diagnostics.analyses.plan_table import PlanRow, Prediction
+from diagnostics.language import say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
@@ -31,20 +32,20 @@ def plans_section(report: Report) -> Iterator[RenderableType]:
     yield heading(TITLE)
     if plans.run_step_ms is not None:
         name = plans.run_id or "this run"
-        yield indented(BASIS.format(name=name, ms=units.ms(plans.run_step_ms)))
+        yield indented(say(BASIS, name=name, ms=units.ms(plans.run_step_ms)))
     for reason in plans.reasons:
-        yield indented(NOT_EVALUATED.format(reason=reason))
+        yield indented(say(NOT_EVALUATED, reason=reason))
     if not plans.rows:
         return
     if plans.compute_share is not None:
-        yield indented(MIXTURE.format(share=units.share(plans.compute_share)))
+        yield indented(say(MIXTURE, share=units.share(plans.compute_share)))
     rows = make_table("plan", "step ms", "low", "high", "samples/s", "memory", "measured", "off")
     for each in plans.rows:
         add_row(rows, *_cells(each))
     yield Padding(rows, (1, 0, 0, 2))
     for each in plans.rows:
         for reason in each.reasons:
-            yield indented(CAVEAT.format(name=each.label, reason=reason))
+            yield indented(say(CAVEAT, name=each.label, reason=reason))
     yield indented(LEGEND, style="dim")
 
 

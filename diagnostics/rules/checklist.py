@@ -13,14 +13,16 @@ from diagnostics.analyses.comparison import RATE, Comparison
 from diagnostics.analyses.loss_trend import LossTrend
 from diagnostics.analyses.quality import Quality
 from diagnostics.analyses.run_analysis import RunAnalysis
-from diagnostics.rules import checklist_limits as limits
+from diagnostics.language import say
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Threshold
+from diagnostics.rules.thresholds import OUTCOME_LIMITS, read_thresholds
 
 Group = Literal["function", "performance", "resources"]
 Status = Literal["pass", "fail", "not_measured"]
 Name = tuple[str, Group]
 GIB = 1 << 30
+LIMITS = read_thresholds(OUTCOME_LIMITS)["checklist"]
 
 LOSS: Name = ("loss converges", "function")
 QUALITY: Name = ("PSNR and SSIM acceptable", "function")
@@ -114,18 +116,18 @@ def _loss(known: ChecklistEvidence) -> ChecklistItem:
     name, trend = LOSS, known.loss
     if trend is None:
         return _unknown(name, NO_LOSS)
-    if trend.num_steps < limits.LEAST_LOSSES.value:
-        least = int(limits.LEAST_LOSSES.value)
-        return _unknown(name, FEW_LOSSES.format(count=trend.num_steps, least=least))
+    if trend.num_steps < LIMITS["least_losses"].value:
+        least = int(LIMITS["least_losses"].value)
+        return _unknown(name, say(FEW_LOSSES, count=trend.num_steps, least=least))
     if trend.low_share < 0 < trend.high_share:
-        return _unknown(name, NO_TREND.format(first=trend.first_step, last=trend.last_step))
+        return _unknown(name, say(NO_TREND, first=trend.first_step, last=trend.last_step))
     return _at_most(
         name,
         trend.change_share,
-        limits.LOSS_CHANGE,
+        LIMITS["loss_change"],
         unit="share",
         source=known.measured.source("num_steps"),
-        note=OVER_STEPS.format(count=trend.num_steps),
+        note=say(OVER_STEPS, count=trend.num_steps),
     )
 
 
@@ -139,7 +141,7 @@ def _quality(known: ChecklistEvidence) -> ChecklistItem:
         return _unknown(QUALITY, NO_VALIDATION)
     if last.gain_db is None:
         return _unknown(QUALITY, NOTHING_TO_HOLD_AGAINST)
-    limit = limits.PSNR_BELOW_INPUT
+    limit = LIMITS["psnr_below_input"]
     return _at_least(QUALITY, last.gain_db, limit, unit="db", source=source, note=AGAINST_INPUT)
 
 
@@ -159,15 +161,15 @@ def _shared_validation(known: ChecklistEvidence) -> ChecklistItem | None:
     is_ssim_kept = (
         old.ssim_y is None
         or new.ssim_y is None
-        or old.ssim_y - new.ssim_y <= limits.SSIM_DROP.value
+        or old.ssim_y - new.ssim_y <= LIMITS["ssim_drop"].value
     )
     item = _at_most(
         QUALITY,
         drop,
-        limits.PSNR_DROP,
+        LIMITS["psnr_drop"],
         unit="db",
         source=known.measured.source("psnr_last_db"),
-        note=LOWER_THAN_BASELINE.format(step=new.step),
+        note=say(LOWER_THAN_BASELINE, step=new.step),
     )
     return item if is_ssim_kept else replace(item, status="fail", note=SSIM_DROPPED)
 
@@ -176,14 +178,16 @@ def _finite(known: ChecklistEvidence) -> ChecklistItem:
     count, source = known.measured.num_nonfinite, known.measured.source("num_nonfinite")
     if count is None:
         return _unknown(FINITE, NO_LOSS)
-    return _at_most(FINITE, count, limits.NOT_FINITE, unit="count", source=source)
+    return _at_most(FINITE, count, LIMITS["not_finite"], unit="count", source=source)
 
 
 def _saved(known: ChecklistEvidence) -> ChecklistItem:
     if not known.num_checkpoints:
         return _unknown(SAVED, NO_CHECKPOINT)
     source = known.measured.source("psnr_last_db")
-    return _at_least(SAVED, known.num_checkpoints, limits.CHECKPOINTS, unit="count", source=source)
+    return _at_least(
+        SAVED, known.num_checkpoints, LIMITS["checkpoints"], unit="count", source=source
+    )
 
 
 def _loaded(known: ChecklistEvidence) -> ChecklistItem:
@@ -191,7 +195,7 @@ def _loaded(known: ChecklistEvidence) -> ChecklistItem:
     if known.resumed_from is None:
         return _unknown(LOADED, NOT_RESUMED)
     item, group = LOADED
-    note = RESUMED.format(name=known.resumed_from)
+    note = say(RESUMED, name=known.resumed_from)
     return ChecklistItem(item=item, group=group, status="pass", source="meta.json", note=note)
 
 
@@ -201,12 +205,12 @@ def _rate(known: ChecklistEvidence) -> ChecklistItem:
     if rate is None:
         return _unknown(RATE_ITEM, NO_RATE)
     if known.target_samples_per_s is not None:
-        target = replace(limits.RATE, value=known.target_samples_per_s)
+        target = replace(LIMITS["rate"], value=known.target_samples_per_s)
         return _at_least(RATE_ITEM, rate, target, unit="samples/s", source=source)
     change = known.comparison.resource(RATE) if known.comparison else None
     if change is None or change.before is None or change.p_value is None:
         return _unknown(RATE_ITEM, NO_TARGET, value=rate, unit="samples/s", source=source)
-    target = replace(limits.RATE, value=change.before)
+    target = replace(LIMITS["rate"], value=change.before)
     item = _at_least(
         RATE_ITEM, rate, target, unit="samples/s", source=source, note=AGAINST_BASELINE
     )
@@ -218,7 +222,7 @@ def _gpu_use(known: ChecklistEvidence) -> ChecklistItem:
     use, source = known.measured.gpu_util_percent, known.measured.source("gpu_util_percent")
     if use is None:
         return _unknown(GPU_USE, ON_CPU if known.measured.device == "cpu" else NO_GPU_SAMPLES)
-    return _at_least(GPU_USE, use, limits.GPU_USE, unit="percent", source=source)
+    return _at_least(GPU_USE, use, LIMITS["gpu_use"], unit="percent", source=source)
 
 
 def _data_time(known: ChecklistEvidence) -> ChecklistItem:
@@ -228,7 +232,7 @@ def _data_time(known: ChecklistEvidence) -> ChecklistItem:
     if value is None:
         return _unknown(DATA_TIME, NO_WAIT)
     source = known.measured.source("data_wait_exposed_ms")
-    return _at_most(DATA_TIME, value, limits.DATA_TIME, unit="ms", source=source)
+    return _at_most(DATA_TIME, value, LIMITS["data_time"], unit="ms", source=source)
 
 
 def _hit_rate(known: ChecklistEvidence) -> ChecklistItem:
@@ -236,10 +240,10 @@ def _hit_rate(known: ChecklistEvidence) -> ChecklistItem:
     if rate is None or reads is None:
         return _unknown(HIT_RATE, NO_CACHE)
     source = known.measured.source("cache_hit_rate")
-    if reads < limits.LEAST_READS.value:
-        note = FEW_READS.format(count=reads)
+    if reads < LIMITS["least_reads"].value:
+        note = say(FEW_READS, count=reads)
         return _unknown(HIT_RATE, note, value=rate, unit="share", source=source)
-    return _at_least(HIT_RATE, rate, limits.CACHE_HIT_RATE, unit="share", source=source)
+    return _at_least(HIT_RATE, rate, LIMITS["cache_hit_rate"], unit="share", source=source)
 
 
 def _gpu_memory(known: ChecklistEvidence) -> ChecklistItem:
@@ -251,28 +255,28 @@ def _gpu_memory(known: ChecklistEvidence) -> ChecklistItem:
     source = measured.source("device_memory_peak_bytes")
     change = known.comparison.resource(GPU_MEMORY_PEAK) if known.comparison else None
     if change is not None and change.before and change.change is not None and change.change <= 0:
-        limit = replace(limits.GPU_MEMORY, value=change.before)
+        limit = replace(LIMITS["gpu_memory"], value=change.before)
         return _at_most(GPU_MEMORY, peak, limit, unit="bytes", source=source, note=AGAINST_BASELINE)
     if not total:
         return _unknown(GPU_MEMORY, NO_GPU_MEMORY, value=peak, unit="bytes", source=source)
     return _at_most(
-        GPU_MEMORY, peak / total, limits.GPU_MEMORY, unit="share", source=source, note=OF_THE_GPU
+        GPU_MEMORY, peak / total, LIMITS["gpu_memory"], unit="share", source=source, note=OF_THE_GPU
     )
 
 
 def _host_memory(known: ChecklistEvidence) -> ChecklistItem:
-    measured, least = known.measured, int(limits.LEAST_COURSE.value)
+    measured, least = known.measured, int(LIMITS["least_course"].value)
     slope, steps = measured.host_memory_growth_bytes_per_step, measured.host_memory_course_steps
     if slope is None or steps is None or steps < least:
-        return _unknown(HOST_MEMORY, NO_COURSE.format(least=least))
-    limit = replace(limits.HOST_MEMORY_RISE, value=limits.HOST_MEMORY_RISE.value * GIB)
+        return _unknown(HOST_MEMORY, say(NO_COURSE, least=least))
+    limit = replace(LIMITS["host_memory_rise"], value=LIMITS["host_memory_rise"].value * GIB)
     return _at_most(
         HOST_MEMORY,
         slope * steps,
         limit,
         unit="bytes",
         source=measured.source("host_memory_growth_bytes_per_step"),
-        note=OVER_STEPS.format(count=steps),
+        note=say(OVER_STEPS, count=steps),
     )
 
 
@@ -281,7 +285,7 @@ def _cpu_use(known: ChecklistEvidence) -> ChecklistItem:
     if use is None:
         return _unknown(CPU_USE, NO_CPU)
     source = known.measured.source("cpus_allowed")
-    return _at_most(CPU_USE, use, limits.CPU_USE, unit="percent", source=source)
+    return _at_most(CPU_USE, use, LIMITS["cpu_use"], unit="percent", source=source)
 
 
 def _disk(known: ChecklistEvidence) -> ChecklistItem:
@@ -291,13 +295,15 @@ def _disk(known: ChecklistEvidence) -> ChecklistItem:
     reading = measured.loading_shares.get("read")
     if wait_ms is not None and measured.step_ms:
         share = wait_ms / measured.step_ms
-        if share <= limits.DATA_WAIT.value:
+        if share <= LIMITS["data_wait"].value:
             note = NO_DATA_WAIT
-            return _at_most(DISK, share, limits.DATA_WAIT, unit="share", source=source, note=note)
+            return _at_most(
+                DISK, share, LIMITS["data_wait"], unit="share", source=source, note=note
+            )
         if reading is not None:
             note = READING
             return _at_most(
-                DISK, share * reading, limits.DATA_WAIT, unit="share", source=source, note=note
+                DISK, share * reading, LIMITS["data_wait"], unit="share", source=source, note=note
             )
     stalls = [
         host.stall_share["io_full"]
@@ -307,7 +313,9 @@ def _disk(known: ChecklistEvidence) -> ChecklistItem:
     if not stalls:
         return _unknown(DISK, NO_DISK)
     source = measured.source("cpus_allowed")
-    return _at_most(DISK, max(stalls), limits.DISK_STALL, unit="share", source=source, note=STALLED)
+    return _at_most(
+        DISK, max(stalls), LIMITS["disk_stall"], unit="share", source=source, note=STALLED
+    )
 
 
 _ITEMS: tuple[Callable[[ChecklistEvidence], ChecklistItem], ...] = (

@@ -10,32 +10,12 @@ from dataclasses import dataclass, field
 from diagnostics.analyses.comparison import GPU_MEMORY, HOST_MEMORY, Comparison
 from diagnostics.analyses.comparison_change import Change
 from diagnostics.analyses.quality import Quality
+from diagnostics.language import say
 from diagnostics.rules.finding import Severity, Value
 from diagnostics.rules.rule import Threshold, graded
+from diagnostics.rules.thresholds import OUTCOME_LIMITS, read_thresholds
 
-AT_NOTE = Threshold(
-    0.05,
-    "share of the baseline",
-    "smaller changes of a step are seldom worth a look",
-    "XProf (5 %)",
-)
-AT_WARN = Threshold(0.10, "share of the baseline", "beyond what runs scatter", "gpuprof (> 10 %)")
-AT_CRITICAL = Threshold(0.25, "share of the baseline", "a fault, no drift", "gpuprof (high > 25 %)")
-MEMORY_AT_WARN = Threshold(
-    0.10,
-    "share of the baseline",
-    "a peak is one value for each run, so that only a clear rise counts",
-    "own choice, as for the time",
-)
-MEMORY_AT_CRITICAL = Threshold(
-    0.25, "share of the baseline", "a machine that was half full may no longer do", "own choice"
-)
-QUALITY_AT_WARN = Threshold(
-    0.3, "dB", "what the conservative plan may cost", "the performance guide (< 0.3 dB)"
-)
-QUALITY_AT_CRITICAL = Threshold(
-    1.0, "dB", "the most that the aggressive plan may cost", "the performance guide (0.5-1.0 dB)"
-)
+LIMITS = read_thresholds(OUTCOME_LIMITS)["regression"]
 
 SLOWER = "{name} takes {share:.1%} longer: {after:.2f} instead of {before:.2f} ms."
 LARGER = "{name} is {share:.1%} higher: {after_gib:.2f} instead of {before_gib:.2f} GiB."
@@ -68,12 +48,19 @@ def find_regressions(
 def _time(change: Change) -> Iterator[Regression]:
     if change.outcome != "higher" or change.share is None:
         return
-    levels = ((AT_NOTE, Severity.NOTE), (AT_WARN, Severity.WARN), (AT_CRITICAL, Severity.CRITICAL))
+    levels = (
+        (LIMITS["at_note"], Severity.NOTE),
+        (LIMITS["at_warn"], Severity.WARN),
+        (LIMITS["at_critical"], Severity.CRITICAL),
+    )
     yield from _graded(change.name, change.share, levels, SLOWER, _values(change))
 
 
 def _memory(comparison: Comparison) -> Iterator[Regression]:
-    levels = ((MEMORY_AT_WARN, Severity.WARN), (MEMORY_AT_CRITICAL, Severity.CRITICAL))
+    levels = (
+        (LIMITS["memory_at_warn"], Severity.WARN),
+        (LIMITS["memory_at_critical"], Severity.CRITICAL),
+    )
     for name in (GPU_MEMORY, HOST_MEMORY):
         change = comparison.resource(name)
         if change is None or change.before is None or change.after is None:
@@ -95,7 +82,10 @@ def _quality(before: Quality, after: Quality) -> Iterator[Regression]:
         return
     step, old, new = shared[-1]
     drop = (old or 0.0) - (new or 0.0)
-    levels = ((QUALITY_AT_WARN, Severity.WARN), (QUALITY_AT_CRITICAL, Severity.CRITICAL))
+    levels = (
+        (LIMITS["quality_at_warn"], Severity.WARN),
+        (LIMITS["quality_at_critical"], Severity.CRITICAL),
+    )
     values: dict[str, Value] = {"step": step, "before": old, "after": new, "drop": drop}
     yield from _graded("quality", drop, levels, WORSE, values)
 
@@ -123,7 +113,7 @@ def _graded(
     yield Regression(
         name=name,
         severity=severity,
-        summary=template.format(**values),
+        summary=say(template, **values),
         values=values,
         limit=limit,
     )

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).with_name("thresholds.toml")
+OUTCOME_LIMITS = Path(__file__).with_name("outcome_limits.toml")
+"""Those of the checklist and of regressions, in the same form."""
+
 _VERSION = "version"
 
 

@@ -150,7 +150,7 @@ def test_what_makes_two_runs_unlike_is_listed(tmp_path):
     found = compare_runs(before, facts(tmp_path, 2, meta=other))
     listed = {(each.kind, each.name, each.before, each.after) for each in found.differences}
     assert listed == {
-        ("hardware", "device name", "A", "B"),
+        ("hardware", "device", "A", "B"),
         ("software", "torch", "2.12", "2.13"),
         ("configuration", "TRAIN.AMP_ENABLED", None, "true"),
     }
