@@ -249,7 +249,7 @@ def test_html_is_one_file_beside_the_terminal(tool, run_folder, tmp_path):
     assert (code, err) == (0, "")
     assert "Report as a page: report.html" in out
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert page.startswith("<!doctype html>")
+    assert page.startswith("<!DOCTYPE html>")
     assert "DL001" in page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["profiles", "report.html"]
 

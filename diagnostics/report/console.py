@@ -11,7 +11,7 @@ from rich.text import Text
 
 from diagnostics.language import spoken
 from diagnostics.printable import printable
-from diagnostics.report.fitting_table import FittingTable
+from diagnostics.report.fitting_table import Bar, FittingTable
 from diagnostics.report.wide_text import WideText
 
 PIPE_COLUMNS = 80
@@ -84,6 +84,6 @@ def table(*columns: str) -> FittingTable:
     return FittingTable(columns)
 
 
-def add_row(made: FittingTable, *cells: str, style: str = "") -> None:
-    """A row of plain text."""
-    made.add([line(cell) for cell in cells], style)
+def add_row(made: FittingTable, *cells: str, style: str = "", bar: Bar = ()) -> None:
+    """A row of plain text; a terminal draws no bar."""
+    made.add([line(cell) for cell in cells], style, bar)

@@ -15,6 +15,9 @@ GAP = 2
 LEAST_NEEDED = ("least", "median", "swap", "shared", "first", "steps")
 """Columns that a narrow terminal does without, in this order; --json has them all."""
 
+Bar = Sequence[tuple[str, float | None]]
+"""What stands behind a row, as named parts in one unit for the table: a page draws a bar of it."""
+
 
 @dataclass
 class FittingTable:
@@ -26,10 +29,12 @@ class FittingTable:
 
     columns: Sequence[str]
     rows: list[tuple[tuple[Text, ...], str]] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
 
-    def add(self, cells: Sequence[Text], style: str) -> None:
+    def add(self, cells: Sequence[Text], style: str, bar: Bar = ()) -> None:
         """Add a row; it has as many cells as there are columns."""
         self.rows.append((tuple(cells), style))
+        self.bars.append(bar)
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions

@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from diagnostics.language import say
+from diagnostics.report import html_words as words
 from diagnostics.report import units
-from diagnostics.report.html_words import STEP_ONE, said
 
 _SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 _BINARY = 1024.0
@@ -81,7 +82,7 @@ def step_ticks(scale: Scale, wanted: int = 5) -> tuple[Tick, ...]:
 def _step_label(number: int, first: int) -> str:
     """The first mark says what is counted."""
     shown = f"{number:,}"
-    return said(STEP_ONE, first=shown) if number == first else shown
+    return say(words.STEP_ONE, first=shown) if number == first else shown
 
 
 def time_ticks(scale: Scale, wanted: int = 4) -> tuple[Tick, ...]:
@@ -100,10 +101,11 @@ def time_ticks(scale: Scale, wanted: int = 4) -> tuple[Tick, ...]:
 def duration(seconds: float) -> str:
     """A time since the start: `2.5 s`, `4 min`, `4:30 min`, `2:05 h`."""
     if seconds < 60:
-        return f"{seconds:.3g} s"
+        return say(words.SECONDS, time=f"{seconds:.3g}")
     whole = round(seconds)
-    if whole < 3600:
-        minutes, rest = divmod(whole, 60)
-        return f"{minutes}:{rest:02d} min" if rest else f"{minutes} min"
-    hours, rest = divmod(whole // 60, 60)
-    return f"{hours}:{rest:02d} h" if rest else f"{hours} h"
+    template, (units_up, rest) = (
+        (words.MINUTES, divmod(whole, 60))
+        if whole < 3600
+        else (words.HOURS, divmod(whole // 60, 60))
+    )
+    return say(template, time=f"{units_up}:{rest:02d}" if rest else str(units_up))

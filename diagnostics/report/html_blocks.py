@@ -4,17 +4,20 @@ A section of the terminal is a stream of headings, indented lines and tables (`c
 becomes the element that means the same.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from diagnostics.language import spoken
 from diagnostics.report.console import Heading
 from diagnostics.report.fitting_table import FittingTable
+from diagnostics.report.html_colours import colour_of
 from diagnostics.report.html_markup import Markup, element, prose
-from diagnostics.report.html_table import Bars, table
+from diagnostics.report.html_plot import legend
+from diagnostics.report.html_table import table
 
 _BULLET = "- "
 _BASE_INDENT = 2
@@ -36,10 +39,10 @@ class Block:
     parts: list[Markup] = field(default_factory=list)
 
 
-def to_blocks(stream: Iterable[RenderableType], bars: Sequence[Bars] = ()) -> list[Block]:
-    """The stream cut at its headings; `bars` belong to its tables in their order."""
+def to_blocks(stream: Iterable[RenderableType]) -> list[Block]:
+    """The stream cut at its headings."""
     blocks = [Block("")]
-    writer = _Writer(iter(bars))
+    writer = _Writer()
     for part in stream:
         inner, indent = _unpacked(part)
         if isinstance(inner, Heading):
@@ -63,13 +66,13 @@ def _unpacked(part: RenderableType) -> tuple[RenderableType, int]:
 class _Writer:
     """Writes one stream; lines that begin with a dash become items of one list."""
 
-    bars: Iterator[Bars]
     items: list[Markup] = field(default_factory=list)
 
     def write(self, part: RenderableType, indent: int, title: str) -> Iterator[Markup]:
         if isinstance(part, FittingTable):
             yield from self.end_list()
-            yield _table(part, title, next(self.bars, None))
+            yield _table(part, title)
+            yield from _legend(part)
         elif isinstance(part, Text):
             yield from self._line(part, indent)
         else:
@@ -95,13 +98,30 @@ def _class_of(part: Text) -> str:
     return _CLASSES.get(str(part.style), "")
 
 
-def _table(made: FittingTable, title: str, bars: Bars | None) -> Markup:
+def _table(made: FittingTable, title: str) -> Markup:
     """Columns whose name ends with a space are text, as in the terminal."""
     words = [0, *(place for place, name in enumerate(made.columns) if name.endswith(" "))]
     return table(
         title or made.columns[0].strip(),
         [name.strip() for name in made.columns],
         [[cell.plain.strip() for cell in cells] for cells, _ in made.rows],
-        bars=bars,
+        bars=_drawn(made),
         text_columns=words,
     )
+
+
+def _drawn(made: FittingTable) -> list[list[tuple[float, int]]]:
+    """The bars of the rows, the longest as wide as there is room; empty if no row has any."""
+    bars = [[(name, value) for name, value in bar if value and value > 0] for bar in made.bars]
+    longest = max((sum(value for _, value in bar) for bar in bars), default=0.0)
+    if longest <= 0:
+        return []
+    return [[(value / longest, colour_of(name)) for name, value in bar] for bar in bars]
+
+
+def _legend(made: FittingTable) -> Iterator[Markup]:
+    """Where bars have several parts that are not rows themselves."""
+    names = dict.fromkeys(name for bar in made.bars for name, value in bar if value)
+    rows = {cells[0].plain.strip() for cells, _ in made.rows}
+    if any(len(bar) > 1 for bar in made.bars) and not rows & {spoken(name) for name in names}:
+        yield legend((f"f{colour_of(name)}", name) for name in names)

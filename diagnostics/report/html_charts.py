@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from diagnostics.language import listed, say
 from diagnostics.report import html_words as words
 from diagnostics.report import units
 from diagnostics.report.html_axes import Scale, from_zero, step_ticks, value_ticks
+from diagnostics.report.html_colours import colour_of
 from diagnostics.report.html_markup import Markup, element
 from diagnostics.report.html_plot import (
     Canvas,
@@ -16,41 +18,16 @@ from diagnostics.report.html_plot import (
     symbol,
 )
 from diagnostics.report.html_table import folded_table, table
-from diagnostics.report.html_words import said
 from diagnostics.report.series_buckets import Bucket
 from diagnostics.report.series_ranks import Lane, RankLanes
 from diagnostics.report.series_steps import StepSeries, TaggedSteps
 
 STEP_HEIGHT = 180
 PHASE_HEIGHT = 200
-COLOURS = {
-    "data_wait": 2,
-    "data_loader": 2,
-    "h2d": 8,
-    "memcpy": 8,
-    "forward": 1,
-    "kernel": 1,
-    "loss": 6,
-    "backward": 3,
-    "optimizer": 4,
-    "communication": 5,
-    "recompute": 5,
-    "runtime": 6,
-    "operator": 3,
-    "memset": 4,
-    "other": 7,
-}
-"""The colour of each part that has a usual name; the same part has the same colour everywhere."""
-_OTHERS = (5, 6, 4, 8, 3)
 _CLIP = 3.0
 """What is above so many times a high mean is drawn at the upper edge: one bad step must not
 flatten all others."""
 _LANE_SHADES = 5
-
-
-def colour_of(name: str, place: int) -> int:
-    """The colour of a part, by its name, else by its place."""
-    return COLOURS.get(name, _OTHERS[place % len(_OTHERS)])
 
 
 def steps_figure(series: StepSeries) -> Markup:
@@ -59,7 +36,7 @@ def steps_figure(series: StepSeries) -> Markup:
     y = from_zero(_top(series))
     canvas = Canvas(x, y, STEP_HEIGHT)
     plot = Plot(
-        name=said(words.NAMED, name=words.STEPS_CHART, says=_steps_say(series)),
+        name=say(words.NAMED, name=words.STEPS_CHART, says=_steps_say(series)),
         height=STEP_HEIGHT,
         x_ticks=step_ticks(x),
         y_ticks=value_ticks(y, "ms"),
@@ -70,7 +47,7 @@ def steps_figure(series: StepSeries) -> Markup:
         symbols=_step_symbols(series, x, y),
         hits=[*_step_hits(series.buckets, x), *_tagged_hits(series.tagged, x)],
     )
-    entries = [("line l1", words.MEAN), ("band f1", words.SPREAD)]
+    entries = [("l1", words.MEAN), ("b1", words.SPREAD)]
     if series.tagged:
         entries.append(("tagged", words.TAGGED))
     return element(
@@ -88,7 +65,7 @@ def steps_figure(series: StepSeries) -> Markup:
 
 def _steps_say(series: StepSeries) -> str:
     shown = series.buckets
-    return said(
+    return say(
         words.STEPS_CHART_SAYS,
         first=series.first_step,
         last=series.last_step,
@@ -114,7 +91,7 @@ def _clipped(series: StepSeries, y: Scale) -> str | None:
     above += [each.ms for each in series.tagged if each.ms > y.high]
     if not above:
         return None
-    return said(words.STEPS_CLIPPED, count=len(above), ms=units.ms(max(above)))
+    return say(words.STEPS_CLIPPED, count=len(above), ms=units.ms(max(above)))
 
 
 def _step_symbols(series: StepSeries, x: Scale, y: Scale) -> Iterator[Markup]:
@@ -129,7 +106,7 @@ def _step_symbols(series: StepSeries, x: Scale, y: Scale) -> Iterator[Markup]:
 def _step_hits(buckets: Sequence[Bucket], x: Scale) -> Iterator[Hit]:
     for each in buckets:
         template = words.SPREAD_VALUE if each.count > 1 else words.ONE_VALUE
-        says = said(
+        says = say(
             template,
             where=_steps_of(each),
             value=_in_ms(each.mean),
@@ -142,19 +119,17 @@ def _step_hits(buckets: Sequence[Bucket], x: Scale) -> Iterator[Hit]:
 def _tagged_hits(tagged: Sequence[TaggedSteps], x: Scale) -> Iterator[Hit]:
     for each in tagged:
         template = words.TAGGED_AT if each.count == 1 else words.TAGGED_MANY
-        says = said(
-            template, step=each.step, ms=units.ms(each.ms), tags=each.tags, count=each.count
-        )
+        says = say(template, step=each.step, ms=units.ms(each.ms), tags=each.tags, count=each.count)
         yield Hit(x.place(each.step), x.place(each.step + 1), says)
 
 
 def _in_ms(value: float) -> str:
-    return said(words.IN_MS, ms=units.ms(value))
+    return say(words.IN_MS, ms=units.ms(value))
 
 
 def _steps_of(bucket: Bucket) -> str:
     template = words.STEP_ONE if bucket.first == bucket.last else words.STEPS_RANGE
-    return said(template, first=f"{bucket.first:.0f}", last=f"{bucket.last:.0f}")
+    return say(template, first=f"{bucket.first:.0f}", last=f"{bucket.last:.0f}")
 
 
 def _steps_table(series: StepSeries) -> Markup:
@@ -163,7 +138,7 @@ def _steps_table(series: StepSeries) -> Markup:
         for each in series.buckets
     ]
     for tagged in series.tagged:
-        name = said(words.STEP_ONE, first=tagged.step)
+        name = say(words.STEP_ONE, first=tagged.step)
         rows.append((tagged.step, (name, "", "", units.ms(tagged.ms), tagged.tags)))
     ordered = [cells for _, cells in sorted(rows, key=lambda row: row[0])]
     header = (words.STEP, words.MIN_MS, words.MEAN_MS, words.MAX_MS, words.TAGS)
@@ -181,7 +156,7 @@ def phases_figure(series: StepSeries) -> Markup | None:
     y = from_zero(min(max(totals), _CLIP * usual))
     names = [each.name for each in series.phases]
     plot = Plot(
-        name=said(words.NAMED, name=words.PHASES_CHART, says=_phases_say(series)),
+        name=say(words.NAMED, name=words.PHASES_CHART, says=_phases_say(series)),
         height=PHASE_HEIGHT,
         x_ticks=step_ticks(x),
         y_ticks=value_ticks(y, "ms"),
@@ -209,16 +184,16 @@ def phases_figure(series: StepSeries) -> Markup | None:
 
 
 def _phases_say(series: StepSeries) -> str:
-    return said(words.PHASES_CHART_SAYS, first=series.first_step, last=series.last_step)
+    return say(words.PHASES_CHART_SAYS, first=series.first_step, last=series.last_step)
 
 
 def _phases_at(series: StepSeries, place: int) -> str:
     parts = [
-        said(words.PHASE_VALUE, name=each.name, ms=units.ms(each.ms[place]))
+        say(words.PHASE_VALUE, name=each.name, ms=units.ms(each.ms[place]))
         for each in series.phases
     ]
     where = _steps_of(series.phase_buckets[place])
-    return said(words.ONE_VALUE, where=where, value=", ".join(parts))
+    return say(words.ONE_VALUE, where=where, value=listed(parts))
 
 
 def _layers(series: StepSeries, canvas: Canvas) -> Iterator[Markup]:
@@ -234,11 +209,11 @@ def lanes_figure(found: RankLanes) -> Markup:
     """One lane for each rank: the stronger its colour, the slower the rank was there."""
     template = words.LANES_OWN if found.is_own else words.LANES_WHOLE
     says = [
-        said(template, clock=found.clock),
-        said(words.LANES_SCALE, low=units.ms(found.low_ms), high=units.ms(found.high_ms)),
+        say(template, clock=found.clock),
+        say(words.LANES_SCALE, low=units.ms(found.low_ms), high=units.ms(found.high_ms)),
     ]
     if found.num_left_out:
-        says.append(said(words.LANES_LEFT_OUT, count=found.num_left_out))
+        says.append(say(words.LANES_LEFT_OUT, count=found.num_left_out))
     first = min(bucket.start for lane in found.lanes for bucket in lane.buckets)
     last = max(bucket.end for lane in found.lanes for bucket in lane.buckets)
     rows = [_lane_row(lane, found, Scale(first, last)) for lane in found.lanes]
@@ -271,4 +246,4 @@ def _lane_row(lane: Lane, found: RankLanes, x: Scale) -> tuple[Markup, str, str,
 
 
 def _lane_says(bucket: Bucket) -> str:
-    return said(words.ONE_VALUE, where=_steps_of(bucket), value=_in_ms(bucket.mean))
+    return say(words.ONE_VALUE, where=_steps_of(bucket), value=_in_ms(bucket.mean))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from diagnostics.language import say
 from diagnostics.report import html_words as words
 from diagnostics.report.html_axes import (
     Scale,
@@ -15,7 +16,7 @@ from diagnostics.report.html_axes import (
 from diagnostics.report.html_markup import Markup, element
 from diagnostics.report.html_plot import Canvas, Hit, Plot, draw_plot
 from diagnostics.report.html_table import folded_table
-from diagnostics.report.html_words import said, word
+from diagnostics.report.html_words import word
 from diagnostics.report.series_buckets import Bucket
 from diagnostics.report.series_resources import Axis, Course
 
@@ -42,7 +43,7 @@ def courses_parts(courses: Sequence[Course]) -> list[Markup]:
     drawn = [_figure(each, scales[each.axis]) for each in shown]
     parts = [element("div", drawn, class_="courses")]
     if len(courses) > len(shown):
-        left = said(words.COURSES_LEFT_OUT, count=len(courses) - len(shown))
+        left = say(words.COURSES_LEFT_OUT, count=len(courses) - len(shown))
         parts.append(element("p", left, class_="dim"))
     return parts
 
@@ -62,7 +63,7 @@ def _figure(course: Course, x: Scale) -> Markup:
     colour = _COLOURS[course.kind]
     has_limit = course.limit is not None and course.unit != "percent" and course.limit <= y.high
     plot = Plot(
-        name=said(words.NAMED, name=_title(course), says=says),
+        name=say(words.NAMED, name=_title(course), says=says),
         height=HEIGHT,
         x_ticks=(time_ticks if course.axis == "s" else step_ticks)(x, 3),
         y_ticks=value_ticks(y, course.unit, 2),
@@ -83,12 +84,12 @@ def _figure(course: Course, x: Scale) -> Markup:
 
 def _title(course: Course) -> str:
     what = course.name or word(words.COURSE_KIND, course.kind)
-    return said(words.COURSE_TITLE, what=what, owner=course.owner)
+    return say(words.COURSE_TITLE, what=what, owner=course.owner)
 
 
 def _says(course: Course) -> str:
     limit = course.limit if course.unit != "percent" else None
-    return said(
+    return say(
         words.COURSE_SAYS if limit is None else words.COURSE_SAYS_LIMIT,
         low=value_label(min(each.low for each in course.buckets), course.unit),
         high=value_label(course.peak, course.unit),
@@ -107,7 +108,7 @@ def _scale(course: Course) -> Scale:
 def _place(course: Course, bucket: Bucket) -> str:
     if course.axis == "s":
         return duration(bucket.first)
-    return said(words.STEP_ONE, first=f"{bucket.first:.0f}")
+    return say(words.STEP_ONE, first=f"{bucket.first:.0f}")
 
 
 def _at(course: Course, bucket: Bucket) -> str:
@@ -115,7 +116,7 @@ def _at(course: Course, bucket: Bucket) -> str:
         value_label(each, course.unit) for each in (bucket.mean, bucket.low, bucket.high)
     )
     template = words.ONE_VALUE if bucket.count == 1 else words.SPREAD_VALUE
-    return said(template, where=_place(course, bucket), value=value, low=low, high=high)
+    return say(template, where=_place(course, bucket), value=value, low=low, high=high)
 
 
 def _table(course: Course) -> Markup:

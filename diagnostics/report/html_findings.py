@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from diagnostics.language import say
 from diagnostics.report import html_words as words
 from diagnostics.report import units
 from diagnostics.report.html_markup import Markup, element, prose
 from diagnostics.report.html_table import table
-from diagnostics.report.html_words import said, word
+from diagnostics.report.html_words import word
 from diagnostics.report.terminal_findings import setting_text
 from diagnostics.rules.finding import Advice, ConfigChange, Evidence, Finding, Gain
 
@@ -26,7 +27,7 @@ def _article(finding: Finding, by_code: Mapping[str, Finding]) -> Markup:
     label = finding.severity.label
     title = element(
         "h3",
-        element("span", word(words.SEVERITY, label), class_=f"chip {label}"),
+        element("span", word(words.SEVERITY, label), class_=("chip", label)),
         " ",
         element("span", finding.rule, class_="code"),
         " ",
@@ -42,15 +43,15 @@ def _article(finding: Finding, by_code: Mapping[str, Finding]) -> Markup:
         _advice(finding),
         _checks(finding),
         _explained(finding, by_code),
-        class_=f"finding {label}",
+        class_=("finding", label),
     )
 
 
 def _cost(finding: Finding) -> str | None:
     if finding.cost_ms_per_step is not None:
-        return said(words.COST_TIME, ms=units.ms(finding.cost_ms_per_step))
+        return say(words.COST_TIME, ms=units.ms(finding.cost_ms_per_step))
     if finding.cost_bytes:
-        return said(words.COST_SIZE, size=units.size(finding.cost_bytes))
+        return say(words.COST_SIZE, size=units.size(finding.cost_bytes))
     return None
 
 
@@ -87,7 +88,7 @@ def _one_advice(advice: Advice) -> Markup:
 
 
 def _change(change: ConfigChange) -> Markup:
-    spelled = said(
+    spelled = say(
         words.CHANGE_FROM,
         key=change.key,
         current=setting_text(change.current),
@@ -99,8 +100,8 @@ def _change(change: ConfigChange) -> Markup:
 def _gain(gain: Gain) -> str:
     low, high = f"{gain.low_ms:g}", units.ms(gain.high_ms)
     if gain.mid_ms is None:
-        return said(words.GAIN, low=low, high=high)
-    return said(words.GAIN_LIKELY, low=low, high=high, mid=units.ms(gain.mid_ms))
+        return say(words.GAIN, low=low, high=high)
+    return say(words.GAIN_LIKELY, low=low, high=high, mid=units.ms(gain.mid_ms))
 
 
 def _checks(finding: Finding) -> Iterator[Markup]:
@@ -118,7 +119,7 @@ def _explained(finding: Finding, by_code: Mapping[str, Finding]) -> Iterator[Mar
             "li",
             element("span", each.rule, class_="code"),
             " ",
-            prose(said(words.SYMPTOM, name=each.name, summary=each.summary)),
+            prose(say(words.SYMPTOM, name=each.name, summary=each.summary)),
         )
         for each in known
     ]

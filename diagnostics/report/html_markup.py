@@ -2,9 +2,10 @@
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+from diagnostics.language import spoken
 from diagnostics.printable import printable
 
 MAX_TEXT = 2000
@@ -12,7 +13,7 @@ MAX_TEXT = 2000
 
 _CODE = re.compile(r"`([^`]+)`")
 
-Attribute = str | int | float | bool | None
+Attribute: TypeAlias = str | int | float | bool | Sequence[str] | None
 _CHILDLESS = frozenset({"meta", "rect", "line", "path", "circle"})
 
 
@@ -26,7 +27,14 @@ Child: TypeAlias = "str | Markup | Iterable[Child] | None"
 
 
 def text(value: str) -> Markup:
-    """Plain text as markup: escaped, its control and bidirectional characters made visible."""
+    """Plain text as markup, in the reader's language.
+
+    It is escaped, and its control and bidirectional characters are made visible.
+    """
+    return _escaped(spoken(value))
+
+
+def _escaped(value: str) -> Markup:
     return Markup(html.escape(printable(value, limit=MAX_TEXT), quote=True))
 
 
@@ -40,7 +48,8 @@ def element(tag: str, /, *children: Child, **attributes: Attribute) -> Markup:
     """An element; `tag` and the attributes' names are constants of the program, never input.
 
     A trailing underscore of an attribute's name is dropped (`class_`), others become hyphens.
-    An attribute that is None or False is left out; True stands there without a value.
+    An attribute that is None or False is left out; True stands there without a value; several words
+    are joined by blanks. One that people read is given as `text`.
     """
     start = f"<{tag}{''.join(_attribute(*each) for each in attributes.items())}"
     if tag in _CHILDLESS and not children:
@@ -69,7 +78,9 @@ def _attribute(name: str, value: Attribute) -> str:
         return f" {spelled}"
     if isinstance(value, int | float):
         return f' {spelled}="{number(value)}"'
-    return f' {spelled}="{value if isinstance(value, Markup) else text(value)}"'
+    if not isinstance(value, str):
+        value = " ".join(each for each in value if each)
+    return f' {spelled}="{value if isinstance(value, Markup) else _escaped(value)}"'
 
 
 def number(value: float) -> str:

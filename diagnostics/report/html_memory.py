@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from diagnostics.command_line import tool_version
+from diagnostics.language import say
 from diagnostics.memory_command_line import PROGRAM
 from diagnostics.report import html_words as words
 from diagnostics.report.html_blocks import to_blocks
@@ -10,7 +11,6 @@ from diagnostics.report.html_courses import courses_parts
 from diagnostics.report.html_findings import findings_parts
 from diagnostics.report.html_markup import Markup, element
 from diagnostics.report.html_page import Section, make_page, verdict_section
-from diagnostics.report.html_words import said
 from diagnostics.report.memory_model import MemoryReport
 from diagnostics.report.memory_terminal import SECTIONS, causes_of, input_lines
 from diagnostics.report.series_resources import memory_courses
@@ -19,7 +19,7 @@ from diagnostics.report.series_resources import memory_courses
 def render_html(report: MemoryReport) -> str:
     """The page, whole."""
     sections = [section for name in SECTIONS for section in _sections(name, report)]
-    footer = element("p", said(words.MADE_BY_TOOL, program=PROGRAM, version=tool_version()))
+    footer = element("p", say(words.MADE_BY_TOOL, program=PROGRAM, version=tool_version()))
     return make_page(words.MEMORY_TITLE, _header(report), sections, [footer])
 
 

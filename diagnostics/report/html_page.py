@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from diagnostics.language import language
 from diagnostics.report import html_words as words
 from diagnostics.report.html_markup import Markup, element, prose
 
 _TEMPLATES = "diagnostics.report"
+_NONE = "'none'"
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,7 @@ def make_page(
         "head",
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
+        element("meta", name="viewport", content="width=device-width,initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", title),
         element("style", style),
@@ -50,7 +51,7 @@ def make_page(
         element("footer", *footer),
         element("script", script),
     )
-    return f"<!doctype html>\n{element('html', head, body, lang=words.LANGUAGE)}\n"
+    return f"<!DOCTYPE html>\n{element('html', head, body, lang=language())}\n"
 
 
 def verdict_section(verdict: str, severity: str) -> Markup:
@@ -60,7 +61,7 @@ def verdict_section(verdict: str, severity: str) -> Markup:
         element("h2", words.VERDICT, id="verdict-title"),
         element("p", prose(verdict)),
         id="verdict",
-        class_=f"verdict {severity}".strip(),
+        class_=("verdict", severity),
         aria_labelledby="verdict-title",
     )
 
@@ -99,10 +100,18 @@ def script_digest() -> str:
 
 def _policy(style: str, script: str) -> str:
     """Nothing may be loaded; of scripts and styles only the page's own may act."""
-    return (
-        f"default-src 'none'; style-src 'sha256-{_digest(style)}'; "
-        f"script-src 'sha256-{_digest(script)}'; base-uri 'none'; form-action 'none'"
-    )
+    allowed = {
+        "default-src": _NONE,
+        "style-src": _only(style),
+        "script-src": _only(script),
+        "base-uri": _NONE,
+        "form-action": _NONE,
+    }
+    return "; ".join(f"{name} {source}" for name, source in allowed.items())
+
+
+def _only(source: str) -> str:
+    return f"'sha256-{_digest(source)}'"
 
 
 def _digest(source: str) -> str:

@@ -3,10 +3,10 @@
 from diagnostics.analyses.trace_summary import TraceSummary
 from diagnostics.report import html_words as words
 from diagnostics.report import units
-from diagnostics.report.html_charts import colour_of
+from diagnostics.report.html_colours import colour_of
 from diagnostics.report.html_markup import Markup, element
 from diagnostics.report.html_plot import bar
-from diagnostics.report.html_table import Bars, table
+from diagnostics.report.html_table import table
 
 
 def partition_parts(found: TraceSummary | None) -> list[Markup]:
@@ -24,6 +24,6 @@ def partition_parts(found: TraceSummary | None) -> list[Markup]:
             words.PARTITION_CHART,
             (words.PART, words.SHARE),
             [(name, units.share(share)) for name, share, _ in parts],
-            bars=Bars([[(share, colour)] for _, share, colour in parts]),
+            bars=[[(share, colour)] for _, share, colour in parts],
         ),
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from diagnostics.report.html_axes import Scale, Tick
-from diagnostics.report.html_markup import Markup, element, join, number
+from diagnostics.report.html_markup import Markup, element, join, number, text
 from diagnostics.report.series_buckets import Bucket
 
 WIDTH = 1000.0
@@ -73,7 +73,7 @@ def draw_plot(plot: Plot) -> Markup:
         width="100%",
         height=full,
     )
-    return element("div", labels, area, class_="plot", role="img", aria_label=plot.name)
+    return element("div", labels, area, class_="plot", role="img", aria_label=text(plot.name))
 
 
 def _in_order(hits: Sequence[Hit]) -> list[Hit]:
@@ -152,24 +152,24 @@ class Canvas:
             start = f"V{self.up(each.mean)}" if goes_on else self._move(each.start, each.mean)
             parts.append(f"{start}H{self.across(each.end)}")
             end = each.end
-        return element("path", class_=f"line l{colour}", d=Markup("".join(parts)))
+        return element("path", class_=("line", f"l{colour}"), d=Markup("".join(parts)))
 
     def band(self, buckets: Sequence[Bucket], colour: int) -> Markup:
         """From the lowest to the highest value of each bucket."""
         parts = [self._box(each.start, each.end, each.low, each.high) for each in buckets]
-        return element("path", class_=f"band f{colour}", d=Markup("".join(parts)))
+        return element("path", class_=f"b{colour}", d=Markup("".join(parts)))
 
     def line(self, buckets: Sequence[Bucket], colour: int) -> Markup:
         """The means joined by straight lines."""
         points = [self._point(_middle(each), each.mean) for each in buckets]
-        return element("path", class_=f"line l{colour}", d=Markup("M" + "L".join(points)))
+        return element("path", class_=("line", f"l{colour}"), d=Markup("M" + "L".join(points)))
 
     def ribbon(self, buckets: Sequence[Bucket], colour: int) -> Markup:
         """From the lowest to the highest value, joined by straight lines."""
         there = [self._point(_middle(each), each.high) for each in buckets]
         back = [self._point(_middle(each), each.low) for each in reversed(buckets)]
         around = Markup("M" + "L".join([*there, *back]) + "Z")
-        return element("path", class_=f"band f{colour}", d=around)
+        return element("path", class_=f"b{colour}", d=around)
 
     def boxes(
         self, buckets: Sequence[Bucket], lows: Sequence[float], highs: Sequence[float], colour: int
@@ -215,8 +215,8 @@ def legend(entries: Iterable[tuple[str, str]]) -> Markup:
 def _swatch(kind: str) -> Markup:
     if kind == "tagged":
         return element("circle", class_=kind, cx=7, cy=6, r=4)
-    if kind.startswith("line"):
-        return element("line", class_=kind, x1=0, x2=14, y1=6, y2=6)
+    if kind.startswith("l"):
+        return element("line", class_=("line", kind), x1=0, x2=14, y1=6, y2=6)
     return element("rect", class_=kind, width=14, height=12, rx=2)
 
 

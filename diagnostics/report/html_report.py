@@ -4,11 +4,12 @@ The sections are the terminal's own (`terminal.SECTIONS`), their sentences and t
 charts, bars and findings with their layout are added here.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from diagnostics.command_line import tool_version
-from diagnostics.report import html_bars, units
+from diagnostics.language import say
 from diagnostics.report import html_words as words
+from diagnostics.report import units
 from diagnostics.report.html_blocks import to_blocks
 from diagnostics.report.html_charts import lanes_figure, phases_figure, steps_figure
 from diagnostics.report.html_courses import courses_parts
@@ -16,8 +17,6 @@ from diagnostics.report.html_findings import findings_parts
 from diagnostics.report.html_markup import Markup, element, join
 from diagnostics.report.html_page import Section, make_page, verdict_section
 from diagnostics.report.html_partition import partition_parts
-from diagnostics.report.html_table import Bars
-from diagnostics.report.html_words import said
 from diagnostics.report.model import Report, Trust
 from diagnostics.report.series_run import RunSeries
 from diagnostics.report.terminal import SECTIONS, title_lines
@@ -25,12 +24,6 @@ from diagnostics.report.terminal import SECTIONS, title_lines
 PROGRAM = "analyze_performance.py"
 ORDER = ("findings", "phases", "stages", "data", "trace")
 """The sections that come first, in this order; the others follow as in the terminal."""
-_BARS: Mapping[str, Callable[[Report], Sequence[Bars]]] = {
-    "phases": html_bars.phase_bars,
-    "stages": html_bars.stage_bars,
-    "trace": html_bars.trace_bars,
-    "loading": html_bars.loading_bars,
-}
 
 
 def render_html(report: Report, series: RunSeries) -> str:
@@ -43,8 +36,8 @@ def render_html(report: Report, series: RunSeries) -> str:
 def _title(report: Report) -> str:
     run = report.info.run_id or words.UNNAMED_RUN
     if report.info.name:
-        return said(words.TITLE_NAMED, run=run, name=report.info.name)
-    return said(words.TITLE, run=run)
+        return say(words.TITLE_NAMED, run=run, name=report.info.name)
+    return say(words.TITLE, run=run)
 
 
 def _header(report: Report) -> Iterator[Markup]:
@@ -57,12 +50,12 @@ def _header(report: Report) -> Iterator[Markup]:
 
 
 def _trust(trust: Trust) -> Markup:
-    grade = said(words.TRUST_GRADE, grade=trust.grade, meaning=words.TRUST_MEANING[trust.grade])
+    grade = say(words.TRUST_GRADE, grade=trust.grade, meaning=words.TRUST_MEANING[trust.grade])
     reasons = [element("li", reason) for reason in trust.reasons]
     return element(
         "section",
         element("h2", words.TRUST, id="trust-title"),
-        element("p", grade, class_=f"grade grade-{trust.grade}"),
+        element("p", grade, class_=("grade", f"grade-{trust.grade}")),
         element("ul", reasons) if reasons else element("p", words.NO_DOUBT),
         class_="trust",
         aria_labelledby="trust-title",
@@ -87,8 +80,8 @@ def _key_figures(report: Report) -> Iterator[tuple[str, str]]:
     """What was not measured is left out."""
     breakdown, rate, window = report.analysis.breakdown, report.analysis.throughput, report.window
     if breakdown.step is not None:
-        yield words.STEP_MEAN, said(words.IN_MS, ms=units.ms(breakdown.step.mean_ms))
-        yield words.STEP_P95, said(words.IN_MS, ms=units.ms(breakdown.step.p95_ms))
+        yield words.STEP_MEAN, say(words.IN_MS, ms=units.ms(breakdown.step.mean_ms))
+        yield words.STEP_P95, say(words.IN_MS, ms=units.ms(breakdown.step.p95_ms))
     if rate.samples_per_s is not None:
         yield words.RATE, units.number(rate.samples_per_s)
     if window is not None and window.data_wait_share is not None:
@@ -98,7 +91,7 @@ def _key_figures(report: Report) -> Iterator[tuple[str, str]]:
         yield words.GPU_BUSY, units.share(traced.gpu_busy_share)
     used = str(breakdown.count)
     if breakdown.excluded:
-        used = said(words.STEPS_USED_OF, used=breakdown.count, left_out=breakdown.excluded)
+        used = say(words.STEPS_USED_OF, used=breakdown.count, left_out=breakdown.excluded)
     yield words.STEPS_USED, used
 
 
@@ -108,12 +101,9 @@ def _sections(name: str, report: Report, series: RunSeries) -> Iterator[Section]
         parts = findings_parts(report.causes, report.findings)
         yield Section("findings", words.FINDINGS, parts)
         return
-    bars = _BARS.get(name)
-    blocks = to_blocks(SECTIONS[name](report), bars(report) if bars else ())
-    for place, block in enumerate(blocks):
+    for place, block in enumerate(to_blocks(SECTIONS[name](report))):
         anchor = name if place == 0 else f"{name}-{place + 1}"
-        legend = html_bars.stage_legend(report) if anchor == "stages" else []
-        yield Section(anchor, block.title or words.MORE, [*block.parts, *legend])
+        yield Section(anchor, block.title or words.MORE, block.parts)
     yield from _charts(name, report, series)
 
 
@@ -137,7 +127,7 @@ def _charts(name: str, report: Report, series: RunSeries) -> Iterator[Section]:
 
 
 def _footer(report: Report) -> Iterator[Markup]:
-    made = said(
+    made = say(
         words.MADE_BY,
         program=PROGRAM,
         version=tool_version(),

@@ -1,20 +1,12 @@
 """Tables of an HTML page: every one has a caption, and scopes for its headers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from diagnostics.report.html_markup import Child, Markup, element, join
+from diagnostics.report.html_markup import Child, Markup, element, join, text
 from diagnostics.report.html_plot import bar
 from diagnostics.report.html_words import AS_TABLE
 
 Segments = Sequence[tuple[float, int]]
-
-
-@dataclass(frozen=True)
-class Bars:
-    """A bar below the name of each row, in the order of the rows: (share of the width, colour)."""
-
-    rows: Sequence[Segments]
 
 
 def table(
@@ -22,22 +14,21 @@ def table(
     header: Sequence[str],
     rows: Sequence[Sequence[Child]],
     *,
-    bars: Bars | None = None,
+    bars: Sequence[Segments] = (),
     text_columns: Sequence[int] = (0,),
     is_caption_shown: bool = False,
 ) -> Markup:
     """A table whose first column names its rows; columns not in `text_columns` are figures.
 
-    The caption is for screen readers where a heading above says the same.
+    The caption is for screen readers where a heading above says the same. `bars` are drawn below
+    the names of the rows, as (share of the width, colour).
     """
-    drawn = bars.rows if bars is not None and len(bars.rows) == len(rows) else None
     head = [
         element("th", name, scope="col", class_=None if place in text_columns else "n")
         for place, name in enumerate(header)
     ]
     body = [
-        _row(cells, text_columns, drawn[place] if drawn else None)
-        for place, cells in enumerate(rows)
+        _row(cells, text_columns, bars[place] if bars else None) for place, cells in enumerate(rows)
     ]
     said = element("caption", caption, class_=None if is_caption_shown else "unseen")
     made = element(
@@ -45,9 +36,9 @@ def table(
         said,
         element("thead", element("tr", head)),
         element("tbody", body),
-        class_="with-bars" if drawn else None,
+        class_="with-bars" if bars else None,
     )
-    return element("div", made, class_="scroll", data_name=caption)
+    return element("div", made, class_="scroll", data_name=text(caption))
 
 
 def _row(cells: Sequence[Child], text_columns: Sequence[int], drawn: Segments | None) -> Markup:

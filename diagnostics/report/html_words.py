@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-LANGUAGE = "en"
-
 # The page.
 TITLE = "Performance of run {run}"
 TITLE_NAMED = "Performance of run {run} ({name})"
@@ -74,10 +72,6 @@ TAGGED_AT = "step {step}: {ms} ms, {tags}"
 TAGGED_MANY = "{count} steps with tags ({tags}), the slowest step {step}: {ms} ms"
 PHASES_CHART = "Phases over the course of the run"
 PHASES_CHART_SAYS = "Mean time of each phase per step, stacked, steps {first} to {last}."
-STAGES_CHART = "Stages"
-FORWARD = "forward"
-BACKWARD = "backward"
-RECOMPUTE = "recompute"
 MEMORY_CHART = "Memory over time"
 LOAD_CHART = "Use of the machine over time"
 COURSE_SAYS = "{low} to {high}, at the end {last}."
@@ -107,12 +101,14 @@ SPREAD_VALUE = "{where}: {value} ({low} - {high})"
 PHASE_VALUE = "{name} {ms} ms"
 IN_MS = "{ms} ms"
 COURSE_TITLE = "{what}, {owner}"
+SECONDS = "{time} s"
+MINUTES = "{time} min"
+HOURS = "{time} h"
 STEP = "step"
 STEPS_RANGE = "steps {first} to {last}"
 STEP_ONE = "step {first}"
 RANK = "rank"
 PART = "part"
-PHASE = "phase"
 SHARE = "share"
 MEAN_MS = "mean ms"
 MIN_MS = "fastest ms"
@@ -122,12 +118,6 @@ WHEN = "time"
 LOWEST = "lowest"
 AVERAGE = "mean"
 HIGHEST = "highest"
-WHAT = "what"
-
-
-def said(template: str, **values: object) -> str:
-    """A template with its fields filled in."""
-    return template.format(**values)
 
 
 def word(words: Mapping[str, str], key: str) -> str:

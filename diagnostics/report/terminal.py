@@ -173,11 +173,13 @@ def _phases(report: Report) -> Iterator[RenderableType]:
             *_times(phase.mean_ms, phase.median_ms, phase.p95_ms),
             units.share(phase.share_of_step),
             str(phase.count),
+            bar=((phase.name, phase.mean_ms),),
         )
     step = report.analysis.breakdown.step
     if step is not None:
         times = _times(step.mean_ms, step.median_ms, step.p95_ms)
-        add_row(rows, "step", *times, "", str(step.count), style="bold")
+        whole = [(phase.name, phase.mean_ms) for phase in report.phases]
+        add_row(rows, "step", *times, "", str(step.count), style="bold", bar=whole)
     yield heading(say("Phases of the step ({clock} clock)", clock=report.phases[0].clock))
     yield _moved(rows)
     yield from closure_lines(report, "phases of the step")

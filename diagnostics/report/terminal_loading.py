@@ -32,7 +32,8 @@ def loading_section(report: Report) -> Iterator[RenderableType]:
 def _parts(found: Loading) -> Iterator[RenderableType]:
     rows = make_table("part", "ms a sample", "share")
     for part in found.parts:
-        add_row(rows, part.name, units.ms(part.ms_per_sample), units.share(part.share))
+        bar = ((part.name, part.ms_per_sample),)
+        add_row(rows, part.name, units.ms(part.ms_per_sample), units.share(part.share), bar=bar)
     yield Padding(rows, (0, 0, 0, 2))
     if found.made is not None:
         yield indented(

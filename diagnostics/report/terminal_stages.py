@@ -6,11 +6,12 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from diagnostics.analyses.ranking import priority_of
-from diagnostics.analyses.stage_totals import OUTSIDE
+from diagnostics.analyses.stage_totals import OUTSIDE, StageTotal
 from diagnostics.language import say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
+from diagnostics.report.fitting_table import Bar
 from diagnostics.report.model import Report
 
 
@@ -37,6 +38,7 @@ def _all_directions(report: Report) -> Iterator[RenderableType]:
             units.ms(each.total_ms),
             units.share(each.share),
             "" if each.name == OUTSIDE else priority_of(each.share),
+            bar=_directions(each),
         )
     yield heading(
         say("Slowest stages, forward and backward ({clock} clock)", clock=totals[0].clock)
@@ -44,6 +46,14 @@ def _all_directions(report: Report) -> Iterator[RenderableType]:
     yield Padding(rows, (0, 0, 0, 2))
     yield from closure_lines(report, "stages of the forward")
     yield from closure_lines(report, "stages of the backward")
+
+
+def _directions(total: StageTotal) -> Bar:
+    return (
+        ("forward", total.forward_ms),
+        ("backward", total.backward_ms),
+        ("recompute", total.recompute_ms),
+    )
 
 
 def _forward(report: Report) -> Iterator[RenderableType]:
@@ -56,6 +66,7 @@ def _forward(report: Report) -> Iterator[RenderableType]:
             *(units.ms(value) for value in (stage.mean_ms, stage.median_ms, stage.p95_ms)),
             units.share(stage.share_of_forward),
             row.priority or "",
+            bar=(("forward", stage.mean_ms),),
         )
     yield heading(
         say("Slowest stages of the forward ({clock} clock)", clock=report.slowest[0].time.clock)

@@ -62,7 +62,7 @@ def _device(found: TraceAnalysis) -> Iterator[RenderableType]:
         ("is idle", found.breakdown.idle_share),
     ):
         ms = found.breakdown.ms_per_step(share)
-        add_row(rows, name, units.ms(ms), units.share(share))
+        add_row(rows, name, units.ms(ms), units.share(share), bar=((name, ms),))
     yield Padding(rows, (0, 0, 0, 2))
     hidden = found.breakdown.communication_share
     if hidden:
@@ -81,7 +81,8 @@ def _idle(found: TraceAnalysis) -> Iterator[RenderableType]:
     for cause in found.idle_causes:
         ms, share = units.ms(cause.ms_per_step), units.share(cause.share_of_window)
         place = cause.where or next((each.where for each in cause.places), "")
-        add_row(rows, CAUSE_WORDS[cause.cause], ms, share, short_place(place))
+        bar = (("is idle", cause.ms_per_step),)
+        add_row(rows, CAUSE_WORDS[cause.cause], ms, share, short_place(place), bar=bar)
     yield Padding(rows, (1, 0, 0, 2))
     if not found.has_stacks:
         yield indented("Record the trace with stacks to see file and line.", style="dim")
@@ -90,8 +91,9 @@ def _idle(found: TraceAnalysis) -> Iterator[RenderableType]:
 def _kernels(use: KernelUse) -> Iterator[RenderableType]:
     rows = make_table("kernel ", "ms", "share", "count")
     for group in use.by_name[:TOP_KERNELS]:
-        shown = short(group.name, NAME_CHARACTERS)
-        add_row(rows, shown, units.ms(group.ns / 1e6), units.share(group.share), str(group.count))
+        shown, ms = short(group.name, NAME_CHARACTERS), group.ns / 1e6
+        share, count = units.share(group.share), str(group.count)
+        add_row(rows, shown, units.ms(ms), share, count, bar=(("kernel", ms),))
     yield Padding(rows, (1, 0, 0, 2))
     facts = [
         say(

@@ -65,7 +65,8 @@ def _critical_path(found: TraceAnalysis) -> Iterator[RenderableType]:
         return
     rows = make_table("on the critical path ", "share")
     for part in path.parts[:TOP_PARTS]:
-        add_row(rows, PATH_WORDS[part.kind], units.share(part.share))
+        bar = ((part.kind, part.share),)
+        add_row(rows, PATH_WORDS[part.kind], units.share(part.share), bar=bar)
     yield _moved(rows)
     if path.operators:
         listed = ", ".join(

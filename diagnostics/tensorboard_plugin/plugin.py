@@ -13,6 +13,7 @@ from tensorboard.plugins import base_plugin  # type: ignore[import-untyped]
 from werkzeug import wrappers
 
 from diagnostics.errors import DiagnosticsError
+from diagnostics.language import ENGLISH, LANGUAGES, language, say, speaking, spoken
 from diagnostics.printable import printable
 from diagnostics.tensorboard_plugin.reports import Reports, make_report_page
 from diagnostics.tensorboard_plugin.run_folders import RunFolder, find_runs, has_run
@@ -55,15 +56,21 @@ class DiagnosisPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return _respond(request, {"runs": names}, "application/json")
 
     def _report(self, request: wrappers.Request) -> wrappers.Response:
+        wanted = request.args.get("lang", ENGLISH)
+        with speaking(wanted if wanted in LANGUAGES else ENGLISH):
+            return self._report_in_language(request)
+
+    def _report_in_language(self, request: wrappers.Request) -> wrappers.Response:
         wanted = request.args.get("run", "")
         run = next((each for each in self._found() if each.name == wanted), None)
         if run is None:
-            line = f"there is no run {printable(wanted, limit=200)!r} here (any more)"
-            return _respond(request, line, "text/plain", code=404)
+            line = say("there is no run {name} here (any more)", name=printable(wanted, limit=200))
+            return _respond(request, spoken(line), "text/plain", code=404)
         try:
-            page = self._reports.page(run)
+            page = self._reports.page(run, language())
         except DiagnosticsError as error:
-            return _respond(request, printable(str(error), limit=2000), "text/plain", code=422)
+            reason = printable(spoken(str(error)), limit=2000)
+            return _respond(request, reason, "text/plain", code=422)
         return _respond(request, page, "text/html")
 
     def _found(self) -> tuple[RunFolder, ...]:

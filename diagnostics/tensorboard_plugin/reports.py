@@ -14,25 +14,29 @@ Make = Callable[[Sequence[Path]], str]
 
 
 class Reports:
-    """Pages by run. One page is made at a time: reading a run takes memory, twice takes twice."""
+    """Pages by run and language.
+
+    One page is made at a time: reading a run takes memory, reading two takes twice of it.
+    """
 
     def __init__(self, make: Make) -> None:
         self._make = make
-        self._kept: OrderedDict[str, tuple[object, str]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[object, str]] = OrderedDict()
         self._making = threading.Lock()
 
-    def page(self, run: RunFolder) -> str:
-        """The run's page, made anew if any file of it changed.
+    def page(self, run: RunFolder, language: str) -> str:
+        """The run's page, made anew if any file of it changed. `language` is the one spoken now.
 
         Raises:
             DiagnosticsError: nothing of the run could be read; one line.
         """
         with self._making:
-            kept = self._kept.get(run.name)
+            key = (run.name, language)
+            kept = self._kept.get(key)
             if kept is None or kept[0] != run.fingerprint:
                 kept = (run.fingerprint, self._make(run.paths))
-            self._kept[run.name] = kept
-            self._kept.move_to_end(run.name)
+            self._kept[key] = kept
+            self._kept.move_to_end(key)
             while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
             return kept[1]

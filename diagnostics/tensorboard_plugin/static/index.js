@@ -16,6 +16,19 @@ const STYLE = `
   iframe { flex: 1; border: 0; width: 100%; min-height: 0; }
 `;
 
+const ENGLISH = {
+  run: "Run", again: "Read again", alone: "Open alone", frame: "Report of the chosen run",
+  reading: "Reading the run ...", failed: "No report: ",
+  empty: "There is no run here yet: train one, then reload.", unlisted: "The runs cannot be listed: ",
+};
+const CHINESE = {
+  run: "运行", again: "重新读取", alone: "单独打开", frame: "所选运行的报告",
+  reading: "正在读取运行……", failed: "没有报告：",
+  empty: "这里还没有运行：先训练一次，再刷新。", unlisted: "无法列出运行：",
+};
+const LANGUAGE = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
+const WORDS = LANGUAGE === "zh" ? CHINESE : ENGLISH;
+
 function make(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
@@ -29,14 +42,14 @@ async function answerOf(path) {
 }
 
 export async function render() {
-  document.documentElement.lang = "en";
+  document.documentElement.lang = LANGUAGE;
   document.head.append(make("style", { textContent: STYLE }));
   const choice = make("select", { id: "run" });
-  const again = make("button", { type: "button", textContent: "Read again" });
-  const alone = make("a", { textContent: "Open alone", target: "_blank", rel: "noopener" });
+  const again = make("button", { type: "button", textContent: WORDS.again });
+  const alone = make("a", { textContent: WORDS.alone, target: "_blank", rel: "noopener" });
   const state = make("p", { role: "status" });
-  const label = make("label", { htmlFor: "run", textContent: "Run" });
-  const frame = make("iframe", { title: "Report of the chosen run" });
+  const label = make("label", { htmlFor: "run", textContent: WORDS.run });
+  const frame = make("iframe", { title: WORDS.frame });
   // The report's own script may run, but reaches nothing of TensorBoard.
   frame.setAttribute("sandbox", "allow-scripts");
   const form = make("form", {}, label, choice, again, alone, state);
@@ -46,8 +59,8 @@ export async function render() {
   let asked = 0;
   async function show() {
     const mine = ++asked;
-    const path = `report?run=${encodeURIComponent(choice.value)}`;
-    state.textContent = "Reading the run ...";
+    const path = `report?run=${encodeURIComponent(choice.value)}&lang=${LANGUAGE}`;
+    state.textContent = WORDS.reading;
     frame.remove();
     try {
       await answerOf(path); // why there is none is a line for this page, not for the frame
@@ -60,7 +73,7 @@ export async function render() {
     } catch (error) {
       if (mine !== asked) return;
       alone.hidden = true;
-      state.textContent = `No report: ${error.message}`;
+      state.textContent = WORDS.failed + error.message;
     }
   }
 
@@ -77,8 +90,8 @@ export async function render() {
   again.addEventListener("click", () => list().then((found) => found && show()));
   try {
     if (await list()) await show();
-    else state.textContent = "There is no run here yet: train one, then reload.";
+    else state.textContent = WORDS.empty;
   } catch (error) {
-    state.textContent = `The runs cannot be listed: ${error.message}`;
+    state.textContent = WORDS.unlisted + error.message;
   }
 }

@@ -103,18 +103,37 @@ def test_a_page_is_made_once_until_its_run_changes() -> None:
         return f"page {len(made)}"
 
     reports = Reports(make)
-    assert [reports.page(run_folder("a")), reports.page(run_folder("a"))] == ["page 1", "page 1"]
-    assert reports.page(run_folder("a", change=1)) == "page 2"
+    assert [reports.page(run_folder("a"), "en"), reports.page(run_folder("a"), "en")] == [
+        "page 1",
+        "page 1",
+    ]
+    assert reports.page(run_folder("a", change=1), "en") == "page 2"
     assert made == ["a", "a"]
+
+
+def test_each_language_has_its_own_page() -> None:
+    made: list[str] = []
+    reports = Reports(lambda paths: made.append("") or f"page {len(made)}")
+    run = run_folder("a")
+    pages = [reports.page(run, language) for language in ("en", "zh", "en")]
+    assert pages == ["page 1", "page 2", "page 1"]
+
+
+def test_the_reader_s_language_is_served(logdir: Path) -> None:
+    answer = client(logdir, "/report").get("/", query_string={"run": "good run", "lang": "zh"})
+    (root,) = read_page(answer.text).find("html")
+    assert root.attributes["lang"] == "zh"
+    other = client(logdir, "/report").get("/", query_string={"run": "good run", "lang": "../xx"})
+    assert read_page(other.text).find("html")[0].attributes["lang"] == "en"
 
 
 def test_few_pages_are_kept() -> None:
     made: list[str] = []
     reports = Reports(lambda paths: made.append(str(paths[0])) or "page")
     for number in range(MAX_KEPT + 1):
-        reports.page(run_folder(str(number)))
-    reports.page(run_folder(str(MAX_KEPT)))
-    reports.page(run_folder("0"))  # the oldest went
+        reports.page(run_folder(str(number)), "en")
+    reports.page(run_folder(str(MAX_KEPT)), "en")
+    reports.page(run_folder("0"), "en")  # the oldest went
     assert made.count("0") == 2
     assert made.count(str(MAX_KEPT)) == 1
 
@@ -130,5 +149,5 @@ def test_a_failure_is_not_kept() -> None:
 
     reports = Reports(make)
     with pytest.raises(DiagnosticsError):
-        reports.page(run_folder("a"))
-    assert reports.page(run_folder("a")) == "page"
+        reports.page(run_folder("a"), "en")
+    assert reports.page(run_folder("a"), "en") == "page"
