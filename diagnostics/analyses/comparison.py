@@ -157,7 +157,7 @@ def _why_not(before: Run, after: Run, clock: Clock | None) -> Iterator[str]:
         elif is_tagged_throughout(run):
             yield say(ALL_TAGGED, side=side)
     if clock is None and both_have_steps:
-        names = [", ".join(clocks_of(run)) for run in (before, after)]
+        names = [listed(clocks_of(run)) for run in (before, after)]
         yield say(NO_CLOCK, before=names[0], after=names[1])
 
 

@@ -55,7 +55,10 @@ def input_lines(report: MemoryReport) -> Iterator[RenderableType]:
     """What was read."""
     for each in report.run.inputs:
         style = "" if each.status == "read" else "yellow"
-        yield line(f"{each.status}: {each.path} ({each.kind})", style)
+        yield line(
+            say("{status} {kind}: {path}", status=each.status, kind=each.kind, path=str(each.path)),
+            style,
+        )
 
 
 def _machine_now(report: MemoryReport) -> Iterator[RenderableType]:

@@ -98,7 +98,7 @@ def _load_baseline(options: argparse.Namespace, program: str) -> tuple[Run | Non
     try:
         baseline = load_run([options.baseline])
     except DiagnosticsError as error:
-        print_error(program, spoken(say(BASELINE_UNREAD, error=error)))
+        print_error(program, say(BASELINE_UNREAD, error=error))
         return None, False
     _say_failures(baseline.inputs, program)
     return baseline, all(each.status != "failed" for each in baseline.inputs)

@@ -84,7 +84,7 @@ def _title(report: Report) -> Iterator[RenderableType]:
         )
     )
     for reason in report.trust.reasons:
-        yield indented(f"- {reason}")
+        yield indented(say("- {reason}", reason=reason))
     yield from _sources(report)
 
 

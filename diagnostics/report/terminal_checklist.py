@@ -33,7 +33,7 @@ def checklist_section(items: Sequence[ChecklistItem]) -> Iterator[RenderableType
     for each in items:
         if each.group != group:
             group = each.group
-            yield indented(f"{group}:")
+            yield indented(say("{group}:", group=group))
         yield indented(_line(each), 4, STYLES[each.status])
 
 

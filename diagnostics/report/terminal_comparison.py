@@ -132,10 +132,10 @@ def _regressions(against: AgainstBaseline) -> Iterator[RenderableType]:
     if not against.regressions:
         yield indented(NO_REGRESSION if against.comparison.is_judged else NOT_JUDGED)
     if against.new_findings:
-        codes = ", ".join(each.rule for each in against.new_findings)
+        codes = listed(each.rule for each in against.new_findings)
         yield indented(say(NEW_FINDINGS, codes=codes))
     if against.gone:
-        yield indented(say(GONE_FINDINGS, codes=", ".join(against.gone)))
+        yield indented(say(GONE_FINDINGS, codes=listed(against.gone)))
 
 
 def _differences(title: str, differences: Sequence[Difference]) -> Iterator[RenderableType]:

@@ -7,7 +7,7 @@ from rich.padding import Padding
 
 from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_copies import CopyUse
-from diagnostics.language import say
+from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, indented
 from diagnostics.report.console import table as make_table
@@ -69,10 +69,11 @@ def _critical_path(found: TraceAnalysis) -> Iterator[RenderableType]:
         add_row(rows, PATH_WORDS[part.kind], units.share(part.share), bar=bar)
     yield _moved(rows)
     if path.operators:
-        listed = ", ".join(
-            f"{short(each.name)} {units.share(each.share)}" for each in path.operators[:3]
+        most = listed(
+            say("{operator} {share}", operator=short(each.name), share=units.share(each.share))
+            for each in path.operators[:3]
         )
-        yield indented(say("Most of it: {listed}.", listed=listed))
+        yield indented(say("Most of it: {operators}.", operators=most))
 
 
 def _stages(found: TraceAnalysis) -> Iterator[RenderableType]:

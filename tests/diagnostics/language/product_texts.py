@@ -2,15 +2,17 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from diagnostics.language import blocks_of, mark_of
 from diagnostics.language.catalogue import fields_of
 from diagnostics.rules.catalogue import DOCUMENTED
+from diagnostics.rules.thresholds import OUTCOME_LIMITS, Threshold, read_thresholds
 
 ROOT = Path(__file__).resolve().parents[3]
 NOT_FOR_READERS = {
+    "diagnostics/analyses/trace_kernel_names.py",
     "diagnostics/language",
     "diagnostics/loading_tables.py",
     "diagnostics/machine_tables.py",
@@ -18,13 +20,25 @@ NOT_FOR_READERS = {
     "diagnostics/table_type.py",
     "diagnostics/tables.py",
 }
-"""Files whose texts are for programmers: what is wrong with a table, and the page of all tables."""
+"""Files whose texts are for programmers: tables and their page, where a kernel's name is from."""
+WORD_FILES = {"diagnostics/report/html_words.py"}
+"""Files that hold nothing but texts, single words among them."""
 NOT_TEXTS = {
     " has schema ",
     "Avg data time: ",
     "Cache Stats:",
     "Checkpoint saved",
     "Collective name",
+    "Group size",
+    "In msg nelems",
+    "Out msg nelems",
+    "Process Group Name",
+    "Sequence number",
+    "Step {step:.0f}",
+    "band f1",
+    "light dark",
+    "line l1",
+    "width=device-width, initial-scale=1",
     "External id",
     "Hit Rate:",
     "blocks per SM",
@@ -46,6 +60,9 @@ _CODE = re.compile(
     r"\\[dswb.\[(]|\(\?|^np\.|\| None|^[A-Z_]+ [A-Z_]+$|^python |^bold |"
     r"^(?:(?:[a-z]+_[a-z_]+|\{\}) ?)+$"
 )
+
+_MARKUP = re.compile(r"^(?:[a-z]+ [a-z]*-?\{\}|<!|default-src|\{\}(?::\{\})? [a-z]+$)")
+"""Classes of HTML, and figures with a unit."""
 
 
 def sources() -> list[Path]:
@@ -98,11 +115,13 @@ class SourceTexts:
                 text = "".join(
                     part.value if isinstance(part, ast.Constant) else "{}" for part in node.values
                 )
-                if is_prose(text):
+                if is_prose(text) and not _MARKUP.search(text):
                     yield f"{self.where}:{node.lineno}: {text}"
 
     def _is_read(self, node: ast.Constant) -> bool:
         parent = self.parents[node]
+        if self.where in WORD_FILES:
+            return not isinstance(parent, ast.Dict) or node in parent.values
         if isinstance(parent, ast.Call) and node in parent.args:
             is_template = called(parent) == "say" and parent.args[0] is node
             return is_template or called(parent) in TITLES
@@ -142,9 +161,14 @@ def _has_words(text: str) -> bool:
 def page_texts() -> Iterator[tuple[str, str]]:
     """Name, sentence, limits and blocks of the page of every rule, with the rule's code."""
     for rule in DOCUMENTED:
-        limits = rule.thresholds().values()
-        spoken = [part for each in limits for part in (each.unit, each.reason, each.source)]
         blocks = [block.removeprefix(mark_of(block)) for block in blocks_of(rule.docs)]
-        for text in (rule.name, rule.summary, *spoken, *blocks):
+        for text in (rule.name, rule.summary, *_parts(rule.thresholds().values()), *blocks):
             if _has_words(text):
                 yield text, rule.code
+    for code, limits in read_thresholds(OUTCOME_LIMITS).items():
+        for text in filter(_has_words, _parts(limits.values())):
+            yield text, code
+
+
+def _parts(limits: Iterable[Threshold]) -> list[str]:
+    return [part for each in limits for part in (each.unit, each.reason, each.source)]
