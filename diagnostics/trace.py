@@ -98,13 +98,14 @@ class Trace:
     """One rank's trace, read.
 
     `events` has every kind, sorted by start, longest first. Their times are ns since the first
-    event of the file.
+    event of the file, at which its own clock showed `origin_ns`.
     """
 
     path: Path
     events: Mapping[Kind, Events]
     names: Sequence[str]
     tracks: tuple[Track, ...]
+    origin_ns: int = 0
     rank: int | None = None
     world_size: int | None = None
     devices: tuple[Mapping[str, Any], ...] = ()

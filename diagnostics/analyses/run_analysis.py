@@ -1,6 +1,6 @@
 """All analyses of one run, in one value: what rules and reports read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from diagnostics.analyses.black_boxes import BlackBoxes, compute_black_boxes
 from diagnostics.analyses.cache_use import CacheUse, compute_cache_use
@@ -18,6 +18,7 @@ from diagnostics.analyses.stage_totals import StageTotal, compute_stage_totals
 from diagnostics.analyses.step_breakdown import StepBreakdown, compute_step_breakdown
 from diagnostics.analyses.throughput import Throughput, compute_throughput
 from diagnostics.analyses.trace_analysis import TraceAnalysis
+from diagnostics.analyses.trace_ranks import TraceRanks, compare_trace_ranks
 from diagnostics.analyses.trace_summary import TraceSummary, summarise_traces
 from diagnostics.run import Run
 
@@ -45,6 +46,7 @@ class RunAnalysis:
     communication: CommunicationUse | None
     traces: tuple[TraceAnalysis, ...] = ()
     trace_summary: TraceSummary | None = None
+    trace_ranks: TraceRanks = field(default_factory=TraceRanks)
     stage_totals: tuple[StageTotal, ...] = ()
     device_memory: tuple[DeviceMemory, ...] = ()
 
@@ -66,6 +68,7 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         black_boxes=compute_black_boxes(run),
         traces=traces,
         trace_summary=summarise_traces(traces),
+        trace_ranks=compare_trace_ranks(run.traces, traces),
         stage_totals=totals,
         device_memory=compute_device_memory(run),
         loading=compute_loading(run),

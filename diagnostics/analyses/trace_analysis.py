@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from diagnostics.analyses.trace_absences import Absence, find_absences
 from diagnostics.analyses.trace_backward import find_backward
 from diagnostics.analyses.trace_breakdown import TraceBreakdown, break_down
 from diagnostics.analyses.trace_collectives import CollectiveUse, use_of_collectives
@@ -18,7 +19,12 @@ from diagnostics.trace import Trace
 
 @dataclass(frozen=True, kw_only=True)
 class TraceAnalysis:
-    """What one trace tells. `breakdown` is None, and all else empty, where it shows no step."""
+    """What one trace tells.
+
+    All figures are of its steps together, or of the whole trace where it shows none (`num_steps`
+    is 0). `breakdown` and `critical_path` are None, and all else empty, where it has no event.
+    `absences` say what could not be evaluated, and why.
+    """
 
     file: str
     rank: int | None
@@ -31,6 +37,7 @@ class TraceAnalysis:
     collectives: tuple[CollectiveUse, ...]
     recomputation: Recomputation
     critical_path: CriticalPath | None
+    absences: tuple[Absence, ...]
     has_stacks: bool
     loads_in_process: bool | None
     """Whether the program itself loaded the data (no workers); None where that is not seen."""
@@ -38,7 +45,7 @@ class TraceAnalysis:
     @property
     def num_steps(self) -> int:
         """How many steps the trace shows."""
-        return len(self.steps)
+        return self.steps.count
 
     @property
     def step_mark(self) -> StepMark:
@@ -50,6 +57,7 @@ def analyse_trace(trace: Trace) -> TraceAnalysis:
     """Every analysis of a trace."""
     steps = find_steps(trace)
     backward, threads = find_backward(trace), HostThreads(trace)
+    recomputation = find_recomputation(trace, backward, steps.window)
     return TraceAnalysis(
         file=trace.path.name,
         rank=trace.rank,
@@ -60,8 +68,9 @@ def analyse_trace(trace: Trace) -> TraceAnalysis:
         kernels=use_of_kernels(trace, steps.window, backward),
         copies=use_of_copies(trace, steps.window),
         collectives=use_of_collectives(trace, steps.window),
-        recomputation=find_recomputation(trace, backward, steps.window),
+        recomputation=recomputation,
         critical_path=find_critical_path(trace, steps, backward, threads),
+        absences=find_absences(trace, steps, recomputation),
         has_stacks=trace.has_stacks,
         loads_in_process=_loads_in_process(trace),
     )

@@ -71,12 +71,14 @@ class TraceBreakdown:
     data_loader_exposed_share: float | None
 
     def ms_per_step(self, share: float | None) -> float | None:
-        """A share of the window as a part of the mean step."""
-        return None if share is None else share * self.window_ns / 1e6 / self.num_steps
+        """A share of the window as a part of the mean step; None where there are no steps."""
+        if share is None or not self.num_steps:
+            return None
+        return share * self.window_ns / 1e6 / self.num_steps
 
 
 def break_down(trace: Trace, steps: TraceSteps) -> TraceBreakdown | None:
-    """The decompositions over the steps; None if there is no step."""
+    """The decompositions over the steps, or the whole trace; None if it has no event."""
     if not steps.window.total_ns:
         return None
     spent = _Spent(len(steps))
@@ -133,7 +135,7 @@ class _Spent:
 
         return TraceBreakdown(
             window_ns=window_ns,
-            num_steps=len(steps),
+            num_steps=steps.count,
             partition=tuple(
                 Part(name=name, ns=int(ns.sum()), share=int(ns.sum()) / window_ns)
                 for name, ns in self._partition.items()

@@ -32,17 +32,17 @@ MAX_PLACES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class IdleCause:
-    """Idle time of one cause over the window.
+    """Idle time of one cause over the window; `queued` is time after the launch was done.
 
     `places` are where most of it was spent, heaviest first: file and line of the program's own
     code where the trace has stacks, else the operator, call or range; `where` is the heaviest frame
-    as text, None without stacks. Cause `queued` is time in which the launch was already done.
+    as text, None without stacks. `ms_per_step` is None where there is no step.
     """
 
     cause: Cause
     ns: int
     share_of_window: float
-    ms_per_step: float
+    ms_per_step: float | None
     num_gaps: int
     where: str | None = None
     places: tuple[Place, ...] = ()
@@ -75,7 +75,7 @@ def _cause(
         cause=cause,
         ns=ns,
         share_of_window=ns / steps.window.total_ns,
-        ms_per_step=ns / 1e6 / max(len(steps), 1),
+        ms_per_step=ns / 1e6 / steps.count if steps.count else None,
         num_gaps=sum(_num_touched(gaps, each) for each in own.values()),
         where=frames[0] if frames else None,
         places=places,

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from diagnostics.analyses.intervals import Array
+from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_collectives import Exchanges, find_exchanges
 from diagnostics.analyses.trace_launches import UNKNOWN
 from diagnostics.analyses.trace_names import COMMUNICATION
@@ -23,7 +24,7 @@ from diagnostics.analyses.trace_rows import cover, covered_ns
 from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.trace import Trace
 
-WhyNot = Literal["one_trace", "no_common_step", "no_collective", "no_pair"]
+WhyNot = Literal["one_trace", "same_rank", "no_common_step", "no_collective", "no_pair"]
 
 MAX_VOTES = 1000
 """So many collectives of each of two ranks vote on the difference of their clocks."""
@@ -64,7 +65,7 @@ class TraceRanks:
     the rank with fewest) were paired over all ranks.
     """
 
-    why_not: WhyNot | None = None
+    why_not: WhyNot | None = "one_trace"
     ranks: tuple[TraceRank, ...] = ()
     num_steps: int = 0
     num_collectives: int = 0
@@ -82,25 +83,32 @@ class _Rank:
 
     @property
     def start_ns(self) -> Array:
-        return self.found.rows["start_ns"]
+        start: Array = self.found.rows["start_ns"]
+        return start
 
     @property
     def end_ns(self) -> Array:
-        return self.found.rows["end_ns"]
+        end: Array = self.found.rows["end_ns"]
+        return end
 
 
-def compare_trace_ranks(traces: Sequence[tuple[Trace, TraceSteps, Array]]) -> TraceRanks:
-    """The ranks side by side.
-
-    Args:
-        traces: One for each rank, with its steps and how long each waited for data, in ns.
-    """
+def compare_trace_ranks(traces: Sequence[Trace], found: Sequence[TraceAnalysis]) -> TraceRanks:
+    """The ranks side by side; the traces and what was found in each."""
     if len(traces) < 2:
         return TraceRanks(why_not="one_trace")
+    if len({place if each.rank is None else each.rank for place, each in enumerate(found)}) < len(
+        found
+    ):
+        return TraceRanks(why_not="same_rank")
     ranks = [
-        _Rank(trace, steps, wait, find_exchanges(trace, steps.window))
-        for trace, steps, wait in traces
+        _Rank(
+            trace, each.steps, each.breakdown.by_step.wait, find_exchanges(trace, each.steps.window)
+        )
+        for trace, each in zip(traces, found, strict=True)
+        if each.breakdown is not None and each.num_steps
     ]
+    if len(ranks) < 2:
+        return TraceRanks(why_not="no_common_step")
     numbers = [_numbers(each.steps) for each in ranks]
     common = sorted(set(numbers[0]).intersection(*numbers[1:]))
     if not common:
@@ -154,7 +162,8 @@ def _partners(first: _Rank, other: _Rank) -> tuple[Array, int]:
     if (partner >= 0).any():
         known = partner >= 0
         return partner, int(np.median(other.end_ns[partner[known]] - first.end_ns[known]))
-    offset = _voted(first.end_ns, other.end_ns)
+    apart_ns = first.trace.origin_ns - other.trace.origin_ns
+    offset = _voted(first.end_ns, other.end_ns, apart_ns)
     ends = other.end_ns - offset
     order = np.argsort(ends, kind="stable")
     right = np.minimum(np.searchsorted(ends[order], first.end_ns), len(ends) - 1)
@@ -187,14 +196,17 @@ def _keys(rank: _Rank) -> list[tuple[str, int] | None]:
     ]
 
 
-def _voted(first_ns: Array, other_ns: Array) -> int:
-    """What the other clock is ahead, by the difference of ends that most pairs agree on."""
+def _voted(first_ns: Array, other_ns: Array, apart_ns: int) -> int:
+    """What the other's times are ahead, by the difference of ends that most pairs agree on.
+
+    By `apart_ns` they would be if both clocks were set alike.
+    """
     differences = np.sort((other_ns[:MAX_VOTES, None] - first_ns[None, :MAX_VOTES]).reshape(-1))
     until = np.searchsorted(differences, differences + TOLERANCE_NS, side="right")
     votes = until - np.arange(len(differences))
-    # Steps that are all alike agree on several differences: clocks are set, the least is likeliest.
+    # Steps that are all alike agree on several differences: clocks that differ least are likeliest.
     most = np.flatnonzero(votes == votes.max())
-    best = int(most[abs(differences[most]).argmin()])
+    best = int(most[abs(differences[most] - apart_ns).argmin()])
     return int(np.median(differences[best : int(until[best])]))
 
 
@@ -221,6 +233,11 @@ def _times(rank: _Rank, mine: Array, transfer_ns: Array) -> Array:
     return np.stack([whole, whole - wait, wait, rank.data_wait_ns]) / _NS_PER_MS
 
 
+def _ahead_ns(first: _Rank, other: _Rank, offset_ns: int) -> int:
+    """What the other's clock is ahead; times in a trace are from its own first event."""
+    return offset_ns + other.trace.origin_ns - first.trace.origin_ns
+
+
 def _compared(
     ranks: Sequence[_Rank], times: Array, pairs: Array, offsets: Sequence[int], fewest: int
 ) -> TraceRanks:
@@ -238,6 +255,7 @@ def _compared(
     late_ms = (began - began.min(axis=0)).mean(axis=1) / _NS_PER_MS
     is_slowest = own >= own.max(axis=0)
     return TraceRanks(
+        why_not=None,
         ranks=tuple(
             TraceRank(
                 rank=place if each.trace.rank is None else each.trace.rank,
@@ -247,7 +265,7 @@ def _compared(
                 data_wait_ms=float(means[place, _DATA]),
                 lateness_ms=float(late_ms[place]),
                 slowest_share=float(is_slowest[place].mean()),
-                clock_offset_ms=offsets[place] / _NS_PER_MS,
+                clock_offset_ms=_ahead_ns(ranks[0], each, offsets[place]) / _NS_PER_MS,
             )
             for place, each in enumerate(ranks)
         ),

@@ -20,7 +20,7 @@ MIN_REPEATS = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TraceSteps:
-    """Steps in order.
+    """Steps in order. With mark "none" there is one entry, the whole trace, which is no step.
 
     `start_ns`, `host_end_ns`: what the program spent; `end_ns`: extended to the end of the device
     work launched meanwhile, and `begin_ns` the later of the start and the last step's `end_ns`, so
@@ -37,8 +37,13 @@ class TraceSteps:
     track: int = UNKNOWN
 
     @property
+    def count(self) -> int:
+        """How many steps there are."""
+        return 0 if self.mark == "none" else len(self)
+
+    @property
     def window(self) -> Intervals:
-        """All steps together."""
+        """All steps together; the whole trace where there are none."""
         return union(self.begin_ns, self.end_ns)
 
     def __len__(self) -> int:
@@ -50,7 +55,7 @@ def find_steps(trace: Trace) -> TraceSteps:
 
     Its `ProfilerStep#` marks; ranges that a program opened around each step (`step 12`,
     `train_step`, `iteration#3`); the time between two ends of an optimizer's step, or between two
-    fetches of a loader. Otherwise there are none.
+    fetches of a loader. Otherwise there are none, and the window is the whole trace.
     """
     for mark, pattern, edges in _CHAIN:
         found = _marked(trace, pattern)
@@ -61,8 +66,11 @@ def find_steps(trace: Trace) -> TraceSteps:
         edge = np.sort(found.end_ns if edges == "end" else found.start_ns)
         between = _Marks(found.track, np.arange(1, len(edge)), edge[:-1], edge[1:])
         return _steps(trace, mark, between)
-    nothing = np.empty(0, np.int64)
-    return _steps(trace, "none", _Marks(UNKNOWN, nothing, nothing, nothing))
+    filled = [rows for rows in trace.events.values() if len(rows)]
+    start = min((int(rows["start_ns"][0]) for rows in filled), default=0)
+    end = max((int(chunk["end_ns"].max()) for rows in filled for chunk in chunks(rows)), default=0)
+    times = np.array([[start], [end]] if filled else [[], []], np.int64)
+    return _steps(trace, "none", _Marks(UNKNOWN, np.zeros(len(times[0]), np.int64), *times))
 
 
 _CHAIN: tuple[tuple[StepMark, re.Pattern[str], Literal["start", "end"] | None], ...] = (

@@ -9,12 +9,14 @@ from diagnostics.analyses.trace_breakdown import PARTITION, Part, TraceBreakdown
 
 @dataclass(frozen=True, kw_only=True)
 class TraceSummary:
-    """All traces that show a step; the shares are of their windows together.
+    """All traces that show a step, or all traces whole where none does (`has_steps` is false).
 
+    The shares are of their windows together.
     A share is None where one of the traces does not know it.
     """
 
     window_ms: float
+    has_steps: bool
     has_device: bool
     compute_share: float | None
     communication_share: float | None
@@ -28,8 +30,9 @@ class TraceSummary:
 
 
 def summarise_traces(traces: Sequence[TraceAnalysis]) -> TraceSummary | None:
-    """The traces together; None if none of them shows a step."""
-    found = [each.breakdown for each in traces if each.breakdown is not None]
+    """The traces together; None if none of them has an event."""
+    known = [each.breakdown for each in traces if each.breakdown is not None]
+    found = [each for each in known if each.num_steps] or known
     window_ns = sum(each.window_ns for each in found)
     if not window_ns:
         return None
@@ -43,6 +46,7 @@ def summarise_traces(traces: Sequence[TraceAnalysis]) -> TraceSummary | None:
 
     return TraceSummary(
         window_ms=window_ns / 1e6,
+        has_steps=any(each.num_steps for each in found),
         has_device=any(each.has_device for each in traces),
         compute_share=share(lambda each: each.compute_share),
         communication_share=share(lambda each: each.communication_share),

@@ -25,6 +25,7 @@ _NS_PER_MS = 1e6
 
 def with_trace_tables(run: Run, traces: Sequence[TraceAnalysis]) -> Run:
     """The same run, with steps and phases of its traces if it has no steps of its own."""
+    traces = [each for each in traces if each.num_steps]
     if len(run.tables.steps) or not traces:
         return run
     steps: list[dict[str, Any]] = []

@@ -125,6 +125,12 @@ class Clock:
                 return cls(origin, abs(origin) > _LARGEST_US)
         return None
 
+    @property
+    def origin_ns(self) -> int:
+        """The first time to the nanosecond; 0 where it is out of any range."""
+        origin_ns = self.origin if self.is_in_ns else self.origin * 1000
+        return round(origin_ns) if abs(origin_ns) < _MAX_NS else 0
+
     def since_origin(self, values: Sequence[Number]) -> Numbers:
         """Whole numbers are subtracted as such, so that no nanosecond is lost."""
         whole = _whole(values)
@@ -145,6 +151,8 @@ class PieceRows:
     tracks: Sequence[Track]
     num_events: int
     num_bad_times: int
+    origin_ns: int
+    """What the trace's own clock showed at time 0 of the rows."""
 
 
 def rows_of(events: Sequence[Event], clock: Clock) -> PieceRows:
@@ -157,6 +165,7 @@ def rows_of(events: Sequence[Event], clock: Clock) -> PieceRows:
         tracks=piece.tracks,
         num_events=len(events),
         num_bad_times=piece.num_bad_times,
+        origin_ns=clock.origin_ns,
     )
 
 

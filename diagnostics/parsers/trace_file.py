@@ -88,6 +88,7 @@ class _Found:
             names=self.store.names,
             tracks=self.store.tracks,
             rank=_rank_of_name(path) if rank is None else rank,
+            origin_ns=self.store.origin_ns + _base_ns(fields.get("baseTimeNanoseconds")),
             world_size=_whole(distributed.get("world_size")),
             devices=_devices(fields.get("deviceProperties")),
             has_stacks=bool(len(events["python"])),
@@ -148,6 +149,12 @@ def _devices(value: Any) -> tuple[Mapping[str, Any], ...]:
 def _whole(value: Any) -> int | None:
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return value if is_whole and 0 <= value < _MAX_RANKS else None
+
+
+def _base_ns(value: Any) -> int:
+    """Where the times are given from a base, since the epoch."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and 0 <= value < 1 << 63 else 0
 
 
 def _rank_of_name(path: Path) -> int | None:

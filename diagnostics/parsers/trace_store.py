@@ -147,6 +147,7 @@ class TraceStore:
     def __init__(self, spill_bytes: int) -> None:
         self.num_events = 0
         self.num_bad_times = 0
+        self.origin_ns = 0
         self._names = Names()
         self._tracks: dict[Track, int] = {}
         self._rows = {kind: KindRows(kind, spill_bytes) for kind in KINDS}
@@ -170,6 +171,7 @@ class TraceStore:
         """Takes over a piece; its own numbers of names and tracks become the trace's."""
         self.num_events += piece.num_events
         self.num_bad_times += piece.num_bad_times
+        self.origin_ns = piece.origin_ns
         names = _places(map(self._names.number, piece.names), len(piece.names))
         tracks = _places(map(self._number_of, piece.tracks), len(piece.tracks))
         for kind, rows in piece.rows.items():

@@ -17,6 +17,7 @@ from diagnostics.report.json_trace import (
     breakdown_of,
     idle_causes_of,
     partition_of,
+    trace_ranks_of,
     traces_of,
 )
 from diagnostics.report.model import Report, StageRow
@@ -58,6 +59,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "partition": partition_of(report),
         "idle_causes": idle_causes_of(report),
         "traces": traces_of(report),
+        "trace_ranks": trace_ranks_of(report),
         "ranks": ranks_mapping(report.analysis),
         "slowest_rank": slowest_rank_mapping(report.analysis.ranks),
         "communication": communication_mapping(report.analysis.communication),

@@ -20,6 +20,7 @@ def breakdown_of(report: Report) -> dict[str, Any]:
         return _of_facts(report.window, report.analysis.communication)
     return {
         "window_ms": found.window_ms,
+        "window": "steps" if found.has_steps else "whole trace",
         "clock": "device" if found.has_device else "host",
         "compute_share": found.compute_share,
         "comm_share": found.communication_share,
@@ -38,6 +39,7 @@ def _of_facts(window: Window | None, exchanged: CommunicationUse | None) -> dict
     unknown = ("compute", "copy_exposed", "idle", "gpu_busy")
     return {
         "window_ms": window.window_ms if window else None,
+        "window": "steps" if window else None,
         "clock": window.clock if window else None,
         **{f"{name}_share": None for name in unknown},
         "comm_share": exchanged.share if exchanged else None,
@@ -70,7 +72,7 @@ def idle_causes_of(report: Report) -> list[dict[str, Any]]:
         for each in _with_steps(report)
         for cause in each.idle_causes
     ]
-    return sorted(rows, key=lambda row: -float(str(row["ms_per_step"])))
+    return sorted(rows, key=lambda row: (-(row["ms_per_step"] or 0.0), -row["share_of_window"]))
 
 
 def traces_of(report: Report) -> list[dict[str, Any]]:
@@ -82,6 +84,7 @@ def traces_of(report: Report) -> list[dict[str, Any]]:
             "num_steps": each.num_steps,
             "step_mark": each.step_mark,
             "has_stacks": each.has_stacks,
+            "not_evaluated": [asdict(absence) for absence in each.absences],
             "kernels": None if each.kernels is None else in_ms(each.kernels),
             "copies": [in_ms(copy) for copy in each.copies],
             "collectives": [in_ms(use) for use in each.collectives],
@@ -90,6 +93,11 @@ def traces_of(report: Report) -> list[dict[str, Any]]:
         }
         for each in report.analysis.traces
     ]
+
+
+def trace_ranks_of(report: Report) -> dict[str, Any]:
+    """The traces of several ranks side by side."""
+    return asdict(report.analysis.trace_ranks)
 
 
 def in_ms(found: "DataclassInstance") -> dict[str, Any]:

@@ -29,6 +29,19 @@ CAUSE_WORDS = {
     "queued": "(work not yet begun)",
 }
 
+_ABSENT = {
+    "no_step": "Nothing in the trace marks a step: all figures are of the whole trace.",
+    "no_event": "The trace holds no event.",
+    "no_device": "The device was not evaluated: the trace holds no work of one.",
+    "no_backward": "Recomputation was not evaluated: the trace shows no backward pass.",
+    "no_sequence_numbers": (
+        "Recomputation was not evaluated: the trace's operators carry no sequence numbers."
+    ),
+    "second_derivative": (
+        "Recomputation was not evaluated: the backward pass is itself differentiated."
+    ),
+}
+
 
 def trace_section(report: Report) -> Iterator[RenderableType]:
     """Busy and idle device, the causes of idleness, the kernels; of each trace."""
@@ -41,19 +54,21 @@ def trace_section(report: Report) -> Iterator[RenderableType]:
 
 
 def _device(found: TraceAnalysis) -> Iterator[RenderableType]:
-    of = say(
-        "{file}, {num_steps} steps by {step_mark}",
-        file=found.file,
-        num_steps=found.num_steps,
-        step_mark=found.step_mark,
+    yield heading(
+        say(
+            "Trace {file} ({num_steps} steps by {step_mark})",
+            file=found.file,
+            num_steps=found.num_steps,
+            step_mark=found.step_mark,
+        )
+        if found.num_steps
+        else say("Trace {file} (all of it)", file=found.file)
     )
-    if found.breakdown is None:
-        yield heading(say("Trace ({file})", file=found.file))
-        yield indented("Not evaluated: the trace shows no step.")
+    for absence in found.absences:
+        if absence.reason in _ABSENT:
+            yield indented(_ABSENT[absence.reason])
+    if found.breakdown is None or found.breakdown.gpu_busy_share is None:
         return
-    if found.breakdown.gpu_busy_share is None:
-        return
-    yield heading(say("Device in the trace ({of})", of=of))
     rows = make_table("the device", "ms per step", "share")
     for name, share in (
         ("computes", found.breakdown.compute_share),

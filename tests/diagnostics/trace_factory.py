@@ -25,13 +25,28 @@ def kernel(
     name: str, launch_ts: float, ts: float, dur: float, correlation: int, **args: Any
 ) -> list[EventDict]:
     """A kernel and the call that launched it."""
+    return work("kernel", name, (launch_ts, 2), (ts, dur), correlation, **args)
+
+
+def work(
+    cat: str,
+    name: str,
+    launched: tuple[float, float],
+    ran: tuple[float, float],
+    correlation: int,
+    *,
+    tid: Any = MAIN_THREAD,
+    stream: int = STREAM,
+    call: str = "cudaLaunchKernel",
+    **args: Any,
+) -> list[EventDict]:  # fmt: skip
+    """Work of the device and the call behind it; both as begin and duration, in us."""
     return [
-        event("cuda_runtime", "cudaLaunchKernel", launch_ts, 2, correlation=correlation),
+        event("cuda_runtime", call, *launched, tid=tid, correlation=correlation),
         event(
-            "kernel", name, ts, dur, tid=STREAM, correlation=correlation, stream=STREAM, device=0,
-            **args,
+            cat, name, *ran, tid=stream, correlation=correlation, stream=stream, device=0, **args
         ),
-    ]  # fmt: skip
+    ]
 
 
 def profiler_step(number: int, ts: float, dur: float) -> EventDict:
