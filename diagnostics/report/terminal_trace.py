@@ -13,6 +13,7 @@ from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
 from diagnostics.report.model import Report
 from diagnostics.report.terminal_trace_details import short, short_place, trace_details
+from diagnostics.report.terminal_trace_ranks import trace_ranks_section
 
 TOP_KERNELS = 5
 NAME_CHARACTERS = 44
@@ -51,6 +52,7 @@ def trace_section(report: Report) -> Iterator[RenderableType]:
         if each.kernels is not None:
             yield from _kernels(each.kernels)
         yield from trace_details(each)
+    yield from trace_ranks_section(report.analysis.trace_ranks)
 
 
 def _device(found: TraceAnalysis) -> Iterator[RenderableType]:
@@ -110,17 +112,16 @@ def _kernels(use: KernelUse) -> Iterator[RenderableType]:
         share, count = units.share(group.share), str(group.count)
         add_row(rows, shown, units.ms(ms), share, count, bar=(("kernel", ms),))
     yield Padding(rows, (1, 0, 0, 2))
+    eligible = units.share(use.eligible_share)
     facts = [
         say(
-            "tensor cores {tensor_core_share} of kernel time",
+            "tensor cores {tensor_core_share} of kernel time{eligible}",
             tensor_core_share=units.share(use.tensor_core_share),
+            eligible=say(" (operators that could use them: {share})", share=eligible)
+            if use.eligible_share
+            else "",
         )
     ]
-    if use.eligible_share:
-        facts[0] += say(
-            " (operators that could use them: {eligible_share})",
-            eligible_share=units.share(use.eligible_share),
-        )
     if use.sm_efficiency is not None:
         facts.append(
             say(

@@ -74,6 +74,8 @@ def _critical_path(found: TraceAnalysis) -> Iterator[RenderableType]:
             for each in path.operators[:3]
         )
         yield indented(say("Most of it: {operators}.", operators=most))
+    if path.is_shortened:
+        yield indented("The path was followed over the last part of the window only.")
 
 
 def _stages(found: TraceAnalysis) -> Iterator[RenderableType]:

@@ -25,6 +25,7 @@ WORD_FILES = {"diagnostics/report/html_words.py"}
 """Files that hold nothing but texts, single words among them."""
 NOT_TEXTS = {
     " has schema ",
+    "whole trace",
     "Avg data time: ",
     "Cache Stats:",
     "Checkpoint saved",

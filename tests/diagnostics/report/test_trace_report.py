@@ -100,7 +100,7 @@ def test_a_trace_without_a_step_cannot_be_judged(tmp_path: Path) -> None:
     report = report_of(write_trace(tmp_path / "t.json", [event("cpu_op", "aten::mm", 1, 2)]))
 
     assert not report.verdict.judged
-    assert "nothing in the trace marks one" in shown(report)
+    assert "Nothing in the trace marks a step" in shown(report)
     assert to_mapping(report)["breakdown"]["window"] == "whole trace"
     assert to_mapping(report)["breakdown"]["window_ms"] == pytest.approx(0.002)
     assert to_mapping(report)["step"]["count"] == 0
