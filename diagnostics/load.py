@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import pandas as pd
 from diagnostics import tables as declared
 from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
-from diagnostics.parsers.detect import detect
+from diagnostics.parsers.detect import detect, iter_traces
 from diagnostics.parsers.fact_records import RunRecord
 from diagnostics.parsers.facts import Facts, parse_facts
 from diagnostics.parsers.locate import facts_of_log, log_of_facts, newest_run
 from diagnostics.parsers.log_join import join_logs, timing_log_of
 from diagnostics.parsers.text_log import TextLog, parse_text_log
-from diagnostics.parsers.trace_file import parse_trace
+from diagnostics.parsers.trace_reader import TraceReader
 from diagnostics.run import (
     FACTS,
     TEXT_LOG_ONLY,
@@ -34,7 +35,11 @@ from diagnostics.trace import Trace
 
 TRACE_PATTERNS = ("*.pt.trace.json", "*.pt.trace.json.gz")
 MAX_TRACES_BYTES = 64 << 20
-"""Traces of a run up to this size together are read with it; larger ones must be asked for."""
+"""Traces of a run up to this size together are read with it, in the order of their names; others
+must be asked for: a report of the facts is to take seconds."""
+
+MAX_TRACES = 64
+"""Of one folder; each keeps some ten files open while it is on disk."""
 
 _LOG_TABLES = ("log_steps", "progress", "memory_lines")
 """Tables that only a text log fills; the others come from the facts where there are any."""
@@ -51,18 +56,20 @@ def load_run(paths: Sequence[Path], profiles_dir: Path = Path("profiles")) -> Ru
     Raises:
         DiagnosticsError: nothing could be read, or the paths are of different runs; one line.
     """
-    loading = _Loading()
-    for path in paths:
-        loading.read(path)
-    if not paths:
-        loading.read_newest(profiles_dir)
-    return loading.run()
+    with TraceReader(paths) as traces:
+        loading = _Loading(traces)
+        for path in paths:
+            loading.read(path)
+        if not paths:
+            loading.read_newest(profiles_dir)
+        return loading.run()
 
 
 @dataclass
 class _Loading:
     """What has been read so far."""
 
+    reader: TraceReader
     inputs: list[Input] = field(default_factory=list)
     facts: Facts | None = None
     log: TextLog | None = None
@@ -91,6 +98,8 @@ class _Loading:
             self._read_log(path)
         elif kind == "trace":
             self._read_trace(path)
+        elif kind == "folder of traces":
+            self._read_traces(path)
         else:
             raise DiagnosticsError(
                 say("{path} is neither a text log, a facts folder nor a trace", path=path)
@@ -151,21 +160,32 @@ class _Loading:
     def _read_trace(self, path: Path) -> None:
         if any(trace.path.resolve() == path.resolve() for trace in self.traces):
             return
-        trace = parse_trace(path)
+        trace = self.reader.read(path)
         self.traces.append(trace)
         self._note_read(path, "trace", list(trace.notes), is_partial=bool(trace.notes))
+
+    def _read_traces(self, folder: Path) -> None:
+        """A trace for each rank, or for each window of steps."""
+        found = list(iter_traces(folder))
+        for path in found[:MAX_TRACES]:
+            self.read(path)
+        for path in found[MAX_TRACES:]:
+            note = say("only {count} traces of a folder are read", count=MAX_TRACES)
+            self.inputs.append(
+                Input(path=path, kind="trace", status="not evaluated", notes=(note,))
+            )
 
     def _follow_to_traces(self, folder: Path) -> None:
         """The traces of the run, which lie beside its facts."""
         found = sorted(path for pattern in TRACE_PATTERNS for path in folder.glob(pattern))
-        size = sum(path.stat().st_size for path in found)
-        if size > MAX_TRACES_BYTES:
+        fitting, left = _up_to(MAX_TRACES_BYTES, found)
+        if left:
+            size = sum(path.stat().st_size for path in left)
             note = say("{size} MiB of traces: give them by name to have them read", size=size >> 20)
             self.inputs.append(
-                Input(path=found[0], kind="trace", status="not evaluated", notes=(note,))
+                Input(path=left[0], kind="trace", status="not evaluated", notes=(note,))
             )
-            return
-        for path in found:
+        for path in fitting:
             try:
                 self._read_trace(path)
             except DiagnosticsError as error:  # nobody asked for it: the facts stand without
@@ -219,6 +239,13 @@ class _Loading:
         if self.traces and (self.log is None or not len(self.log.tables.steps)):
             return TRACE_ONLY
         return TEXT_LOG_ONLY
+
+
+def _up_to(max_bytes: int, paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The first paths that have no more bytes together, and the others."""
+    ends = accumulate(path.stat().st_size for path in paths)
+    count = sum(end <= max_bytes for end in ends)
+    return list(paths[:count]), list(paths[count:])
 
 
 def _info(facts: Facts | None, log: TextLog | None, traces: Sequence[Trace]) -> RunInfo:

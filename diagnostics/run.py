@@ -12,7 +12,9 @@ from diagnostics import tables as declared
 from diagnostics.language import say
 from diagnostics.trace import Trace
 
-InputKind = Literal["text log", "facts folder", "folder of runs", "trace", "unknown"]
+InputKind = Literal[
+    "text log", "facts folder", "folder of runs", "trace", "folder of traces", "unknown"
+]
 InputStatus = Literal["read", "partial", "not evaluated", "failed"]
 Evidence = Literal["facts", "text log only", "trace only"]
 LogFamily = str

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from diagnostics.analyses import trace_host
-from diagnostics.analyses.intervals import Array, Intervals, union
+from diagnostics.analyses.intervals import Array, Intervals, distinct, union
 from diagnostics.analyses.trace_host import HostThreads
 from diagnostics.analyses.trace_launches import UNKNOWN, find_launches
 from diagnostics.analyses.trace_places import Place, find_places
@@ -139,4 +139,4 @@ def _waited_most(track: Array, length_ns: Array) -> Array:
 
 def _num_touched(gaps: Intervals, part: Intervals) -> int:
     """In how many gaps the part lies."""
-    return len(np.unique(np.searchsorted(gaps.start, part.start, side="right")))
+    return len(distinct(np.searchsorted(gaps.start, part.start, side="right")))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagnostics.analyses.intervals import Array, Intervals, union
+from diagnostics.analyses.intervals import Array, Intervals, distinct, union
 from diagnostics.analyses.trace_launches import innermost
 from diagnostics.analyses.trace_rows import chunks, covered_ns, has_name
 from diagnostics.trace import Kind, Trace
@@ -122,7 +122,7 @@ def _charge(rows: _Rows, times: Intervals) -> tuple[dict[int, int], Intervals]:
     """How much of the times the innermost row of each name has, and the times that none has."""
     if not len(rows.start) or not len(times):
         return {}, times
-    edges = np.unique(np.concatenate([rows.start, rows.end, times.start, times.end]))
+    edges = distinct(np.concatenate([rows.start, rows.end, times.start, times.end]))
     pieces = _cut(edges, times)
     place = innermost(rows.start, rows.end, pieces.start)
     has = place >= 0

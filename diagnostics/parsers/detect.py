@@ -2,12 +2,15 @@
 
 import gzip
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
 from diagnostics.parsers.facts import is_facts_folder
 from diagnostics.parsers.locate import runs_below
+from diagnostics.parsers.trace_folder import could_be_traces
 from diagnostics.run import InputKind
 
 _HEAD_BYTES = 64 * 1024
@@ -43,6 +46,8 @@ def _detect_folder(folder: Path) -> InputKind:
     below = runs_below(folder)
     if below.folders:
         return "folder of runs"
+    if next(iter_traces(folder), None) is not None:
+        return "folder of traces"
     if below.unread:
         raise DiagnosticsError(
             say(
@@ -58,6 +63,18 @@ def _detect_folder(folder: Path) -> InputKind:
             folder=folder,
         )
     )
+
+
+def iter_traces(folder: Path) -> Iterator[Path]:
+    """The traces of a folder, by their content, in the order of their names.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    for path in could_be_traces(folder):
+        with suppress(DiagnosticsError):  # a file that cannot be read is none
+            if detect(path) == "trace":
+                yield path
 
 
 def _detect_file(path: Path, head: bytes) -> InputKind:

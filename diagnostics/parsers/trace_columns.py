@@ -7,6 +7,7 @@ trace's clock, so that pieces may be worked on by several processes.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -213,19 +214,20 @@ class _Piece:
         rows["name"] = _numbers(map(self._name_numbers.__getitem__, names), len(events))
         tracks = zip(map(_PID, events), map(_TID, events), strict=True)
         rows["track"] = _numbers(map(self._track_numbers.__getitem__, tracks), len(events))
-        rows["correlation"] = _ids(_column(_CORRELATION, args))
-        rows["op_id"] = _op_ids(args)
+        rows["correlation"] = rows["op_id"] = _NO_ID
         for number in np.flatnonzero(np.bincount(kinds, minlength=_NO_KIND)).tolist():
-            self._add_rows(KINDS[number], np.flatnonzero(kinds == number), args, rows)
+            is_own = kinds == number
+            self._add_rows(KINDS[number], rows[is_own], list(compress(args, is_own.tolist())))
 
-    def _add_rows(self, kind: Kind, places: Numbers, args: Sequence[Args], rows: Events) -> None:
-        chosen = rows[places]
-        if kind in _WITH_DETAILS:
-            own = [args[place] for place in places.tolist()]
-            if kind in ("kernel", "op"):
-                self._take_collectives(collectives(chosen, own, self.names.number))
-            chosen = _WITH_DETAILS[kind](chosen, own)
-        self.rows[kind] = chosen
+    def _add_rows(self, kind: Kind, rows: Events, args: Sequence[Args]) -> None:
+        if kind not in _WITHOUT_CORRELATION:
+            rows["correlation"] = _ids(_column(_CORRELATION, args))
+        if kind not in _WITHOUT_OP_ID:
+            rows["op_id"] = _op_ids(args)
+        if kind in ("kernel", "op"):
+            self._take_collectives(collectives(rows, args, self.names.number))
+        details = _WITH_DETAILS.get(kind)
+        self.rows[kind] = details(rows, args) if details else rows
 
     def _take_collectives(self, rows: Events) -> None:
         known = self.rows.get("collective", rows[:0])
@@ -237,6 +239,11 @@ class _Piece:
         self.tracks.append(Track(str(key[0]), str(key[1])))
         return len(self.tracks) - 1
 
+
+_NO_ID = -1
+# An operator is found by its own id, a call by what it launched; to read both would be in vain.
+_WITHOUT_CORRELATION: tuple[Kind, ...] = ("op", "span", "python", "overhead")
+_WITHOUT_OP_ID: tuple[Kind, ...] = ("runtime", "span", "python", "overhead")
 
 _PH, _CAT, _TS, _DUR = (attrgetter(name) for name in ("ph", "cat", "ts", "dur"))
 _NAME, _PID, _TID, _ARGS = (attrgetter(name) for name in ("name", "pid", "tid", "args"))

@@ -1,6 +1,7 @@
 """Columns that only some events of a trace have: order of the backward, collectives, waits."""
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ from diagnostics.trace import COLLECTIVE_DTYPE, EVENT_DTYPE, OP_DTYPE, SYNC_DTYP
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 _LARGEST_ID = float(1 << 53)
 _UNKNOWN = -1
+_COLLECTIVE = attrgetter("collective")
 
 
 def with_sequence(common: Events, sequence: Numbers) -> Events:
@@ -37,7 +39,10 @@ def collectives(common: Events, args: Sequence[Args], number: Callable[[str], in
         args: Their arguments.
         number: Gives a name's number.
     """
-    places = [place for place, each in enumerate(args) if each.collective is not None]
+    named = list(map(_COLLECTIVE, args))
+    if named.count(None) == len(named):
+        return np.empty(0, COLLECTIVE_DTYPE)
+    places = [place for place, name in enumerate(named) if name is not None]
     rows = _wider(common[places], COLLECTIVE_DTYPE)
     found = [args[place] for place in places]
     for name in ("collective", "dtype", "group"):

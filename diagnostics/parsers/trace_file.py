@@ -1,9 +1,9 @@
 """Reads a Kineto or Chrome trace: one pass, typed, memory bounded by a setting."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,12 @@ from diagnostics.parsers.trace_blocks import NotATraceError, TraceText
 from diagnostics.parsers.trace_bytes import MAX_EXPANSION, open_trace
 from diagnostics.parsers.trace_columns import MAX_NAMES_BYTES
 from diagnostics.parsers.trace_parts import bodies_of
-from diagnostics.parsers.trace_pieces import read_pieces
+from diagnostics.parsers.trace_pieces import Workers, read_pieces
 from diagnostics.parsers.trace_store import TraceStore
 from diagnostics.trace import Trace
 
 SPILL_BYTES = 8 << 20
 """A kind's rows go to disk beyond this."""
-
-LONG_BYTES, LONG_PACKED_BYTES = 64 << 20, 4 << 20
-"""A trace of this size is read by several processes: starting them takes some 0.3 s."""
-
-MAX_PROCESSES = 4
-"""More than this wait for the one that cuts the text and puts the rows together."""
 
 _MAX_FIELDS_BYTES = 4 << 20
 _MAX_RANKS = 10_000_000
@@ -33,12 +27,15 @@ _MAX_RANKS = 10_000_000
 _RANK_IN_NAME = re.compile(r"rank[-_]?(\d+)", re.IGNORECASE)
 
 
-def parse_trace(path: Path, spill_bytes: int = SPILL_BYTES) -> Trace:
+def parse_trace(
+    path: Path, spill_bytes: int = SPILL_BYTES, workers: Workers | None = None
+) -> Trace:
     """Reads a trace, whole or cut short.
 
     Args:
         path: `.json` or `.json.gz`, an object with `traceEvents` or a bare list of events.
         spill_bytes: How much of each kind stays in memory.
+        workers: Processes that read with this one.
 
     Raises:
         DiagnosticsError: it cannot be read or is no trace; one line.
@@ -47,23 +44,20 @@ def parse_trace(path: Path, spill_bytes: int = SPILL_BYTES) -> Trace:
     with open_trace(path) as source:
         bodies = bodies_of(found.text, source, path)
         try:
-            for piece, bad in read_pieces(bodies, _num_processes(path)):
+            for piece, bad in read_pieces(bodies, workers):
                 found.store.add(piece)
                 found.num_unread += bad
         except NotATraceError as error:
             raise DiagnosticsError(
                 say("{path} is no trace: {error}", path=path, error=error)
             ) from None
+        except BrokenExecutor:
+            raise DiagnosticsError(
+                say("cannot read {path}: a process that read it was killed", path=path)
+            ) from None
         found.is_cut_short = found.text.is_cut_short or source.is_cut_short
         found.is_left_out = source.is_left_out
     return found.trace(path)
-
-
-def _num_processes(path: Path) -> int:
-    """One for each core that may be used, where the trace is long enough to be worth it."""
-    size = path.stat().st_size
-    is_long = size >= (LONG_PACKED_BYTES if path.suffix == ".gz" else LONG_BYTES)
-    return min(len(os.sched_getaffinity(0)), MAX_PROCESSES) if is_long else 1
 
 
 @dataclass

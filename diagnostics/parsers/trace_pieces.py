@@ -1,11 +1,11 @@
 """Decodes the pieces of a trace, in this process or in several; the order stays."""
 
 import gc
-import multiprocessing
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from diagnostics.parsers.trace_columns import Clock, PieceRows, rows_of
 from diagnostics.parsers.trace_events import decode
@@ -18,12 +18,20 @@ _WAITING = 2
 """Pieces in flight for each process: one in work, one that waits for it."""
 
 
-def read_pieces(bodies: Iterable[Body], num_processes: int = 1) -> Iterator[Piece]:
+@dataclass(frozen=True)
+class Workers:
+    """Processes that decode pieces; `count` of them."""
+
+    pool: Executor
+    count: int
+
+
+def read_pieces(bodies: Iterable[Body], workers: Workers | None = None) -> Iterator[Piece]:
     """The rows of each piece of a trace, in order.
 
     Args:
         bodies: Pieces of whole events.
-        num_processes: How many work on them; 1 is this one alone.
+        workers: Who works on them; None is this process alone.
     """
     source = iter(bodies)
     clock: Clock | None = None
@@ -34,11 +42,11 @@ def read_pieces(bodies: Iterable[Body], num_processes: int = 1) -> Iterator[Piec
             break
     if clock is None:
         return
-    if num_processes == 1:
+    if workers is None:
         for body in source:
             yield read_piece(body, clock)
     else:
-        yield from _in_parallel(source, clock, num_processes)
+        yield from _in_parallel(source, clock, workers)
 
 
 def _first(body: Body) -> tuple[Clock | None, Piece]:
@@ -56,17 +64,18 @@ def read_piece(body: Body, clock: Clock) -> Piece:
         return rows_of(events, clock), bad
 
 
-def _in_parallel(source: Iterator[Body], clock: Clock, num_processes: int) -> Iterator[Piece]:
-    # Forking would copy locks of threads that this process may have; a new one costs 0.3 s.
-    context = multiprocessing.get_context("spawn")
+def _in_parallel(source: Iterator[Body], clock: Clock, workers: Workers) -> Iterator[Piece]:
     waiting: deque[Future[Piece]] = deque()
-    with ProcessPoolExecutor(num_processes, context) as pool:
+    try:
         for body in source:
-            waiting.append(pool.submit(read_piece, body, clock))
-            if len(waiting) >= _WAITING * num_processes:
+            waiting.append(workers.pool.submit(read_piece, body, clock))
+            if len(waiting) >= _WAITING * workers.count:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        for each in waiting:
+            each.cancel()
 
 
 @contextmanager

@@ -130,7 +130,8 @@ def _unnamed_file() -> IO[bytes]:
 
 
 def _mapped(file: IO[bytes], dtype: "np.dtype[np.void]", num_rows: int) -> Events:
-    return np.memmap(file, dtype=dtype, mode="r+", shape=(num_rows,))
+    rows = np.memmap(file, dtype=dtype, mode="r+", shape=(num_rows,))
+    return np.asarray(rows)  # each slice of the other class would be wrapped again
 
 
 def _order(rows: Events) -> "np.ndarray[tuple[int], np.dtype[np.int64]] | None":

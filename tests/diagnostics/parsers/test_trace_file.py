@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+from concurrent.futures import BrokenExecutor, Executor, Future
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from diagnostics.parsers import (
     trace_blocks,
     trace_bytes,
     trace_columns,
-    trace_file,
     trace_links,
     trace_parts,
+    trace_pieces,
+    trace_reader,
     trace_store,
 )
 from diagnostics.parsers.trace_file import parse_trace
@@ -158,16 +160,40 @@ def test_a_damaged_gzip_gives_what_came_before(tmp_path: Path) -> None:
 def test_several_processes_read_what_one_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_trace(tmp_path / "t.json", starved_steps(300))
-    alone = parse_trace(path)
+    paths = [
+        write_trace(tmp_path / "long.json", starved_steps(300)),
+        write_trace(tmp_path / "packed.json.gz", starved_steps(200)),
+        write_text(tmp_path / "none.json", "hello"),
+        write_trace(tmp_path / "short.json", starved_steps(2)),
+    ]
     monkeypatch.setattr(trace_parts, "PART_BYTES", 20_000)
     monkeypatch.setattr(trace_parts, "_WINDOWS_BYTES", (2000,))
-    monkeypatch.setattr(trace_file, "LONG_BYTES", 1)
-    monkeypatch.setattr(trace_file, "MAX_PROCESSES", 2)
-    together = parse_trace(path)
+    monkeypatch.setattr(trace_reader, "LONG_BYTES", 1)
+    monkeypatch.setattr(trace_reader, "HELD_BYTES", 20_000)
+    monkeypatch.setattr(trace_reader, "SMALL_SPILL_BYTES", 1)
+    with trace_reader.TraceReader(paths) as reader:
+        for path in paths:
+            if path.name == "none.json":
+                with pytest.raises(DiagnosticsError, match="is no trace"):
+                    reader.read(path)
+                continue
+            together, alone = reader.read(path), parse_trace(path)
+            assert flat(together) == flat(alone)
+            assert together.tracks == alone.tracks
 
-    assert flat(together) == flat(alone)
-    assert together.tracks == alone.tracks
+
+def test_a_process_that_is_killed_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace_bytes, "BLOCK_BYTES", 2000)
+
+    class Broken(Executor):
+        def submit(self, *_: object, **__: object) -> "Future[object]":  # type: ignore[override]
+            raise BrokenExecutor
+
+    path = write_trace(tmp_path / "t.json", starved_steps(300))
+    with pytest.raises(DiagnosticsError, match="a process that read it was killed"):
+        parse_trace(path, workers=trace_pieces.Workers(Broken(), 2))
 
 
 def test_one_bad_event_costs_itself_alone(tmp_path: Path) -> None:
