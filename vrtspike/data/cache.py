@@ -1,10 +1,11 @@
 """A byte-bounded least-recently-used cache of arrays, with statistics that stay true.
 
-Every process that loads frames has its own cache. `CACHE_SIZE_GB` is one budget for the machine, so
-each process gets its share of it; the counters of all of them lie in shared memory.
+Of one process alone: where a machine's processes cannot share one cache (`machine_cache`), each
+gets its part of `CACHE_SIZE_GB`, and the counters of all of them lie in shared memory.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,11 @@ class LRUCache:
         if entry is not None:
             self._entries.move_to_end(key)
         return entry
+
+    def read(self, key: str, take: Callable[[Array], Array]) -> Array | None:
+        """What `take` copies out of the entry; None if it is not here."""
+        entry = self.view(key)
+        return None if entry is None else take(entry)
 
     def put(self, key: str, value: Array) -> bool:
         """Keep a copy-free, read-only view of `value`; False if it is larger than the limit."""

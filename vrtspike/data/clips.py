@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
-from vrtspike.data.cache import CacheShare, CacheStats, LRUCache, shared_counters
+from vrtspike.data.cache import CacheStats, shared_counters
 from vrtspike.data.contract import sensor_of
 from vrtspike.data.cropping import (
     FramePair,
@@ -22,6 +22,7 @@ from vrtspike.data.cropping import (
 )
 from vrtspike.data.frames import decode_rgb, open_voxels, picture_size, read_picture
 from vrtspike.data.layouts import Clip, Frame, find_clips, is_complete, window_starts
+from vrtspike.data.machine_cache import Caches, FrameCache
 from vrtspike.data.settings import DataConfig
 from vrtspike.data.spike_stream import ByteArray, Window, decode, read_dat, voxelise
 from vrtspike.errors import DataError
@@ -88,8 +89,8 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         self.clips = find_clips(config, split)
         self._seed = seed
         self._epoch = shared_counters(1)
-        self._cache_share: CacheShare | None = None
-        self._cache: LRUCache | None = None
+        self._cache_share: Caches | None = None
+        self._cache: FrameCache | None = None
         self._cache_slot = -1
         self._clock: PartTimer = SilentTimer()
         voxels = config.use_precomputed_voxels
@@ -149,7 +150,22 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
             )
         return lines
 
-    def use_cache(self, share: CacheShare) -> None:
+    def cache_keys(self) -> list[str]:
+        """Every array that a cache could be asked for, in an order of the files alone."""
+        frames = [frame for clip in self.clips for frame in clip.frames]
+        spikes = "voxel" if self.config.use_precomputed_voxels else "spike"
+        return [
+            f"{kind}:{path}"
+            for frame in frames
+            for kind, path in (
+                ("blur", frame.blur),
+                ("sharp", frame.sharp),
+                (spikes, frame.voxels if spikes == "voxel" else frame.spikes),
+            )
+            if path is not None
+        ]
+
+    def use_cache(self, share: Caches) -> None:
         """Keep decoded pictures and packed spikes in memory, within `share`."""
         self._cache_share = share
 
@@ -181,27 +197,35 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
 
     def _pictures(self, kind: str, paths: list[Path], cut: _Cut, pair: FramePair) -> torch.Tensor:
         size = (pair.height, pair.width)
-        crops = [self._picture(kind, path, size)[*cut.picture.slices()] for path in paths]
+        crops = [self._crop(kind, path, size, cut.picture) for path in paths]
         with self._clock.part("augment"):
             stacked = cut.turn.apply(np.stack(crops).transpose(0, 3, 1, 2))
             return torch.from_numpy(np.ascontiguousarray(stacked)).float().div_(255.0)
 
-    def _picture(self, kind: str, path: Path, size: tuple[int, int]) -> ByteArray:
+    def _crop(self, kind: str, path: Path, size: tuple[int, int], window: Window) -> ByteArray:
+        """Part of a picture; only pictures of the right size come into the cache."""
         cache, key = self._open_cache(), f"{kind}:{path}"
-        picture = None if cache is None else cache.view(key)
-        if picture is None:
-            with self._clock.part("read"):
-                data = read_picture(path)
-            with self._clock.part("decode"):
-                picture = decode_rgb(data, path)
+        crop = None
+        if cache is not None:
+            crop = cache.read(key, lambda kept: kept[*window.slices()].copy())
+        if crop is None:
+            picture = self._picture(path, size)
             if cache is not None:
                 cache.put(key, picture)
+            crop = picture[*window.slices()]
+        return np.asarray(crop, np.uint8)
+
+    def _picture(self, path: Path, size: tuple[int, int]) -> ByteArray:
+        with self._clock.part("read"):
+            data = read_picture(path)
+        with self._clock.part("decode"):
+            picture = decode_rgb(data, path)
         if picture.shape[:2] != size:
             found = "x".join(str(side) for side in picture.shape[:2])
             raise DataError(
                 f"{path}: {found} pixels, but the clip's first picture has {size[0]}x{size[1]}"
             )
-        return np.asarray(picture, np.uint8)
+        return picture
 
     def _voxels(self, clip: Clip, frames: tuple[Frame, ...], cut: _Cut) -> torch.Tensor:
         made = [self._frame_voxels(clip, frame, cut.spikes) for frame in frames]
@@ -217,10 +241,10 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         if path is None:
             raise DataError(f"{clip.folder}: frame {frame.number} has no spikes")
         if self.config.use_precomputed_voxels:
-            return self._stored_voxels(path)[:, *window.slices()]
+            return self._stored_voxels(path, window)
         sensor = sensor_of(clip)
         cache, key = self._open_cache(), f"spike:{path}"
-        packed = None if cache is None else cache.view(key)
+        packed = None if cache is None else cache.read(key, np.array)
         if packed is None:
             with self._clock.part("read"):
                 stream = read_dat(
@@ -240,20 +264,23 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
                 window=window,
             )
 
-    def _stored_voxels(self, path: Path) -> NDArray[np.generic]:
+    def _stored_voxels(self, path: Path, window: Window) -> NDArray[np.generic]:
+        """Part of what is in a file; only voxels of the right kind come into the cache."""
         cache, key = self._open_cache(), f"voxel:{path}"
-        voxels = None if cache is None else cache.view(key)
-        if voxels is None:
-            with self._clock.part("read"):
-                voxels = open_voxels(path)
-                voxels = voxels if cache is None else np.array(voxels)
-            if cache is not None:
-                cache.put(key, voxels)
-        if voxels.shape[0] != self.config.k:
-            raise DataError(f"{path}: {voxels.shape[0]} voxel bins, DATA.K is {self.config.k}")
-        return voxels
+        if cache is not None:
+            kept = cache.read(key, lambda whole: whole[:, *window.slices()].copy())
+            if kept is not None:
+                return kept
+        with self._clock.part("read"):
+            voxels = open_voxels(path)
+            if voxels.shape[0] != self.config.k:
+                raise DataError(f"{path}: {voxels.shape[0]} voxel bins, DATA.K is {self.config.k}")
+            voxels = voxels if cache is None else np.array(voxels)
+        if cache is not None:
+            cache.put(key, voxels)
+        return voxels[:, *window.slices()]
 
-    def _open_cache(self) -> LRUCache | None:
+    def _open_cache(self) -> FrameCache | None:
         """This process's cache, made on first use: each loading process fills its own."""
         worker = get_worker_info()
         slot = 0 if worker is None else worker.id + 1

@@ -4,15 +4,16 @@ import multiprocessing
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
 
-from vrtspike.data.cache import CacheShare
 from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
 from vrtspike.data.contract import check_clips
+from vrtspike.data.machine_cache import CacheJob, Gather, join_caches
 from vrtspike.data.samplers import ShardSampler, ShuffleSampler
 from vrtspike.data.settings import DataConfig, DataLoaderConfig
 from vrtspike.data.workers import WorkerChoice, allowed_cores, resolve_workers
@@ -24,7 +25,8 @@ from vrtspike.profiling.loader_facts import LoaderFacts
 class LoaderJob:
     """What the loaders must know about the run.
 
-    `batch_size` is of one rank; `facts` hears how the training batches came to be.
+    `batch_size` is of one rank; `facts` hears how the training batches came to be; `gather` asks
+    every rank, None if there is one only.
     """
 
     batch_size: int = 1
@@ -35,6 +37,7 @@ class LoaderJob:
     local_ranks: int = 1
     cuda: bool = False
     facts: LoaderFacts | None = None
+    gather: Gather | None = None
 
 
 class ClipLoader(DataLoader[ClipSample]):
@@ -114,13 +117,19 @@ def build_loaders(data: DataConfig, loading: DataLoaderConfig, job: LoaderJob) -
         workers.explanation,
     ]
     if data.use_ram_cache:
-        share = CacheShare(
-            int(data.cache_size_gb * 2**30),
-            workers=workers.per_rank,
-            local_ranks=job.local_ranks,
+        caches, line = join_caches(
+            train_set.cache_keys(),
+            CacheJob(
+                machine_bytes=int(data.cache_size_gb * 2**30),
+                workers=workers.per_rank,
+                local_ranks=job.local_ranks,
+                rank=job.rank,
+                gather=job.gather,
+                folder=None if data.cache_dir is None else Path(data.cache_dir),
+            ),
         )
-        train_set.use_cache(share)
-        notes.append(share.line())
+        train_set.use_cache(caches)
+        notes.append(line)
     return Loaders(
         train=_train_loader(train_set, sampler, loading, job, workers.per_rank),
         val=_val_loader(val_set, loading, job, workers.per_rank),

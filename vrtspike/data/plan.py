@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vrtspike.data.cache_memory import whole_pages
 from vrtspike.data.cropping import MODEL_GRID
 from vrtspike.data.frames import picture_size
 from vrtspike.data.layouts import Clip, find_clips, window_starts
@@ -52,7 +53,7 @@ class DataSize:
     @property
     def cached_frame_bytes(self) -> int:
         """What the cache keeps of one frame: two pictures and the spikes."""
-        return 2 * self.picture_bytes + self.spike_bytes
+        return 2 * whole_pages(self.picture_bytes) + whole_pages(self.spike_bytes)
 
 
 def documented_frame_bytes(height: int, width: int, bins: int) -> int:

@@ -22,7 +22,8 @@ class DataConfig:
 
     `crop_size` and `val_crop_size` are in RGB pixels; a `val_crop_size` of null means the whole
     frame. `cache_size_gb` is in GiB and is one budget for the machine, whatever the number of
-    workers and ranks.
+    workers and ranks. The cache lies in memory, or in a file of `cache_dir` that needs no cleaning
+    up.
     """
 
     root: str
@@ -40,6 +41,7 @@ class DataConfig:
     use_precomputed_voxels: bool = False
     use_ram_cache: bool = False
     cache_size_gb: float = 4.0
+    cache_dir: str | None = None
     augment: bool = True
 
     def __post_init__(self) -> None:

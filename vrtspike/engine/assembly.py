@@ -68,6 +68,7 @@ def make_loaders(config: Config, world: World, facts: LoaderFacts | None = None)
         local_ranks=world.local_size,
         cuda=world.device.type == "cuda",
         facts=facts,
+        gather=world.gather,
     )
     return build_loaders(config.data, config.dataloader, job)
 

@@ -80,7 +80,7 @@ def test_cache_counts_of_workers_reach_the_trainer(unified):
     stats = built.train_set.cache_stats()
     assert stats.hits + stats.misses == 8 * 3 * 3
     assert stats.limit_bytes == pytest.approx(0.1 * 2**30, abs=2)
-    assert any("divided among 2 loading processes" in note for note in built.notes)
+    assert any("shared by 2 loading processes" in note for note in built.notes)
 
 
 def test_a_workers_data_error_stays_one_line(unified):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from vrtspike.data.cache_memory import PAGE_BYTES
 from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.data.loader import LoaderJob, build_loaders
 from vrtspike.data.plan import (
@@ -72,7 +73,8 @@ def test_a_missing_root_takes_the_published_counts_and_says_so(tmp_path):
     assert size.is_assumed
     assert (size.train_frames, size.val_frames) == (2103, 1111)
     assert size.train_samples == 2015
-    assert size.cached_frame_bytes == 2 * 720 * 1280 * 3 + 88 * 360 * 640 // 8
+    pictures, spikes = 2 * 720 * 1280 * 3, 88 * 360 * 640 // 8
+    assert 0 <= size.cached_frame_bytes - pictures - spikes < 3 * PAGE_BYTES
 
 
 def test_a_root_that_is_no_data_set_is_an_error(tmp_path):

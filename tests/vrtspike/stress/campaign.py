@@ -129,7 +129,13 @@ def check(folder: Path, fault: Fault, code: int) -> None:
     """The laws, for what one run has left."""
     said = (folder / "stderr.txt").read_text("utf-8", "replace")
     assert code in fault.codes, f"exit code {code}; {said}"
-    assert "Traceback" not in said, said
+    # A loading process whose trainer is killed while it hands a batch over: Python's own thread
+    # for that finds its connection gone, and says so in its own words.
+    handing_over = "multiprocessing/resource_sharer.py"
+    was_killed = code == -signal.SIGKILL
+    for trace in said.split("Traceback ")[1:]:
+        assert was_killed, said
+        assert handing_over in trace, said
     if code == 2:
         errors = [line for line in said.splitlines() if line.strip().startswith("error: ")]
         assert len(errors) == 1, said

@@ -1,0 +1,143 @@
+"""Ranks of a machine come to one cache, or say why each keeps its own."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+import torch
+
+from tests.vrtspike.data.test_clips import config, train_set
+from vrtspike.data import machine_cache
+from vrtspike.data.cache import CacheShare
+from vrtspike.data.cache_memory import CacheMemory
+from vrtspike.data.clips import SpikeDeblurDataset
+from vrtspike.data.machine_cache import CacheJob, MachineCache, join_caches
+
+KEYS = [f"blur:{number}.png" for number in range(6)]
+
+
+class Meeting:
+    """Ranks that are threads."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._values = [None] * size
+        self._all_there = Barrier(size, timeout=30)
+
+    def gather_of(self, rank: int) -> Callable:
+        def gather(value):
+            self._values[rank] = value
+            self._all_there.wait()
+            found = list(self._values)
+            self._all_there.wait()
+            return found
+
+        return gather
+
+    def join(self, keys=KEYS, **job):
+        def one(rank):
+            mine = keys(rank) if callable(keys) else keys
+            given = {"machine_bytes": 1 << 20, "workers": 2, "local_ranks": self.size, **job}
+            return join_caches(mine, CacheJob(rank=rank, gather=self.gather_of(rank), **given))
+
+        with ThreadPoolExecutor(self.size) as pool:
+            return list(pool.map(one, range(self.size)))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_what_one_rank_keeps_every_rank_finds(size):
+    joined = Meeting(size).join()
+    for caches, line in joined:
+        assert isinstance(caches, MachineCache)
+        assert f"shared by {2 * size} loading processes" in line
+    value = np.arange(50, dtype=np.uint8)
+    joined[0][0].open(1).put(KEYS[3], value)
+    for caches, _ in joined:
+        np.testing.assert_array_equal(caches.open(2).read(KEYS[3], np.array), value)
+        assert caches.open(1).read("blur:unknown", np.array) is None
+    stats = joined[-1][0].stats()
+    assert (stats.items, stats.hits, stats.limit_bytes) == (1, size, 1 << 20)
+
+
+def test_ranks_on_two_machines_have_a_cache_each(monkeypatch):
+    names = iter(["a", "b", "a", "b"])
+    monkeypatch.setattr(machine_cache, "_machine", lambda: next(names))
+    joined = Meeting(4).join()
+    assert all(isinstance(caches, MachineCache) for caches, _ in joined)
+    joined[0][0].open(1).put(KEYS[0], np.ones(3, np.uint8))
+    held = sorted(caches.stats().items for caches, _ in joined)
+    assert held == [0, 0, 1, 1]
+
+
+def test_a_machine_without_such_memory_divides_the_budget(monkeypatch):
+    def refuse(num_bytes, folder=None):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(CacheMemory, "make", refuse)
+    for caches, line in Meeting(2).join():
+        assert isinstance(caches, CacheShare)
+        assert "no shared cache: Cannot allocate memory" in line
+
+
+def test_a_rank_that_cannot_reach_the_memory_takes_the_others_back(monkeypatch):
+    def refuse(address):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(CacheMemory, "attach", refuse)
+    for caches, line in Meeting(3).join():
+        assert isinstance(caches, CacheShare)
+        assert "no shared cache: Permission denied (/proc/" in line
+
+
+def test_ranks_that_see_different_files_share_nothing():
+    joined = Meeting(2).join(keys=lambda rank: [*KEYS, f"only {rank}"])
+    assert all("the ranks see different files" in line for _, line in joined)
+
+
+def test_a_cache_of_nothing_opens_no_memory():
+    caches, line = join_caches(KEYS, CacheJob(machine_bytes=0, workers=0, local_ranks=1))
+    assert isinstance(caches, CacheShare)
+    assert "0 GiB" in line
+
+
+@pytest.mark.parametrize("precomputed", [False, True])
+def test_samples_from_the_cache_are_those_from_the_files(unified, precomputed):
+    plain = train_set(unified, augment=True)
+    if precomputed:
+        whole = SpikeDeblurDataset(
+            config(unified, clip_len=6, crop_size=64, augment=False), "train", training=True
+        )
+        for number, clip in enumerate(whole.clips):
+            (clip.folder / "spike_vox").mkdir()
+            for frame, voxels in zip(clip.frames, whole[number]["spike_vox"], strict=True):
+                np.save(clip.folder / "spike_vox" / f"{frame.blur.stem}.npy", voxels.numpy())
+    cached = train_set(unified, augment=True, use_precomputed_voxels=precomputed)
+    job = CacheJob(machine_bytes=64 << 20, workers=0, local_ranks=1)
+    cached.use_cache(join_caches(cached.cache_keys(), job)[0])
+    for _ in range(2):
+        for index in range(len(plain)):
+            expected, sample = plain[index], cached[index]
+            for name in ("blur", "sharp", "spike_vox"):
+                assert torch.equal(expected[name], sample[name])
+    stats = cached.cache_stats()
+    frames = sum(len(clip.frames) for clip in cached.clips)
+    assert stats.items == 3 * frames == len(cached.cache_keys())
+    assert stats.misses == 3 * frames
+    assert stats.evicted == stats.refused == 0
+    assert stats.hits + stats.misses == 2 * len(plain) * 3 * cached.config.clip_len
+
+
+def test_the_cache_outlives_its_workers_and_holds_no_descriptor_open_after_them(unified):
+    before = set(Path("/dev/shm").iterdir())
+    dataset = train_set(unified)
+    job = CacheJob(machine_bytes=64 << 20, workers=1, local_ranks=1)
+    dataset.use_cache(join_caches(dataset.cache_keys(), job)[0])
+    for _ in range(2):
+        list(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1))
+    stats = dataset.cache_stats()
+    assert stats.misses == stats.items
+    assert stats.hits > stats.misses
+    assert set(Path("/dev/shm").iterdir()) <= before

@@ -1,0 +1,162 @@
+"""Memory that all loading processes of a machine share, and that no process can leak.
+
+It is a file without a name: the kernel frees it when the last process that has it open is gone,
+however that process ended. Locks in it belong to processes and end with them.
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrtspike.errors import DataError
+
+PAGE_BYTES = mmap.PAGESIZE
+
+
+@dataclass(frozen=True)
+class MemoryAddress:
+    """Where other processes of the same machine and user find the memory of `pid`."""
+
+    pid: int
+    descriptor: int
+    num_bytes: int
+
+    @property
+    def path(self) -> Path:
+        """The file, as Linux shows it to others."""
+        return Path(f"/proc/{self.pid}/fd/{self.descriptor}")
+
+
+class CacheMemory:
+    """Bytes that a process, its children and others who are told the address read and write.
+
+    A page costs memory once something was written to it, and none any more after `free`.
+
+    Args:
+        descriptor: An open file of `num_bytes`; closed with the object.
+        num_bytes: Its length.
+
+    Raises:
+        OSError: the file cannot be mapped.
+    """
+
+    def __init__(self, descriptor: int, num_bytes: int) -> None:
+        self._descriptor = descriptor
+        self._map = mmap.mmap(descriptor, num_bytes)
+        self.num_bytes = num_bytes
+        self._can_free = True
+
+    @classmethod
+    def make(cls, num_bytes: int, folder: Path | None = None) -> "CacheMemory":
+        """New memory: of the machine, or a nameless file in `folder`.
+
+        Raises:
+            OSError: the system has no such memory, or a limit of the process is smaller.
+            DataError: the folder is none, or nothing can be written there.
+        """
+        if folder is None:
+            descriptor = os.memfd_create("vrtspike-cache", os.MFD_CLOEXEC)
+        else:
+            descriptor = _nameless_file(folder)
+        try:
+            os.ftruncate(descriptor, num_bytes)
+            return cls(descriptor, num_bytes)
+        except OSError:
+            os.close(descriptor)
+            raise
+
+    @classmethod
+    def attach(cls, address: MemoryAddress) -> "CacheMemory":
+        """The memory that another process has made.
+
+        Raises:
+            OSError: that process cannot be reached from here (another user or container).
+        """
+        descriptor = os.open(address.path, os.O_RDWR | os.O_CLOEXEC)
+        if os.fstat(descriptor).st_size != address.num_bytes:
+            os.close(descriptor)
+            raise OSError(f"{address.path}: not the memory that was announced")
+        return cls(descriptor, address.num_bytes)
+
+    @property
+    def address(self) -> MemoryAddress:
+        """For `attach` in another process."""
+        return MemoryAddress(os.getpid(), self._descriptor, self.num_bytes)
+
+    def words(self, start: int, *shape: int) -> NDArray[np.int64]:
+        """A table of whole numbers that everybody sees and may change."""
+        count = int(np.prod(shape))
+        found = np.frombuffer(self._map, np.int64, count, start)
+        return found.reshape(shape)
+
+    def view(self, start: int, shape: tuple[int, ...], dtype: np.dtype) -> NDArray[np.generic]:
+        """The bytes at `start` as an array that nobody may write to; no copy."""
+        count = int(np.prod(shape))
+        found = np.frombuffer(self._map, dtype, count, start).reshape(shape)
+        found.flags.writeable = False
+        return found
+
+    def write(self, start: int, data: memoryview) -> None:
+        """Writes bytes; by the system, so that a full disk is an error and not the end.
+
+        Raises:
+            OSError: there is no room.
+        """
+        done = 0
+        while done < len(data):
+            done += os.pwrite(self._descriptor, data[done : done + (1 << 30)], start + done)
+
+    def free(self, start: int, num_bytes: int) -> None:
+        """Gives whole pages back; they read as zeros from now on."""
+        if not self._can_free or not num_bytes:
+            return
+        try:
+            self._map.madvise(mmap.MADV_REMOVE, start, num_bytes)
+        except OSError:  # a file system without holes: the space is used again, not given back
+            self._can_free = False
+
+    @contextmanager
+    def locked(self, place: int) -> Iterator[None]:
+        """Holds the lock of that number, alone among the processes; ends with this process."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, place)
+        try:
+            yield
+        finally:
+            self.unlock(place)
+
+    def try_lock(self, place: int) -> bool:
+        """Takes the lock if no other process holds it."""
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def unlock(self, place: int) -> None:
+        """Gives a lock back."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)
+
+
+def _nameless_file(folder: Path) -> int:
+    try:
+        with contextlib.suppress(OSError):  # a file system that makes no file without a name
+            return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor, path = tempfile.mkstemp(prefix=".vrtspike-cache-", dir=folder)
+        Path(path).unlink()
+    except OSError as error:
+        raise DataError(f"DATA.CACHE_DIR {folder}: {error.strerror}") from error
+    return descriptor
+
+
+def whole_pages(num_bytes: int) -> int:
+    """That many bytes, up to the end of the last page."""
+    return -(-num_bytes // PAGE_BYTES) * PAGE_BYTES
