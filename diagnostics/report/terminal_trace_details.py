@@ -82,7 +82,7 @@ def _stages(found: TraceAnalysis) -> Iterator[RenderableType]:
     use = found.kernels
     if use is None or all(each.name == "(unknown)" for each in use.by_stage):
         return
-    rows = make_table("kernels of stage ", "pass", "ms", "share", "count")
+    rows = make_table("kernels of stage ", "direction", "ms", "share", "count")
     for each in use.by_stage[:TOP_STAGES]:
         phase = "" if each.phase == "direct" else each.phase
         time = units.ms(each.ns / 1e6)

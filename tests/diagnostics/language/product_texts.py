@@ -30,10 +30,12 @@ NOT_TEXTS = {
     "Cache Stats:",
     "Checkpoint saved",
     "Collective name",
+    "GiB",
     "Group size",
     "In msg nelems",
     "Out msg nelems",
     "Process Group Name",
+    "SIGTERM",
     "Sequence number",
     "Step {step:.0f}",
     "band f1",
@@ -121,12 +123,25 @@ class SourceTexts:
 
     def _is_read(self, node: ast.Constant) -> bool:
         parent = self.parents[node]
-        if self.where in WORD_FILES:
-            return not isinstance(parent, ast.Dict) or node in parent.values
+        if isinstance(parent, ast.Dict) and node in parent.keys:
+            return False
+        if self.where in WORD_FILES or self._is_named_word(node):
+            return True
         if isinstance(parent, ast.Call) and node in parent.args:
             is_template = called(parent) == "say" and parent.args[0] is node
             return is_template or called(parent) in TITLES
         return isinstance(parent, ast.keyword) and parent.arg in {"metric", "help"}
+
+    def _is_named_word(self, node: ast.AST) -> bool:
+        """A constant of a terminal's section, by itself or in a table of words."""
+        if "terminal" not in self.where:
+            return False
+        while node in self.parents and not isinstance(node, ast.Call | ast.FunctionDef):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                return name.isupper() and not name.endswith(("STYLES", "SECTIONS", "PROGRAM"))
+            node = self.parents[node]
+        return False
 
     def _is_for_programmers(self, node: ast.AST) -> bool:
         while node in self.parents:
