@@ -108,6 +108,7 @@ class Trace:
     origin_ns: int = 0
     rank: int | None = None
     world_size: int | None = None
+    backend: str | None = None
     devices: tuple[Mapping[str, Any], ...] = ()
     has_stacks: bool = False
     num_events: int = 0

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from diagnostics.analyses.audit import audit_run
+from diagnostics.analyses.audit_doubt import Audit
 from diagnostics.analyses.black_boxes import BlackBoxes, compute_black_boxes
 from diagnostics.analyses.cache_use import CacheUse, compute_cache_use
 from diagnostics.analyses.communication import CommunicationUse, compute_communication
@@ -45,6 +47,7 @@ class RunAnalysis:
     ranks: Ranks
     communication: CommunicationUse | None
     traces: tuple[TraceAnalysis, ...] = ()
+    audit: Audit = field(default_factory=Audit)
     trace_summary: TraceSummary | None = None
     trace_ranks: TraceRanks = field(default_factory=TraceRanks)
     stage_totals: tuple[StageTotal, ...] = ()
@@ -55,6 +58,7 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
     """Every analysis of the run, put beside those of its traces; opens no file."""
     breakdown = compute_step_breakdown(run)
     totals = compute_stage_totals(breakdown)
+    cost = compute_recorder_cost(run)
     return RunAnalysis(
         breakdown=breakdown,
         ranking=compute_ranking(breakdown, totals),
@@ -64,7 +68,8 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         quality=compute_quality(run),
         cache=compute_cache_use(run),
         end=compute_run_end(run),
-        recorder_cost=compute_recorder_cost(run),
+        recorder_cost=cost,
+        audit=audit_run(run, traces, cost),
         black_boxes=compute_black_boxes(run),
         traces=traces,
         trace_summary=summarise_traces(traces),

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from diagnostics.analyses.audit_doubt import Audit
+from diagnostics.analyses.audit_trace import audit_trace
+from diagnostics.analyses.step_habits import StepHabits, find_habits
 from diagnostics.analyses.trace_absences import Absence, find_absences
 from diagnostics.analyses.trace_backward import find_backward
 from diagnostics.analyses.trace_breakdown import TraceBreakdown, break_down
@@ -39,6 +42,8 @@ class TraceAnalysis:
     critical_path: CriticalPath | None
     absences: tuple[Absence, ...]
     has_stacks: bool
+    habits: StepHabits | None
+    audit: Audit
     loads_in_process: bool | None
     """Whether the program itself loaded the data (no workers); None where that is not seen."""
 
@@ -72,6 +77,8 @@ def analyse_trace(trace: Trace) -> TraceAnalysis:
         critical_path=find_critical_path(trace, steps, backward, threads),
         absences=find_absences(trace, steps, recomputation),
         has_stacks=trace.has_stacks,
+        habits=find_habits(trace, steps),
+        audit=audit_trace(trace, steps),
         loads_in_process=_loads_in_process(trace),
     )
 

@@ -46,6 +46,12 @@ class TraceSteps:
         """All steps together; the whole trace where there are none."""
         return union(self.begin_ns, self.end_ns)
 
+    @property
+    def median_host_ms(self) -> float | None:
+        """The typical length of a step as the program spent it."""
+        lengths = self.host_end_ns - self.start_ns
+        return float(np.median(lengths)) / 1e6 if len(lengths) else None
+
     def __len__(self) -> int:
         return len(self.start_ns)
 

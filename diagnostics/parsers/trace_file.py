@@ -24,6 +24,7 @@ SPILL_BYTES = 8 << 20
 _MAX_FIELDS_BYTES = 4 << 20
 _MAX_RANKS = 10_000_000
 """A number of a rank beyond this is none; a file's name may have as many digits."""
+_MAX_TEXT = 100
 _RANK_IN_NAME = re.compile(r"rank[-_]?(\d+)", re.IGNORECASE)
 
 
@@ -84,6 +85,7 @@ class _Found:
             rank=_rank_of_name(path) if rank is None else rank,
             origin_ns=self.store.origin_ns + _base_ns(fields.get("baseTimeNanoseconds")),
             world_size=_whole(distributed.get("world_size")),
+            backend=_text(distributed.get("backend")),
             devices=_devices(fields.get("deviceProperties")),
             has_stacks=bool(len(events["python"])),
             num_events=self.store.num_events,
@@ -138,6 +140,10 @@ def _fields(text: TraceText) -> dict[str, Any]:
 def _devices(value: Any) -> tuple[Mapping[str, Any], ...]:
     listed = value if isinstance(value, list) else []
     return tuple(each for each in listed if isinstance(each, dict))
+
+
+def _text(value: Any) -> str | None:
+    return value[:_MAX_TEXT] if isinstance(value, str) and value else None
 
 
 def _whole(value: Any) -> int | None:

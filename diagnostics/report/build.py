@@ -15,6 +15,7 @@ from diagnostics.report.model import Report, StageRow, ThresholdDigest, Window
 from diagnostics.report.plans_build import PlanEvidence, plans_of
 from diagnostics.report.trust import grade_trust
 from diagnostics.report.verdict import form_verdict
+from diagnostics.rules.capping import cap_findings
 from diagnostics.rules.catalogue import CATALOGUE
 from diagnostics.rules.evaluate import evaluate
 from diagnostics.rules.measure import device_of, measure
@@ -39,8 +40,12 @@ def build_report(
     device = device_of(run)
     measured = measure(run, analysis)
     evaluation = evaluate(rules, measured)
-    against = compare_with_baseline(baseline, run, analysis, evaluation.findings, rules)
-    trust = grade_trust(run, breakdown, device)
+    trust = grade_trust(run, analysis, device)
+    of_trace = {rule.code for rule in rules if rule.reads_trace}
+    limits = trust.grade, trust.trace_grade or trust.grade, of_trace
+    findings = cap_findings(evaluation.findings, *limits)
+    causes = cap_findings(evaluation.causes, *limits)
+    against = compare_with_baseline(baseline, run, analysis, findings, rules)
     stages = tuple(_stage_row(stage) for stage in breakdown.stages)
     return Report(
         inputs=run.inputs,
@@ -48,15 +53,15 @@ def build_report(
         info=run.info,
         device=device,
         trust=trust,
-        verdict=form_verdict(evaluation.causes, trust, analysis, device),
+        verdict=form_verdict(causes, trust, analysis, device),
         analysis=analysis,
         phases=tuple(each for each in breakdown.phases if each.clock == breakdown.clock),
         host_phases=tuple(each for each in breakdown.phases if each.clock != breakdown.clock),
         stages=stages,
         slowest=_slowest(stages),
         window=_window(analysis),
-        findings=evaluation.findings,
-        causes=evaluation.causes,
+        findings=findings,
+        causes=causes,
         not_evaluated=evaluation.not_evaluated,
         passed=evaluation.passed,
         thresholds=digest_thresholds(rules),

@@ -20,6 +20,7 @@ from diagnostics.report.json_trace import (
     trace_ranks_of,
     traces_of,
 )
+from diagnostics.report.json_trust import trust_mapping
 from diagnostics.report.model import Report, StageRow
 from diagnostics.report.rank_json import (
     communication_mapping,
@@ -46,7 +47,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
             for each in report.inputs
         ],
         "evidence": report.evidence,
-        "trust": {"grade": report.trust.grade, "reasons": list(report.trust.reasons)},
+        "trust": trust_mapping(report.trust),
         "run": _run(report),
         "verdict": asdict(report.verdict),
         "step": _step(report),
@@ -160,6 +161,7 @@ def finding_mapping(finding: Finding) -> dict[str, Any]:
     return {
         **asdict(finding),
         "severity": finding.severity.label,
+        "capped_from": finding.capped_from.label if finding.capped_from else None,
         "values": dict(finding.values),
         "evidence": [asdict(evidence) for evidence in finding.evidence],
         "advice": [_advice(advice) for advice in finding.advice],

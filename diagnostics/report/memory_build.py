@@ -9,7 +9,8 @@ from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.memory_model import ForecastView, MachineView, MemoryReport, RunView
 from diagnostics.report.model import Report
-from diagnostics.rules.evaluate import rank, without_contradictions
+from diagnostics.rules.contradictions import without_contradictions
+from diagnostics.rules.evaluate import rank
 from diagnostics.rules.finding import Finding, Severity
 from diagnostics.rules.machine.forecast_findings import forecast_findings
 from diagnostics.rules.machine.guide_limits import guide_findings

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from diagnostics.analyses.audit_doubt import Doubt
+from diagnostics.analyses.audit_doubt import Grade as Grade
 from diagnostics.analyses.plan_table import PlanTable
 from diagnostics.analyses.ranking import Priority
 from diagnostics.analyses.run_analysis import RunAnalysis
@@ -12,16 +14,24 @@ from diagnostics.rules.checklist import ChecklistItem
 from diagnostics.rules.finding import Finding, NotEvaluated
 from diagnostics.run import Clock, Evidence, Input, RunInfo
 
-Grade = Literal["A", "B", "C", "D"]
 Device = Literal["cuda", "cpu"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """How far the measurement can be trusted: A (fully) to D (no verdict), and why not more."""
+    """How far the measurement can be trusted: A (fully) to D (no verdict), and why not more.
+
+    `trace_grade` is that of the traces, by which rules on traces are capped; None without a trace.
+    `doubts` are what the audit found, `passed` its checks that found nothing. `record_next` says
+    what would give a better grade; None at A.
+    """
 
     grade: Grade
     reasons: tuple[str, ...] = ()
+    trace_grade: Grade | None = None
+    doubts: tuple[Doubt, ...] = ()
+    passed: tuple[str, ...] = ()
+    record_next: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

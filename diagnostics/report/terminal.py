@@ -33,6 +33,7 @@ from diagnostics.report.terminal_recorder import recorder_cost_section
 from diagnostics.report.terminal_resources import resources_section
 from diagnostics.report.terminal_stages import closure_lines, stages_section
 from diagnostics.report.terminal_trace import trace_section
+from diagnostics.report.terminal_trust import trust_lines
 from diagnostics.run import Input
 
 GRADES = {"A": "sound", "B": "usable", "C": "rough", "D": "no verdict"}
@@ -83,8 +84,7 @@ def _title(report: Report) -> Iterator[RenderableType]:
             meaning=GRADES[report.trust.grade],
         )
     )
-    for reason in report.trust.reasons:
-        yield indented(say("- {reason}", reason=reason))
+    yield from trust_lines(report.trust)
     yield from _sources(report)
 
 

@@ -8,7 +8,19 @@ from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import SEVERITY_STYLES, heading, indented, line
 from diagnostics.report.model import Report
-from diagnostics.rules.finding import Advice, ConfigChange, Evidence, Finding, Gain, SettingValue
+from diagnostics.rules.finding import (
+    Advice,
+    Ceiling,
+    ConfigChange,
+    Evidence,
+    Finding,
+    Gain,
+    SettingValue,
+)
+
+CEILING = "If it were gone, a step would take {without} ms: {speedup:.2f} times as fast at most."
+CEILING_WHOLE = "It is the whole step: nothing would be left if it were gone."
+CAPPED = "By its value {severity}; the measurement is too rough to say so."
 
 
 def findings_section(report: Report) -> Iterator[RenderableType]:
@@ -37,6 +49,10 @@ def finding_parts(
     )
     yield indented(title, style=style)
     yield indented(finding.summary, 5)
+    if finding.ceiling is not None:
+        yield indented(_ceiling(finding.ceiling), 5)
+    if finding.capped_from is not None:
+        yield indented(say(CAPPED, severity=finding.capped_from.label), 5, "dim")
     for evidence in finding.evidence:
         yield indented(_evidence(evidence), 5, "dim")
     for advice in finding.advice:
@@ -66,6 +82,13 @@ def _cost(finding: Finding) -> str:
     if finding.cost_bytes:
         return say(": {size}", size=units.size(finding.cost_bytes))
     return ""
+
+
+def _ceiling(ceiling: Ceiling) -> str:
+    without = units.ms(ceiling.without_ms)
+    if ceiling.speedup is None:
+        return CEILING_WHOLE
+    return say(CEILING, without=without, speedup=ceiling.speedup)
 
 
 def _evidence(evidence: Evidence) -> str:

@@ -1,11 +1,16 @@
 """How far a measurement can be trusted: the worst of several plain questions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from diagnostics.analyses.audit_doubt import About
+from diagnostics.analyses.audit_doubt import Doubt as AuditDoubt
+from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.analyses.step_breakdown import StepBreakdown
 from diagnostics.language import listed, say
+from diagnostics.report.audit_words import reason_of
 from diagnostics.report.gaps import describe_gaps
 from diagnostics.report.model import Device, Grade, Trust
+from diagnostics.report.record_next import next_record
 from diagnostics.rules.trust.host_clock_on_gpu import DEVICE_PHASES
 from diagnostics.rules.trust.phases_do_not_close import PhasesDoNotClose
 from diagnostics.rules.trust.too_few_steps import TooFewSteps
@@ -17,19 +22,45 @@ FEW_STEPS = 5
 """Below it a p95 is the maximum: the grade is C."""
 
 
-def grade_trust(run: Run, breakdown: StepBreakdown, device: Device | None) -> Trust:
-    """The grade with its reasons: A is facts, the right clock, enough steps, parts that close."""
+def grade_trust(run: Run, analysis: RunAnalysis, device: Device | None) -> Trust:
+    """The grade with its reasons: A is facts, the right clock, enough steps, parts that close.
+
+    The doubts about a trace lower the grade of the run only where the trace is all there is.
+    """
+    breakdown, audit = analysis.breakdown, analysis.audit
     doubts = [
         *_by_evidence(run),
         *_by_steps(breakdown),
         *_by_closure(breakdown),
         *_by_clock(run, breakdown, device),
         *describe_gaps(run),
+        *_by_audit(audit.doubts, "steps"),
     ]
+    of_trace = [*_by_audit(audit.doubts, "trace")]
+    is_trace_only = run.evidence == TRACE_ONLY
+    counted = [*doubts, *of_trace] if is_trace_only else doubts
+    grade = _worst(counted)
+    steps = sum(each.num_steps for each in analysis.traces)
+    under_profiler: Grade = "C" if 0 < steps < TooFewSteps.at_critical.value else "B"
+    trace_grade = grade if is_trace_only else max(under_profiler, _worst(of_trace))
     return Trust(
-        grade=max((grade for grade, _ in doubts), default="A"),
-        reasons=tuple(reason for _, reason in doubts),
+        grade=grade,
+        reasons=tuple(reason for _, reason in [*doubts, *of_trace]),
+        trace_grade=trace_grade if analysis.traces else None,
+        doubts=audit.doubts,
+        passed=audit.passed,
+        record_next=None if grade == "A" else next_record(run, audit.doubts, device),
     )
+
+
+def _worst(doubts: Iterable[Doubt]) -> Grade:
+    return max((grade for grade, _ in doubts), default="A")
+
+
+def _by_audit(found: Iterable[AuditDoubt], about: About) -> Iterator[Doubt]:
+    for doubt in found:
+        if doubt.about == about:
+            yield doubt.grade, reason_of(doubt)
 
 
 def _by_evidence(run: Run) -> Iterator[Doubt]:

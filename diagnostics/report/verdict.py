@@ -12,15 +12,13 @@ from diagnostics.rules.finding import Finding, Severity
 from diagnostics.rules.trust.too_few_steps import TooFewSteps
 
 NO_VERDICT = "D"
+ROUGH = "C"
 TRUST_FAMILY = "TR"
 TOP_STAGES = 3
 ALL_WELL = "Nothing is wrong by the rules that could look."
 NO_HEALTH = "No rule that could look found a fault, but {doubts}."
-RECORD_NEXT = (
-    "Record next: at least 20 ordinary steps with this trainer{on_gpu}, and give the facts folder "
-    "(profiles/<run_id>)."
-)
-ON_GPU = ", which times a GPU by CUDA events"
+CANNOT_JUDGE = "Cannot judge: {doubts}. {record_next}"
+LIKELY = "Likely, but the measurement is rough ({doubts}): {told}"
 START_AGAIN = (
     "Nothing was measured: train again, or give the folder of another run (profiles/<run_id>)."
 )
@@ -51,17 +49,16 @@ def _judge(
     if stopped:
         return Verdict(text=_told(stopped[0]), rule=stopped[0].rule)
     if trust.grade == NO_VERDICT:
-        doubts = listed(trust.reasons, "; ")
-        record_next = say(RECORD_NEXT, on_gpu="" if device == "cpu" else ON_GPU)
-        return Verdict(
-            text=say(
-                "Cannot judge: {doubts}. {record_next}", doubts=doubts, record_next=record_next
-            ),
-            judged=False,
+        text = say(
+            CANNOT_JUDGE, doubts=listed(trust.reasons, "; "), record_next=trust.record_next or ""
         )
+        return Verdict(text=text, judged=False)
     faults = [finding for finding in causes if finding.severity >= Severity.WARN]
     if faults:
-        return Verdict(text=_told(faults[0]), rule=faults[0].rule)
+        told = _told(faults[0])
+        if trust.grade == ROUGH:
+            told = say(LIKELY, doubts=listed(trust.reasons, "; "), told=told)
+        return Verdict(text=told, rule=faults[0].rule)
     return Verdict(text=listed(filter(None, [_health(analysis), *_shape(analysis)]), " "))
 
 

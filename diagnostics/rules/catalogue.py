@@ -1,20 +1,39 @@
 """Every rule, once. A new rule is a file of its own, its cases, and one line here."""
 
+from diagnostics.rules.communication.communication_exposed import CommunicationExposed
+from diagnostics.rules.communication.data_parallel_threads import DataParallelThreads
 from diagnostics.rules.communication.rank_straggling import RankStraggling
+from diagnostics.rules.communication.slow_backend import SlowBackend
 from diagnostics.rules.configuration.training_slow import TrainingSlow
 from diagnostics.rules.data_loading.cache_hit_rate_low import CacheHitRateLow
+from diagnostics.rules.data_loading.copies_from_pageable_memory import CopiesFromPageableMemory
+from diagnostics.rules.data_loading.copies_not_hidden import CopiesNotHidden
 from diagnostics.rules.data_loading.copies_not_pinned import CopiesNotPinned
 from diagnostics.rules.data_loading.data_loading_exposed import DataLoadingExposed
+from diagnostics.rules.data_loading.loader_in_training_process import LoaderInTrainingProcess
 from diagnostics.rules.device_memory.device_memory_exhausted import DeviceMemoryExhausted
 from diagnostics.rules.device_memory.device_memory_near_limit import DeviceMemoryNearLimit
+from diagnostics.rules.device_use.allocator_calls_in_step import AllocatorCallsInStep
+from diagnostics.rules.device_use.device_often_idle import DeviceOftenIdle
+from diagnostics.rules.device_use.garbage_collection_pauses import GarbageCollectionPauses
 from diagnostics.rules.device_use.gpu_busy_but_slow import GpuBusyButSlow
 from diagnostics.rules.device_use.gpu_utilisation_low import GpuUtilisationLow
+from diagnostics.rules.device_use.launch_bound import LaunchBound
+from diagnostics.rules.device_use.python_between_launches import PythonBetweenLaunches
+from diagnostics.rules.device_use.results_fetched_in_step import ResultsFetchedInStep
+from diagnostics.rules.device_use.synchronisation_in_step import SynchronisationInStep
 from diagnostics.rules.host_memory.host_memory_exhausted import HostMemoryExhausted
 from diagnostics.rules.host_memory.host_memory_growing import HostMemoryGrowing
 from diagnostics.rules.host_memory.host_memory_near_limit import HostMemoryNearLimit
 from diagnostics.rules.kernels.forward_slow import ForwardSlow
+from diagnostics.rules.kernels.gradients_cleared_by_kernels import GradientsClearedByKernels
+from diagnostics.rules.kernels.kernels_too_short import KernelsTooShort
 from diagnostics.rules.kernels.mixed_precision_off import MixedPrecisionOff
+from diagnostics.rules.kernels.multiprocessors_part_filled import MultiprocessorsPartFilled
+from diagnostics.rules.kernels.optimizer_by_tensor import OptimizerByTensor
 from diagnostics.rules.kernels.stage_dominates_forward import StageDominatesForward
+from diagnostics.rules.kernels.tensor_cores_unused import TensorCoresUnused
+from diagnostics.rules.kernels.tensors_copied_on_device import TensorsCopiedOnDevice
 from diagnostics.rules.machine.forecast_patterns import FORECAST_PATTERNS
 from diagnostics.rules.machine.guide_limits import CACHE_TOO_LARGE, TOO_MANY_WORKERS
 from diagnostics.rules.machine.host_pressure import NEARLY_FULL
@@ -33,19 +52,38 @@ from diagnostics.rules.trust.too_few_steps import TooFewSteps
 CATALOGUE: tuple[Rule, ...] = (
     TrainingSlow(),
     RankStraggling(),
+    CommunicationExposed(),
+    SlowBackend(),
+    DataParallelThreads(),
     DataLoadingExposed(),
     CacheHitRateLow(),
     CopiesNotPinned(),
+    LoaderInTrainingProcess(),
+    CopiesFromPageableMemory(),
+    CopiesNotHidden(),
     DeviceMemoryNearLimit(),
     DeviceMemoryExhausted(),
     GpuUtilisationLow(),
     GpuBusyButSlow(),
+    DeviceOftenIdle(),
+    SynchronisationInStep(),
+    AllocatorCallsInStep(),
+    LaunchBound(),
+    PythonBetweenLaunches(),
+    GarbageCollectionPauses(),
+    ResultsFetchedInStep(),
     HostMemoryNearLimit(),
     HostMemoryGrowing(),
     HostMemoryExhausted(),
     StageDominatesForward(),
     MixedPrecisionOff(),
     ForwardSlow(),
+    TensorCoresUnused(),
+    KernelsTooShort(),
+    TensorsCopiedOnDevice(),
+    OptimizerByTensor(),
+    GradientsClearedByKernels(),
+    MultiprocessorsPartFilled(),
     LossNotFinite(),
     QualityDropped(),
     AmpOverflowsOften(),

@@ -5,27 +5,15 @@ A rule that raises is a bug in the rule, and its traceback is left to be seen.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
-from diagnostics.language import say
-from diagnostics.rules.finding import (
-    Advice,
-    ConfigChange,
-    Finding,
-    NotEvaluated,
-    SettingValue,
-    Severity,
-)
+from diagnostics.rules.contradictions import without_contradictions
+from diagnostics.rules.finding import Ceiling, Finding, NotEvaluated, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import OWN_LOOP
 from diagnostics.rules.rule import Outcome, Rule
 
-Wanted: TypeAlias = dict[str, tuple[str, SettingValue]]
-"""By key of the configuration: the rule whose advice counts, and the value it proposes."""
-
-_NEEDS_SWITCH = {"DATA.CACHE_SIZE_GB": "DATA.USE_RAM_CACHE"}
-"""A key that means nothing once the switch is off."""
-_GOES_FIRST = "The advice of {rule} goes first: {key} = {value}."
+ACCOUNTS_FOR = 0.5
+"""A cause that costs less than this share of a symptom leaves most of it unexplained (gpu-idle)."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +57,25 @@ def evaluate(rules: Iterable[Rule], measured: Measurements) -> Evaluation:
 def _ask(rule: Rule, measured: Measurements) -> Outcome:
     if measured.is_own_loop and rule.for_our_trainer:
         return rule.not_evaluated(OWN_LOOP)
-    return rule.check(measured)
+    outcome = rule.check(measured)
+    if isinstance(outcome, Finding):
+        return replace(outcome, ceiling=_ceiling(outcome, _step_ms(rule, measured)))
+    return outcome
+
+
+def _step_ms(rule: Rule, measured: Measurements) -> float | None:
+    """The step that a finding's cost is a part of: of the traces, or of all that was recorded."""
+    trace = measured.in_trace
+    return trace.step_ms if rule.reads_trace and trace is not None else measured.step_ms
+
+
+def _ceiling(finding: Finding, step_ms: float | None) -> Ceiling | None:
+    cost_ms = finding.cost_ms_per_step
+    if cost_ms is None or not step_ms or cost_ms <= 0:
+        return None
+    without_ms = max(0.0, step_ms - cost_ms)
+    speedup = step_ms / without_ms if without_ms else None
+    return Ceiling(step_ms=step_ms, without_ms=without_ms, speedup=speedup)
 
 
 def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -91,59 +97,28 @@ def _rank_key(finding: Finding) -> tuple[bool, float, int, int, str]:
 def _fold(ranked: Sequence[Finding]) -> tuple[Finding, ...]:
     """Keep in `explains` what is in this report, and move explained findings to the end.
 
-    A note explains nothing: a small cause is no excuse for a large symptom.
+    A note explains nothing, and causes that cost less than half of a symptom do not explain it: a
+    small cause is no excuse for a large symptom.
     """
-    present = {finding.rule for finding in ranked}
+    explained = {finding.rule for finding in ranked if _is_explained(finding, ranked)}
     kept = [
-        replace(finding, explains=tuple(code for code in finding.explains if code in present))
+        replace(finding, explains=tuple(code for code in finding.explains if code in explained))
         if finding.severity >= Severity.WARN
         else replace(finding, explains=())
         for finding in ranked
     ]
-    folded = {code for finding in kept for code in finding.explains}
-    causes = [finding for finding in kept if finding.rule not in folded]
-    return (*causes, *(finding for finding in kept if finding.rule in folded))
+    causes = [finding for finding in kept if finding.rule not in explained]
+    return (*causes, *(finding for finding in kept if finding.rule in explained))
 
 
-def without_contradictions(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Drop an advice that sets a switch differently from an advice of higher rank.
-
-    Memory that ends the run outranks speed, so the advice to lower a switch wins over the advice
-    to raise it when both are given. A finding that loses all its advice names the one that goes
-    first.
-    """
-    wanted: Wanted = {}
-    for finding in sorted(findings, key=_safety_key):
-        for advice in finding.advice:
-            change = advice.config_change
-            if change is not None and _overruling(change, wanted) is None:
-                wanted.setdefault(change.key, (finding.rule, change.proposed))
-    return tuple(_without_overruled(finding, wanted) for finding in findings)
-
-
-def _without_overruled(finding: Finding, wanted: Wanted) -> Finding:
-    overruling = [_overruling(item.config_change, wanted) for item in finding.advice]
-    pairs = zip(finding.advice, overruling, strict=True)
-    kept = tuple(item for item, overruled in pairs if overruled is None)
-    others = dict.fromkeys(each for each in overruling if each is not None)
-    if not kept:
-        kept = tuple(
-            Advice(text=say(_GOES_FIRST, rule=each[0], key=each[1], value=each[2]))
-            for each in others
-        )
-    return replace(finding, advice=kept)
-
-
-def _overruling(change: ConfigChange | None, wanted: Wanted) -> tuple[str, str, str] | None:
-    """Rule, key and value of the advice of higher rank that this change contradicts, if any."""
-    if change is None:
-        return None
-    switch = _NEEDS_SWITCH.get(change.key)
-    if switch in wanted and wanted[switch][1] is False:
-        return wanted[switch][0], switch, "false"
-    rule, value = wanted.get(change.key, ("", change.proposed))
-    return None if value == change.proposed else (rule, change.key, str(value).lower())
-
-
-def _safety_key(finding: Finding) -> tuple[bool, int]:
-    return finding.cost_bytes is None, -int(finding.severity)
+def _is_explained(symptom: Finding, ranked: Sequence[Finding]) -> bool:
+    causes = [
+        finding
+        for finding in ranked
+        if symptom.rule in finding.explains and finding.severity >= Severity.WARN
+    ]
+    costs = [finding.cost_ms_per_step for finding in causes]
+    if not causes or symptom.cost_ms_per_step is None or None in costs:
+        return bool(causes)
+    known = sum(cost for cost in costs if cost is not None)
+    return known >= ACCOUNTS_FOR * symptom.cost_ms_per_step

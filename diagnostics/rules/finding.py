@@ -6,10 +6,13 @@ Findings are data. Times are milliseconds per optimizer step, sizes are bytes; N
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 Value: TypeAlias = float | int | str | None
 SettingValue: TypeAlias = bool | int | float | str | tuple[int, ...] | None
+Direction = Literal["more", "less"]
+DEVICE_MEMORY = "device memory"
+"""What some advice frees and other advice takes."""
 
 
 class Severity(IntEnum):
@@ -62,6 +65,18 @@ class Gain:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ceiling:
+    """The most that removing a cause can bring, by Amdahl's law: the rest of the step stays.
+
+    `speedup` is None where nothing of the step would be left.
+    """
+
+    step_ms: float
+    without_ms: float
+    speedup: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Advice:
     """One thing to do; `verify` is the command that shows whether it helped."""
 
@@ -69,6 +84,8 @@ class Advice:
     config_change: ConfigChange | None = None
     predicted_gain: Gain | None = None
     verify: str | None = None
+    towards: tuple[str, Direction] | None = None
+    """What it takes more or less of; an advice that needs the opposite contradicts it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +94,8 @@ class Finding:
 
     `cost_ms_per_step` is the time that could be recovered at most, `cost_bytes` the memory in
     question. `explains` holds the codes of findings in the same report that are symptoms of this
-    one; `values` are the numbers the rule's summary sentence is filled with.
+    one; `values` are the numbers the rule's summary sentence is filled with. `capped_from` is the
+    severity by its value alone, where the measurement is too doubtful for it.
     """
 
     rule: str
@@ -90,6 +108,8 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     advice: tuple[Advice, ...] = ()
     explains: tuple[str, ...] = ()
+    ceiling: Ceiling | None = None
+    capped_from: Severity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

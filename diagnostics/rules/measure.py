@@ -11,6 +11,7 @@ from diagnostics.analyses.resources import HostSummary
 from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.rules.measure_loading import COPY_FIELDS, LOADER_FIELDS, loader_fields
 from diagnostics.rules.measure_ranks import measure_ranks
+from diagnostics.rules.measure_trace import measure_traces
 from diagnostics.rules.measurements import MAX_SETTING, Measurements
 from diagnostics.run import FACTS, TRACE_ONLY, Run
 
@@ -38,6 +39,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         ranks_per_machine=_ranks_per_machine(run, analysis),
         status=run.info.status,
         is_unsynchronised=run.info.is_unsynchronised,
+        in_trace=measure_traces(analysis.traces),
         trace=str(run.info.traces[0]) if run.info.traces else None,
         **_steps(run, analysis),
         **_loading(run, analysis),
@@ -115,6 +117,7 @@ def _steps(run: Run, analysis: RunAnalysis) -> Fields:
         "stage_gap_share": gaps.get("stages of the forward"),
         "micro_batches": _micro_batches(run),
         "data_wait_exposed_ms": data.data_wait_exposed_ms if data else None,
+        "data_wait_ms": data.data_wait_ms if data else None,
         "samples_per_s": analysis.throughput.samples_per_s,
     }
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from diagnostics.rules.trace_measurements import TraceMeasurements
+
 MAX_SETTING = 1_000_000
 """Beyond it a setting is no number that advice can be built on."""
 
@@ -44,6 +46,8 @@ class Measurements:
 
     trace: str | None = None
     """A profiler trace of the run, if there is one."""
+    in_trace: TraceMeasurements | None = None
+    """What profiler traces show, if any was read that has a step."""
     num_steps: int = 0
     num_excluded_steps: int = 0
     steps_left: int | None = None
@@ -64,6 +68,8 @@ class Measurements:
     """|forward - sum of stages| / forward."""
     data_wait_exposed_ms: float | None = None
     """Wait for data during which the device had nothing to do; on a CPU, the whole wait."""
+    data_wait_ms: float | None = None
+    """The program's whole wait for data, hidden part included."""
     samples_per_s: float | None = None
     """Clips of all ranks per second."""
 
@@ -173,8 +179,12 @@ class Measurements:
         return int(value) if isinstance(value, bool) else self.whole_setting(LOADER_KEYS[argument])
 
     def loader_key(self, argument: str) -> str:
-        """Where that argument is set: a key of our configuration, or the loop's own source."""
-        return f"DataLoader.{argument}" if self.is_own_loop else LOADER_KEYS[argument]
+        """Where that argument is set: a key of our configuration, or the loop's own source.
+
+        A trace without a configuration may be of any loop.
+        """
+        is_ours = not self.is_own_loop and (self.config or self.in_trace is None)
+        return LOADER_KEYS[argument] if is_ours else f"DataLoader.{argument}"
 
     def phase_share(self, phase: str) -> float | None:
         """A phase's share of the step."""

@@ -64,6 +64,8 @@ class Rule(ABC):
     summary: ClassVar[str]
     docs: ClassVar[str]
     explains: ClassVar[tuple[str, ...]] = ()
+    reads_trace: ClassVar[bool] = False
+    """Looks at profiler traces: how far to trust it is how far to trust those."""
     for_our_trainer: ClassVar[bool] = False
     """Says nothing of another's training loop, whose network its limits do not know."""
 

@@ -15,7 +15,7 @@ class DataLoadingExposed(Rule):
 
     code = "DL001"
     name = "data-loading-exposed"
-    explains = ("GP001", "CF001")
+    explains = ("GP201", "GP001", "CF001")
     summary = (
         "{share:.1%} of each step ({wait_ms:.1f} of {step_ms:.1f} ms) waits for the next batch."
     )

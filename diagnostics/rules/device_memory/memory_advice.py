@@ -1,7 +1,9 @@
 """What frees GPU memory: precision, checkpointing, batch. The loader and its cache do not."""
 
+from dataclasses import replace
+
 from diagnostics.language import say
-from diagnostics.rules.finding import Advice, ConfigChange
+from diagnostics.rules.finding import DEVICE_MEMORY, Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 
@@ -16,8 +18,8 @@ def device_memory_advice(measured: Measurements) -> tuple[Advice, ...]:
         _checkpointing(measured, "USE_CHECKPOINT_FFN", "feed-forward layers"),
         smaller_batch(measured, SIGN),
     )
-    advice = tuple(item for item in candidates if item is not None)
-    return advice or (_look_closer(measured),)
+    advice = tuple(item for item in candidates if item is not None) or (_look_closer(measured),)
+    return tuple(replace(item, towards=(DEVICE_MEMORY, "less")) for item in advice)
 
 
 def _amp(measured: Measurements) -> Advice | None:

@@ -1,7 +1,7 @@
 """The switches of one stage. Gains are parts of its measured time, or unknown."""
 
 from diagnostics.language import say
-from diagnostics.rules.finding import Advice, ConfigChange, Gain
+from diagnostics.rules.finding import DEVICE_MEMORY, Advice, ConfigChange, Gain
 from diagnostics.rules.kernels.depth_advice import RETRAIN, less_depth, with_backward
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.numerics.quality_dropped import quality_dropped
@@ -50,6 +50,7 @@ def _larger_chunks(measured: Measurements, section: str, stage: str) -> Advice |
         ),
         config_change=ConfigChange(key=key, current=current, proposed=96),
         verify=verify(say("{stage} shorter, GPU memory below 90 %", stage=stage)),
+        towards=(DEVICE_MEMORY, "more"),
     )
 
 

@@ -19,7 +19,7 @@ from diagnostics.analyses.memory_checks import (
 )
 from diagnostics.analyses.memory_forecast import forecast
 from diagnostics.machine import ProcessState
-from diagnostics.rules.evaluate import without_contradictions
+from diagnostics.rules.contradictions import without_contradictions
 from diagnostics.rules.finding import Finding, Severity
 from diagnostics.rules.machine.forecast_findings import forecast_findings
 from diagnostics.rules.machine.guide_limits import guide_findings

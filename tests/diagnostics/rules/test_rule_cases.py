@@ -1,8 +1,8 @@
 """Runs tests/rule_cases/*.yml: each rule below, at and above its limits, healthy, and without data.
 
-A case gives fields of `Measurements` and expects a severity, `pass` or `not_evaluated`. `changes`
-are the configuration changes it must advise, all of them; `says` and `reason` are parts of the
-summary and of the reason; `cost_ms` and `explains` are exact.
+A case gives fields of `Measurements` (of traces below `in_trace`) and expects a severity, `pass` or
+`not_evaluated`. `changes` are the configuration changes it must advise, all of them; `says` and
+`reason` are parts of the summary and of the reason; `cost_ms` and `explains` are exact.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ import yaml
 from diagnostics.rules.catalogue import CATALOGUE, find_rule
 from diagnostics.rules.finding import Finding, NotEvaluated
 from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.trace_measurements import TraceMeasurements
 
 FOLDER = Path(__file__).resolve().parents[2] / "rule_cases"
 KEYS = {"given", "expect", "says", "reason", "changes", "advises", "cost_ms", "cost_bytes", "gain"}
@@ -22,8 +23,17 @@ def read_cases():
     for path in sorted(FOLDER.glob("*.yml")):
         page = yaml.safe_load(path.read_text("utf-8"))
         for name, case in page["cases"].items():
-            given = {**page.get("base", {}), **case.get("given", {})}
+            given = merged(page.get("base", {}), case.get("given", {}))
             yield pytest.param(page["rule"], given, case, id=f"{page['rule']}-{name}")
+
+
+def merged(base, own):
+    """Fields of `in_trace` are added to those of the base; `in_trace: null` is no trace."""
+    given = {**base, **own}
+    trace = given.get("in_trace")
+    if trace is not None:
+        given["in_trace"] = TraceMeasurements(**{**base.get("in_trace", {}), **trace})
+    return given
 
 
 def outcome_word(outcome):

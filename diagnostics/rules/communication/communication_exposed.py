@@ -1,0 +1,76 @@
+"""CM201: the device waits for communication that no compute hides."""
+
+from typing import ClassVar
+
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.rule import Outcome, Threshold
+from diagnostics.rules.trace_measurements import TraceMeasurements
+from diagnostics.rules.trace_rule import TraceRule, advise, evidence_of
+
+ONE_RANK = "the run had one rank; this rule is about communication between ranks"
+NO_COMMUNICATION = "the trace shows no communication kernel"
+HIDE = (
+    "Exchange less often or less: accumulate gradients under `no_sync()`, compress them to 16 bits "
+    "(`bf16_compress_hook`), and let buckets go out earlier (`bucket_cap_mb`, static graph); a "
+    "larger batch on each rank exchanges as much for more work."
+)
+SIGN = "less communication that is not hidden"
+
+
+class CommunicationExposed(TraceRule):
+    """Communication kernels beside which nothing computes."""
+
+    code = "CM201"
+    name = "communication-exposed"
+    explains = ("CF001",)
+    summary = (
+        "Communication that nothing hides takes {exposed_ms:.1f} of {step_ms:.1f} ms of each step "
+        "({share:.1%}); {total_ms:.1f} ms with what is hidden."
+    )
+    docs = """
+## What it measures
+The time of communication kernels (NCCL and its kin) during which the device computes nothing.
+
+## Why it matters
+Gradients can travel while the rest of the backward computes. What is exposed is paid in full, by
+every rank.
+
+## What to try
+Less to exchange, less often, or earlier. The wait for a slower rank looks like communication on
+all others: compare the ranks first.
+
+## False alarms
+With one rank's trace alone, waiting for others and transferring cannot be told apart. At the end of
+the backward the last bucket is always exposed.
+"""
+    at_note: ClassVar[Threshold]
+    at_warn: ClassVar[Threshold]
+    at_critical: ClassVar[Threshold]
+
+    def look(self, measured: Measurements, trace: TraceMeasurements) -> Outcome:
+        """Hold the exposed communication against the step."""
+        exposed_ms, total_ms = trace.communication_exposed_ms, trace.communication_ms
+        share = trace.share(exposed_ms)
+        if exposed_ms is None or share is None or not total_ms:
+            is_single = measured.world_size == 1
+            return self.not_evaluated(ONE_RANK if is_single else NO_COMMUNICATION)
+        severity = self.grade(share)
+        if severity is None:
+            return None
+        return self.finding(
+            severity,
+            {
+                "exposed_ms": exposed_ms,
+                "step_ms": trace.step_ms,
+                "share": share,
+                "total_ms": total_ms,
+            },
+            evidence_of(
+                trace,
+                ("exposed communication / step", share, "share", self.at_note.value),
+                ("communication, hidden part included", total_ms, "ms", None),
+                ("longest exchange", trace.collective, "", None),
+            ),
+            (advise(HIDE, SIGN, exposed_ms),),
+            cost_ms_per_step=exposed_ms,
+        )
