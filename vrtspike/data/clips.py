@@ -23,6 +23,7 @@ from vrtspike.data.cropping import (
 from vrtspike.data.frames import decode_rgb, open_voxels, picture_size, read_picture
 from vrtspike.data.layouts import Clip, Frame, find_clips, is_complete, window_starts
 from vrtspike.data.machine_cache import Caches, FrameCache
+from vrtspike.data.sample_order import OrderPlan
 from vrtspike.data.settings import DataConfig
 from vrtspike.data.spike_stream import ByteArray, Window, decode, read_dat, voxelise
 from vrtspike.errors import DataError
@@ -149,6 +150,16 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
                 f"than CLIP_LEN {self.config.clip_len} and left out, first: {self._short[0].folder}"
             )
         return lines
+
+    def order_plan(self) -> OrderPlan:
+        """How an epoch goes through the windows."""
+        return OrderPlan(
+            clips=tuple(number for number, _ in self._windows),
+            first_frames=tuple(start for _, start in self._windows),
+            clip_len=self.config.clip_len,
+            order=self.config.sample_order,
+            group=self.config.group_samples,
+        )
 
     def cache_keys(self) -> list[str]:
         """Every array that a cache could be asked for, in an order of the files alone."""

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler, default_collate
 from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
 from vrtspike.data.contract import check_clips
 from vrtspike.data.machine_cache import CacheJob, Gather, join_caches
-from vrtspike.data.samplers import ShardSampler, ShuffleSampler
+from vrtspike.data.samplers import EpochSampler, ShardSampler
 from vrtspike.data.settings import DataConfig, DataLoaderConfig
 from vrtspike.data.workers import WorkerChoice, allowed_cores, resolve_workers
 from vrtspike.errors import DataError
@@ -76,7 +76,7 @@ class Loaders:
     val: ClipLoader
     train_set: SpikeDeblurDataset
     val_set: SpikeDeblurDataset
-    sampler: ShuffleSampler
+    sampler: EpochSampler
     workers: WorkerChoice
     notes: tuple[str, ...]
 
@@ -99,8 +99,8 @@ def build_loaders(data: DataConfig, loading: DataLoaderConfig, job: LoaderJob) -
     """
     train_set = SpikeDeblurDataset(data, data.train_split, training=True, seed=job.seed)
     val_set = SpikeDeblurDataset(data, data.val_split, training=False, stride=data.clip_len)
-    sampler = ShuffleSampler(
-        len(train_set), seed=job.seed, rank=job.rank, world_size=job.world_size
+    sampler = EpochSampler(
+        train_set.order_plan(), seed=job.seed, rank=job.rank, world_size=job.world_size
     )
     if loading.drop_last and sampler.samples_per_epoch < job.batch_size:
         raise DataError(
@@ -115,6 +115,7 @@ def build_loaders(data: DataConfig, loading: DataLoaderConfig, job: LoaderJob) -
         *val_set.summary(),
         *_checks(train_set, val_set),
         workers.explanation,
+        *_order_note(data),
     ]
     if data.use_ram_cache:
         caches, line = join_caches(
@@ -139,6 +140,15 @@ def build_loaders(data: DataConfig, loading: DataLoaderConfig, job: LoaderJob) -
         workers=workers,
         notes=tuple(notes),
     )
+
+
+def _order_note(data: DataConfig) -> list[str]:
+    if data.sample_order == "shuffled":
+        return []
+    return [
+        f"SAMPLE_ORDER grouped: {data.group_samples} neighbouring samples of a clip come close "
+        "together, so that their frames are still cached; batches resemble each other more"
+    ]
 
 
 def _train_loader(

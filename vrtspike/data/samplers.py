@@ -2,23 +2,25 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 from torch.utils.data import Sampler
 
+from vrtspike.data.sample_order import OrderPlan
 from vrtspike.errors import DataError
 
 
-class ShuffleSampler(Sampler[int]):
+class EpochSampler(Sampler[int]):
     """Every sample at most once an epoch, in an order drawn from (seed, epoch), split by rank.
 
     All ranks get equally many: up to world_size - 1 samples of an epoch are left out, others each
-    time.
+    time. Ranks take turns, so that those of one machine ask for the same frames at the same time.
     """
 
-    def __init__(self, length: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        """Shuffle `length` samples; raises DataError with fewer samples than ranks."""
+    def __init__(self, plan: OrderPlan, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        """Go through the samples of `plan`; raises DataError with fewer samples than ranks."""
+        length = len(plan.clips)
         if length < world_size:
             raise DataError(f"{length} training samples cannot be shared by {world_size} ranks")
+        self._plan = plan
         self._length = length
         self._seed = seed
         self._rank = rank
@@ -42,7 +44,7 @@ class ShuffleSampler(Sampler[int]):
         return self._length // self._world_size
 
     def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._length)
+        order = self._plan.epoch(self._seed, self._epoch)
         own = order[self._rank :: self._world_size][: self.samples_per_epoch]
         return iter(own[self._start :].tolist())
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 VoxelMode = Literal["flat", "documented"]
+SampleOrder = Literal["shuffled", "grouped"]
 BlurFolder = Literal["blur", "blur_gamma"]
 MAX_WORKERS = 1024
 
@@ -23,7 +24,8 @@ class DataConfig:
     `crop_size` and `val_crop_size` are in RGB pixels; a `val_crop_size` of null means the whole
     frame. `cache_size_gb` is in GiB and is one budget for the machine, whatever the number of
     workers and ranks. The cache lies in memory, or in a file of `cache_dir` that needs no cleaning
-    up.
+    up. `sample_order` grouped loads `group_samples` neighbours of a clip close together, which is
+    what lets a cache smaller than the data set hit.
     """
 
     root: str
@@ -42,9 +44,13 @@ class DataConfig:
     use_ram_cache: bool = False
     cache_size_gb: float = 4.0
     cache_dir: str | None = None
+    sample_order: SampleOrder = "shuffled"
+    group_samples: int = 16
     augment: bool = True
 
     def __post_init__(self) -> None:
+        if self.group_samples < 1:
+            raise ValueError(f"group_samples: must be at least 1, got {self.group_samples}")
         if self.clip_len < 2:
             raise ValueError(f"clip_len: at least 2 frames are needed, got {self.clip_len}")
         if self.k < 1:

@@ -9,10 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrtspike.data.loader import LoaderJob, build_loaders, start_worker
-from vrtspike.data.samplers import ShardSampler, ShuffleSampler
+from vrtspike.data.sample_order import OrderPlan
+from vrtspike.data.samplers import EpochSampler, ShardSampler
 from vrtspike.data.settings import CropStage, DataConfig, DataLoaderConfig
 from vrtspike.data.workers import allowed_cores, resolve_workers
 from vrtspike.errors import DataError
+
+
+def shuffled(length):
+    return OrderPlan(
+        clips=(0,) * length,
+        first_frames=tuple(range(length)),
+        clip_len=2,
+        order="shuffled",
+        group=1,
+    )
 
 
 def loaders(root, workers=0, job=None, loading=None, **settings):
@@ -138,11 +149,11 @@ def test_pinning_needs_a_gpu(unified):
 def test_ranks_share_an_epoch_without_overlap(length, world, seed, epoch):
     if length < world:
         with pytest.raises(DataError):
-            ShuffleSampler(length, seed=seed, world_size=world)
+            EpochSampler(shuffled(length), seed=seed, world_size=world)
         return
     parts = []
     for rank in range(world):
-        sampler = ShuffleSampler(length, seed=seed, rank=rank, world_size=world)
+        sampler = EpochSampler(shuffled(length), seed=seed, rank=rank, world_size=world)
         sampler.set_epoch(epoch)
         assert len(sampler) == len(list(sampler)) == length // world
         parts += list(sampler)
@@ -157,7 +168,7 @@ def test_ranks_share_an_epoch_without_overlap(length, world, seed, epoch):
 
 def test_resuming_beyond_the_epoch_is_refused():
     with pytest.raises(DataError, match="not the one that the run began with"):
-        ShuffleSampler(8, seed=0).set_epoch(0, 9)
+        EpochSampler(shuffled(8), seed=0).set_epoch(0, 9)
 
 
 @pytest.mark.parametrize(
