@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from diagnostics.language import say
 from diagnostics.report import html_words as words
 from diagnostics.report import units
+from diagnostics.report.series_buckets import LARGEST
 
 _SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 _BINARY = 1024.0
 _HEADROOM = 1.02
+_SMALLEST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Scale:
 
 def from_zero(peak: float) -> Scale:
     """A scale from 0 to a little above the peak."""
-    return Scale(0.0, peak * _HEADROOM if peak > 0 else 1.0)
+    return Scale(0.0, min(peak * _HEADROOM, LARGEST) if peak > _SMALLEST else 1.0)
 
 
 def value_ticks(scale: Scale, unit: str, wanted: int = 4) -> tuple[Tick, ...]:

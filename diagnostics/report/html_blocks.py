@@ -12,10 +12,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from diagnostics.language import spoken
+from diagnostics.report import html_words as words
 from diagnostics.report.console import Heading
 from diagnostics.report.fitting_table import FittingTable
 from diagnostics.report.html_colours import colour_of
 from diagnostics.report.html_markup import Markup, element, prose
+from diagnostics.report.html_page import Section
 from diagnostics.report.html_plot import legend
 from diagnostics.report.html_table import table
 
@@ -54,6 +56,13 @@ def to_blocks(stream: Iterable[RenderableType]) -> list[Block]:
     return [block for block in blocks if block.title or block.parts]
 
 
+def sections_of(name: str, stream: Iterable[RenderableType]) -> Iterator[Section]:
+    """A section of the terminal as sections of the page, one for each of its headings."""
+    for place, block in enumerate(to_blocks(stream)):
+        anchor = name if place == 0 else f"{name}-{place + 1}"
+        yield Section(anchor, block.title or words.MORE, block.parts)
+
+
 def _unpacked(part: RenderableType) -> tuple[RenderableType, int]:
     """What a padding holds, and how far it moves it to the right."""
     if isinstance(part, Padding):
@@ -79,14 +88,14 @@ class _Writer:
             raise TypeError(f"a section of the report holds a {type(part).__name__}")
 
     def _line(self, part: Text, indent: int) -> Iterator[Markup]:
-        words = part.plain.strip()
-        if words.startswith(_BULLET):
-            self.items.append(element("li", prose(words.removeprefix(_BULLET))))
+        said = part.plain.strip()
+        if said.startswith(_BULLET):
+            self.items.append(element("li", prose(said.removeprefix(_BULLET))))
             return
         yield from self.end_list()
-        if words:
+        if said:
             classes = [_class_of(part), "inner" if indent > _BASE_INDENT else ""]
-            yield element("p", prose(words), class_=" ".join(filter(None, classes)) or None)
+            yield element("p", prose(said), class_=classes if any(classes) else None)
 
     def end_list(self) -> Iterator[Markup]:
         if self.items:
@@ -100,13 +109,13 @@ def _class_of(part: Text) -> str:
 
 def _table(made: FittingTable, title: str) -> Markup:
     """Columns whose name ends with a space are text, as in the terminal."""
-    words = [0, *(place for place, name in enumerate(made.columns) if name.endswith(" "))]
+    texts = [0, *(place for place, name in enumerate(made.columns) if name.endswith(" "))]
     return table(
         title or made.columns[0].strip(),
         [name.strip() for name in made.columns],
         [[cell.plain.strip() for cell in cells] for cells, _ in made.rows],
         bars=_drawn(made),
-        text_columns=words,
+        text_columns=texts,
     )
 
 

@@ -6,7 +6,7 @@ from diagnostics.command_line import tool_version
 from diagnostics.language import say
 from diagnostics.memory_command_line import PROGRAM
 from diagnostics.report import html_words as words
-from diagnostics.report.html_blocks import to_blocks
+from diagnostics.report.html_blocks import sections_of, to_blocks
 from diagnostics.report.html_courses import courses_parts
 from diagnostics.report.html_findings import findings_parts
 from diagnostics.report.html_markup import Markup, element
@@ -35,9 +35,7 @@ def _sections(name: str, report: MemoryReport) -> Iterator[Section]:
         parts = findings_parts(causes_of(report), report.findings, words.NOTHING_TO_DO)
         yield Section(name, words.TO_DO, parts)
         return
-    for place, block in enumerate(to_blocks(SECTIONS[name](report))):
-        anchor = name if place == 0 else f"{name}-{place + 1}"
-        yield Section(anchor, block.title or words.MORE, block.parts)
+    yield from sections_of(name, SECTIONS[name](report))
     run = report.run.report
     if name == "run" and run is not None and run.analysis.memory:
         parts = courses_parts(memory_courses(run.analysis.memory))

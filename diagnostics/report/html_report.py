@@ -10,7 +10,7 @@ from diagnostics.command_line import tool_version
 from diagnostics.language import say
 from diagnostics.report import html_words as words
 from diagnostics.report import units
-from diagnostics.report.html_blocks import to_blocks
+from diagnostics.report.html_blocks import sections_of, to_blocks
 from diagnostics.report.html_charts import lanes_figure, phases_figure, steps_figure
 from diagnostics.report.html_courses import courses_parts
 from diagnostics.report.html_findings import findings_parts
@@ -20,9 +20,10 @@ from diagnostics.report.html_partition import partition_parts
 from diagnostics.report.model import Report, Trust
 from diagnostics.report.series_run import RunSeries
 from diagnostics.report.terminal import SECTIONS, title_lines
+from diagnostics.report.terminal_checklist import checklist_section
 
 PROGRAM = "analyze_performance.py"
-ORDER = ("findings", "phases", "stages", "data", "trace")
+ORDER = ("comparison", "findings", "plans", "phases", "stages", "data", "trace")
 """The sections that come first, in this order; the others follow as in the terminal."""
 
 
@@ -30,6 +31,7 @@ def render_html(report: Report, series: RunSeries) -> str:
     """The page, whole; its size does not grow with the length of the run."""
     names = [*ORDER, *(name for name in SECTIONS if name not in ORDER)]
     sections = [section for name in names for section in _sections(name, report, series)]
+    sections += sections_of("checklist", checklist_section(report.checklist))
     return make_page(_title(report), _header(report), sections, _footer(report))
 
 
@@ -101,9 +103,7 @@ def _sections(name: str, report: Report, series: RunSeries) -> Iterator[Section]
         parts = findings_parts(report.causes, report.findings)
         yield Section("findings", words.FINDINGS, parts)
         return
-    for place, block in enumerate(to_blocks(SECTIONS[name](report))):
-        anchor = name if place == 0 else f"{name}-{place + 1}"
-        yield Section(anchor, block.title or words.MORE, block.parts)
+    yield from sections_of(name, SECTIONS[name](report))
     yield from _charts(name, report, series)
 
 

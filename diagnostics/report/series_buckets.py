@@ -6,8 +6,14 @@ import numpy as np
 
 from diagnostics.analyses.distribution import Floats, Integers
 
+Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
 MAX_BUCKETS = 240
 """A chart of a page is at most some 1000 pixels wide: four pixels for each."""
+
+FARTHEST = 1e15
+"""Steps and seconds beyond it are damage, and no axis could show them beside others."""
+LARGEST = 1e300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +34,16 @@ class Bucket:
     high: float
 
 
+def is_near(places: Floats) -> Bools:
+    """Which places an axis can show."""
+    return np.abs(places) <= FARTHEST
+
+
 def step_edges(steps: Integers, most: int = MAX_BUCKETS) -> Floats:
     """Borders of at most `most` buckets of whole steps, from the first to after the last step."""
     first, span = int(steps.min()), int(steps.max()) - int(steps.min()) + 1
     num = min(most, span)
-    return np.asarray(first + (np.arange(num + 1) * span) // num, dtype="float64")
+    return np.array([first + place * span // num for place in range(num + 1)], dtype="float64")
 
 
 def even_edges(places: Floats, most: int = MAX_BUCKETS) -> Floats:
@@ -52,7 +63,7 @@ def make_buckets(
     places: Floats, values: Floats, weights: Floats, edges: Floats
 ) -> tuple[Bucket, ...]:
     """The buckets that hold a value, in order; the mean is weighted."""
-    is_known = np.isfinite(values) & np.isfinite(places) & (weights > 0)
+    is_known = (np.abs(values) <= LARGEST) & is_near(places) & (weights > 0)
     places, values, weights = places[is_known], values[is_known], weights[is_known]
     if not len(values):
         return ()

@@ -8,7 +8,7 @@ import pandas as pd
 from diagnostics.analyses.distribution import Floats
 from diagnostics.analyses.selection import select_ordinary
 from diagnostics.analyses.step_parts import STEP
-from diagnostics.report.series_buckets import Bucket, make_buckets, step_edges
+from diagnostics.report.series_buckets import Bucket, is_near, make_buckets, step_edges
 from diagnostics.run import Clock, Run
 
 MAX_LANES = 32
@@ -46,13 +46,17 @@ def compute_rank_lanes(run: Run) -> RankLanes | None:
     phases = run.tables.phases
     clock: Clock = "device" if "device" in set(run.tables.communication["clock"]) else "host"
     rows = phases[(phases["name"] == STEP) & (phases["clock"] == clock)]
+    rows = rows[is_near(rows["step"].to_numpy(dtype="float64"))]
     rows = select_ordinary(rows).rows
     if rows["rank"].nunique() < 2:
         return None
     own = _without_waits(rows, run.tables.communication, clock)
     rows = rows if own is None else own
     edges = step_edges(rows["step"].to_numpy(dtype="int64"), MAX_LANE_BUCKETS)
-    lanes = [_lane(int(str(rank)), part, edges) for rank, part in rows.groupby("rank")]
+    drawn = (_lane(int(str(rank)), part, edges) for rank, part in rows.groupby("rank"))
+    lanes = [lane for lane in drawn if lane.buckets]
+    if not lanes:
+        return None
     slowest = sorted(lanes, key=lambda each: (-each.mean_ms, each.rank))[:MAX_LANES]
     means = [bucket.mean for lane in slowest for bucket in lane.buckets]
     return RankLanes(

@@ -10,7 +10,7 @@ import pandas as pd
 from diagnostics.analyses.distribution import Floats
 from diagnostics.analyses.gpu_load import split_gpus
 from diagnostics.analyses.memory_course import MemoryCourse
-from diagnostics.report.series_buckets import Bucket, even_edges, make_buckets
+from diagnostics.report.series_buckets import Bucket, even_edges, is_near, make_buckets
 from diagnostics.run import Run
 
 MAX_COURSE_BUCKETS = 120
@@ -108,8 +108,7 @@ def _first_sample(run: Run) -> float:
 
 def _load(kind: Kind, owner: str, unit: Unit, rows: pd.DataFrame, column: str) -> Course | None:
     times, values = (rows[name].to_numpy(dtype="float64") for name in ("at_unix_s", column))
-    is_known = np.isfinite(values)
-    buckets = _buckets(times[is_known], values[is_known])
+    buckets = _buckets(times, values)
     if not buckets:
         return None
     limit = 100.0 if unit == "percent" else _largest(rows["power_limit_w"])
@@ -124,6 +123,8 @@ def _largest(values: "pd.Series[float]") -> float | None:
 
 
 def _buckets(places: Floats, values: Floats) -> tuple[Bucket, ...]:
+    is_known = is_near(places) & np.isfinite(values)
+    places, values = places[is_known], values[is_known]
     if not len(values):
         return ()
     edges = even_edges(places, MAX_COURSE_BUCKETS)

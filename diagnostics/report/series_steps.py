@@ -12,6 +12,7 @@ from diagnostics.analyses.step_parts import STEP
 from diagnostics.report.series_buckets import (
     Bucket,
     bucket_of,
+    is_near,
     make_buckets,
     step_edges,
 )
@@ -64,6 +65,7 @@ def compute_step_series(run: Run, clock: Clock | None, order: Sequence[str]) -> 
     `order` names the phases in the order in which they are to be stacked.
     """
     phases = run.tables.phases
+    phases = phases[is_near(phases["step"].to_numpy(dtype="float64"))]
     wholes = phases[phases["name"] == STEP]
     chosen: Clock = "device" if clock == "device" and clock in set(wholes["clock"]) else "host"
     wholes = wholes[wholes["clock"] == chosen]
@@ -102,6 +104,8 @@ def _phase_courses(
         ms=("ms", "sum"), num_steps=("num_steps", "max")
     )
     buckets = _of_rows(steps, edges)
+    if not buckets:
+        return (), ()
     firsts = np.array([each.first for each in buckets], dtype="float64")
     numbers = bucket_of(firsts, edges)
     weights = _sums(steps["step"], steps["num_steps"], edges)[numbers]

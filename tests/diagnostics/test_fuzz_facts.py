@@ -44,7 +44,8 @@ def test_reports_of_damaged_runs(tmp_path, capsys, tool):
         files = [*run.glob("*.json"), *run.glob("*.jsonl"), *folder.glob("outputs/logs/*.log")]
         for path in chance.sample(sorted(files), 2):
             damage(path, chance)
-        code = run_tool("tool", lambda _, run=run: TOOLS[tool]([str(run)]))
+        asked = [str(run), "--html", str(folder / "report.html")]
+        code = run_tool("tool", lambda _, asked=asked: TOOLS[tool](asked))
         said = capsys.readouterr()
         assert code in (0, 2, 3), seed
         assert "Traceback" not in said.err, seed

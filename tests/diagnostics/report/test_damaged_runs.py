@@ -11,11 +11,15 @@ import pytest
 from diagnostics.errors import DiagnosticsError
 from diagnostics.load import load_run
 from diagnostics.report.build import build_report
+from diagnostics.report.html_report import render_html
 from diagnostics.report.json_report import to_json
 from diagnostics.report.markdown import to_markdown
+from diagnostics.report.series_run import compute_series
 from diagnostics.report.tensorboard_report import write_tensorboard
 from diagnostics.report.terminal import render_terminal
+from tests.diagnostics.report.html_tree import read_page
 
+MAX_PAGE_BYTES = 2_000_000
 ODD_VALUES = [
     "null",
     "-1",
@@ -70,12 +74,16 @@ def damage(folder, rng):
 
 
 def report_in_every_form(folder):
-    report = build_report(load_run([folder]))
+    run = load_run([folder])
+    report = build_report(run)
     stream = io.StringIO()
     render_terminal(report, stream, 80, color=False)
     assert "\x1b" not in stream.getvalue()
     assert json.loads(to_json(report))["schema_version"] == 1
     assert to_markdown(report)
+    page = render_html(report, compute_series(run, report))
+    assert len(page) < MAX_PAGE_BYTES
+    read_page(page)
     write_tensorboard(report, folder, 1.0)
 
 
