@@ -293,8 +293,9 @@ def _with_device(events: Events, args: Sequence[Args]) -> Events:
     rows["device"] = _ids([each.device for each in args])
     rows["stream"] = _ids([each.stream for each in args])
     rows["num_bytes"] = _floats([each.num_bytes for each in args])
-    rows["blocks_per_sm"] = _floats([each.blocks_per_sm for each in args])
-    rows["occupancy_percent"] = _floats([each.occupancy_percent for each in args])
+    with np.errstate(over="ignore"):  # what is too large for the column is infinite, hence unknown
+        rows["blocks_per_sm"] = _floats([each.blocks_per_sm for each in args])
+        rows["occupancy_percent"] = _floats([each.occupancy_percent for each in args])
     for joined_later in ("launch_track", "launch_ns", "launch_end_ns", "operator"):
         rows[joined_later] = -1
     return rows

@@ -1,0 +1,106 @@
+"""Damaged logs, traces, facts, snapshots and configurations: a report or one line, in bounds.
+
+`VRTSPIKE_FUZZ_CASES` says how many by `make stress` (20000); the first thousand belong to the quick
+tests. A failing case is named by its kind and seed, which make it again.
+"""
+
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.diagnostics.fuzz_inputs import KINDS, run_case
+
+QUICK = {"trace": 400, "config": 250, "snapshot": 150, "log": 120, "facts": 80}
+"""Quick cases of each kind: the fewer, the longer one takes."""
+
+CASES = int(os.environ.get("VRTSPIKE_FUZZ_CASES", "20000")) // len(KINDS)
+MAX_CPU_S = 10.0
+MAX_MORE_BYTES = 1 << 30
+"""Above what the process has taken before: numpy's and pandas' own memory lies in it."""
+
+
+class TooLongError(Exception):
+    """A case took longer than it may."""
+
+
+@contextmanager
+def watched(case: str = "") -> Iterator[None]:
+    """Ends what takes too long, by the processor's time, or too much memory."""
+
+    def stop(*_: object) -> None:
+        raise TooLongError
+
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + MAX_MORE_BYTES, limits[1]))
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, MAX_CPU_S)
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"case: {case}")
+        raise
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def run_cases(kind: str, seeds: range, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in seeds:
+        place = folder / str(seed)
+        place.mkdir()
+        with watched(f"{kind} {seed}"):
+            run_case(kind, seed, place)
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err, seed
+        assert said.err.count("\n") <= 2, seed
+        shutil.rmtree(place)
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_thousand_damaged_inputs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    run_cases(kind, range(QUICK[kind]), tmp_path, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_many_damaged_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    run_cases(kind, range(QUICK[kind], CASES), tmp_path, capsys)
+
+
+def take_forever() -> None:
+    with watched():
+        while True:
+            pass
+
+
+def take_much() -> None:
+    with watched():
+        bytearray(2 * MAX_MORE_BYTES)
+
+
+def test_the_watch_ends_what_takes_too_long_or_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "MAX_CPU_S", 0.05)
+    with pytest.raises(TooLongError):
+        take_forever()
+    with pytest.raises(MemoryError):
+        take_much()
+
+
+def test_a_thousand_are_quick() -> None:
+    assert sum(QUICK.values()) == 1000
+    assert set(QUICK) == set(KINDS)
