@@ -153,8 +153,9 @@ def _facts(chance: random.Random, folder: Path, is_full: bool) -> None:
     for path in chance.sample(files, chance.choice((1, 2, len(files)))):
         _damage_facts(path, chance)
     if is_full:
+        page = folder / "memory.html"
         _report(folder, run)
-        code = run_tool("tool", lambda _: diagnose_memory.main([str(run)]))
+        code = run_tool("tool", lambda _: diagnose_memory.main([str(run), "--html", str(page)]))
         assert code in (0, 2, 3), f"exit code {code} of diagnose_memory.py"
     else:
         _read(lambda: parse_facts(run))
