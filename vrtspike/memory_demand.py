@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from vrtspike.config import Config
+from vrtspike.data.hit_rates import hit_rates
 from vrtspike.data.plan import (
     CropShape,
     DataSize,
@@ -17,6 +18,7 @@ from vrtspike.data.plan import (
     largest_crop,
     loading_scratch_bytes,
     measure_data,
+    order_plan,
 )
 from vrtspike.data.workers import resolve_workers
 from vrtspike.model.cost_terms import FLOAT_BYTES, total
@@ -59,6 +61,10 @@ class Machine:
     device: Literal["cpu", "cuda"]
     ranks: int
     cores: int
+
+
+_CURVE_SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+"""Cache sizes that a forecast compares, as parts of what all training frames take decoded."""
 
 
 def memory_demand(config: Config, source: str, machine: Machine) -> dict[str, Any]:
@@ -143,7 +149,23 @@ def _loader(config: Config, size: DataSize, machine: Machine) -> dict[str, Any]:
         "val_scratch_bytes": loading_scratch_bytes(val_crop, size, train.val_batch_size),
         "use_cache": config.data.use_ram_cache,
         "cache_gib": config.data.cache_size_gb,
+        "sample_order": config.data.sample_order,
+        "hit_rates": _hit_rates(config, size),
     }
+
+
+def _hit_rates(config: Config, size: DataSize) -> list[dict[str, Any]]:
+    """For the configured budget, and for parts of what all frames would take."""
+    whole = size.train_frames * size.cached_frame_bytes
+    sizes = {round(share * whole) for share in _CURVE_SHARES}
+    configured = int(config.data.cache_size_gb * 2**30) if config.data.use_ram_cache else None
+    rates = hit_rates(
+        order_plan(config.data, size),
+        frame_bytes=size.cached_frame_bytes,
+        seed=config.seed,
+        cache_bytes=sorted(sizes if configured is None else {*sizes, configured}),
+    )
+    return [{**asdict(rate), "is_configured": rate.cache_bytes == configured} for rate in rates]
 
 
 def _model(config: Config, size: DataSize, machine: Machine) -> dict[str, Any]:

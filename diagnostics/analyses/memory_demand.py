@@ -49,12 +49,23 @@ class DataDemand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HitRate:
+    """Hits per look-up, 0..1, of a cache of that many bytes: in the first epoch, and later."""
+
+    cache_bytes: int
+    is_configured: bool
+    first_epoch_share: float
+    later_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoaderDemand:
     """Loading processes and what they hold.
 
     `workers_setting` is as configured; `workers_per_rank` what comes of it, by `worker_rule`.
     Pinned sizes are None where nothing is pinned. `*_scratch_bytes` is what one process holds
     while it makes a batch, `worker_start_bytes` what it has of its own before the first.
+    `hit_rates` by size of the cache, in `sample_order`; empty where that was not gone through.
     """
 
     workers_setting: int | Literal["auto"]
@@ -72,6 +83,8 @@ class LoaderDemand:
     val_scratch_bytes: int
     use_cache: bool
     cache_gib: float
+    sample_order: Literal["shuffled", "grouped"] = "shuffled"
+    hit_rates: tuple[HitRate, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,10 @@ RESOURCE_TITLES = {
     "shared memory": "Shared memory",
     "GPU memory": "GPU memory",
 }
+HIT_RATE_TITLES = {
+    "shuffled": "Cache size against hit rate, samples shuffled (DATA.SAMPLE_ORDER)",
+    "grouped": "Cache size against hit rate, neighbouring samples together (DATA.SAMPLE_ORDER)",
+}
 STATUS_WORDS = {"pass": "kept", "fail": "not kept", "not_evaluated": "not judged"}
 _UNIT_WORDS = {"gib": "GiB", "workers": ""}
 
@@ -40,6 +44,7 @@ def forecast_section(view: ForecastView) -> Iterator[RenderableType]:
     yield from _data(demand)
     for resource in view.forecast.resources:
         yield from _resource(resource)
+    yield from _hit_rates(demand)
     yield from _stages(demand)
     yield from _checks(view)
 
@@ -111,6 +116,20 @@ def _usage(resource: ResourceForecast) -> str:
         limit_bytes=units.size(resource.limit_bytes),
         used_by_others_bytes=units.size(resource.used_by_others_bytes),
     )
+
+
+def _hit_rates(demand: Demand) -> Iterator[RenderableType]:
+    loader = demand.loader
+    if not loader.hit_rates:
+        return
+    rows = make_table("cache", "hit rate, first epoch", "later")
+    for rate in loader.hit_rates:
+        shares = units.share(rate.first_epoch_share), units.share(rate.later_share)
+        add_row(
+            rows, units.size(rate.cache_bytes), *shares, style="bold" if rate.is_configured else ""
+        )
+    yield heading(HIT_RATE_TITLES[loader.sample_order])
+    yield Padding(rows, (0, 0, 0, 2))
 
 
 def _stages(demand: Demand) -> Iterator[RenderableType]:

@@ -13,6 +13,7 @@ from vrtspike.data.cache_memory import whole_pages
 from vrtspike.data.cropping import MODEL_GRID
 from vrtspike.data.frames import picture_size
 from vrtspike.data.layouts import Clip, find_clips, window_starts
+from vrtspike.data.sample_order import OrderPlan
 from vrtspike.data.settings import DataConfig
 from vrtspike.data.spike_config import GOPRO_DEFAULT
 from vrtspike.errors import DataError
@@ -31,6 +32,7 @@ class DataSize:
     `is_assumed` says that nothing was found at `root`, so the published size of GoPro+Spike stands
     in. `train_samples` and `val_samples` count windows of `clip_len` frames. `spike_bytes` is what
     the cache keeps of one frame's spikes: the packed bits, or its precomputed voxels.
+    `clip_windows` are the training samples of each clip.
     """
 
     root: str
@@ -44,6 +46,7 @@ class DataSize:
     spike_height: int
     spike_width: int
     spike_bytes: int
+    clip_windows: tuple[int, ...] = ()
 
     @property
     def picture_bytes(self) -> int:
@@ -92,12 +95,28 @@ def measure_data(config: DataConfig) -> DataSize:
         spike_height=sensor.spike_h,
         spike_width=sensor.spike_w,
         spike_bytes=_spike_bytes(train, config),
+        clip_windows=_clip_windows(train, config, stride=1),
+    )
+
+
+def order_plan(config: DataConfig, size: DataSize) -> OrderPlan:
+    """The order of the training samples; windows of a clip begin at each of its frames."""
+    return OrderPlan(
+        clips=tuple(clip for clip, count in enumerate(size.clip_windows) for _ in range(count)),
+        first_frames=tuple(first for count in size.clip_windows for first in range(count)),
+        clip_len=config.clip_len,
+        order=config.sample_order,
+        group=config.group_samples,
     )
 
 
 def _windows(clips: Sequence[Clip], config: DataConfig, stride: int) -> int:
+    return sum(_clip_windows(clips, config, stride))
+
+
+def _clip_windows(clips: Sequence[Clip], config: DataConfig, stride: int) -> tuple[int, ...]:
     voxels = config.use_precomputed_voxels
-    return sum(
+    return tuple(
         len(window_starts(clip, config.clip_len, voxels=voxels, stride=stride)) for clip in clips
     )
 
@@ -134,7 +153,13 @@ def _published_size(config: DataConfig) -> DataSize:
         spike_height=GOPRO_DEFAULT.spike_h,
         spike_width=GOPRO_DEFAULT.spike_w,
         spike_bytes=voxels or _GOPRO_SPIKE_BYTES,
+        clip_windows=_evenly(GOPRO_TRAIN_FRAMES - _GOPRO_TRAIN_CLIPS * lost, _GOPRO_TRAIN_CLIPS),
     )
+
+
+def _evenly(total: int, parts: int) -> tuple[int, ...]:
+    """Only the sum is published."""
+    return tuple(total // parts + (number < total % parts) for number in range(parts))
 
 
 @dataclass(frozen=True, kw_only=True)
