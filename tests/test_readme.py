@@ -87,3 +87,12 @@ def test_tree_names_every_folder_and_file_of_the_top_level():
     tree = README.split("## What lies where", 1)[1].split("```")[1]
     tops = {name.split("/")[0] for name in tracked if not name.startswith(".")}
     assert [top for top in sorted(tops) if top not in tree] == []
+
+
+def test_the_commands_of_the_chinese_overview_parse():
+    text = (ROOT / "README.zh.md").read_text("utf-8")
+    lines = [line.split(" #")[0] for line in text.splitlines() if line.startswith("python ")]
+    assert len(lines) > 4
+    for line in lines:
+        parser, arguments = _parser_of(shlex.split(line))
+        assert parser.parse_args(arguments).lang == "zh"

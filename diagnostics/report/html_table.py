@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from diagnostics.language import say
 from diagnostics.report.html_markup import Child, Markup, element, join, text
 from diagnostics.report.html_plot import bar
 from diagnostics.report.html_words import AS_TABLE
@@ -59,7 +60,11 @@ def folded_table(
     """A table as the text of a chart: closed until it is asked for."""
     return element(
         "details",
-        element("summary", AS_TABLE, element("span", f": {caption}", class_="unseen")),
+        element(
+            "summary",
+            AS_TABLE,
+            element("span", say(": {caption}", caption=caption), class_="unseen"),
+        ),
         table(caption, header, rows, text_columns=text_columns),
         class_="data",
     )

@@ -9,6 +9,7 @@ import pandas as pd
 from diagnostics.analyses.distribution import Floats
 from diagnostics.analyses.selection import select_ordinary
 from diagnostics.analyses.step_parts import STEP
+from diagnostics.language import listed
 from diagnostics.report.series_buckets import (
     Bucket,
     bucket_of,
@@ -145,5 +146,5 @@ def _tagged_of_bucket(bucket: int, rows: pd.DataFrame, edges: Floats) -> TaggedS
         step=int(slowest["step"]),
         count=int(rows["step"].nunique()),
         ms=float(slowest["ms"]),
-        tags=", ".join(tags[:MAX_TAGS_NAMED]),
+        tags=listed(tags[:MAX_TAGS_NAMED]),
     )

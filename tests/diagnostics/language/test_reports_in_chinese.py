@@ -1,5 +1,6 @@
 """What the tools print in Chinese: complete, aligned, and the same for programs."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -9,11 +10,15 @@ import yaml
 from rich.cells import cell_len
 
 from diagnostics.language import speaking, spoken
+from diagnostics.load import load_run
+from diagnostics.report.build import build_report
 from diagnostics.report.json_texts import TEXT_KEYS
+from diagnostics.report.markdown import to_markdown
 from diagnostics.rules.catalogue import DOCUMENTED, find_rule
 from diagnostics.rules.finding import Finding, NotEvaluated
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.write_docs import page
+from tests.diagnostics.trace_factory import starved_steps, write_trace
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = next((ROOT / "tests/data/demo_run/profiles").glob("train_*"))
@@ -150,3 +155,43 @@ def differences(one: object, other: object, key: str = "") -> list[str]:
         assert len(one) == len(other)
         return [name for a, b in zip(one, other, strict=True) for name in differences(a, b, key)]
     return [] if one == other else [key]
+
+
+def visible(page: str) -> str:
+    """What a page shows and says: its text, and the names that a screen reader speaks."""
+    page = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.DOTALL)
+    names = re.findall(r'(?:aria-label|data-name)="([^"]*)"', page)
+    return html.unescape("\n".join([*re.split(r"<[^>]+>", page), *names]))
+
+
+@pytest.mark.parametrize("tool", ["analyze_performance.py", "diagnose_memory.py"])
+def test_the_page_of_a_report(new_tool, tmp_path: Path, tool: str) -> None:
+    file = tmp_path / "report.html"
+    new_tool(tool)(DEMO, "--lang", "zh", "--html", file)
+    page = file.read_text("utf-8")
+    assert 'lang="zh"' in page
+    assert not english_in(visible(page))
+
+
+def test_checklist_baseline_and_plans(new_tool) -> None:
+    run = new_tool("analyze_performance.py")
+    plans = ROOT / "configs/deblur"
+    for arguments in (["--checklist"], ["--baseline", DEMO], ["--plans", plans]):
+        _, out, _ = run(DEMO, "--lang", "zh", *arguments)
+        assert not english_in(out)
+
+
+def test_the_report_of_a_trace(new_tool, tmp_path: Path) -> None:
+    trace = tmp_path / "one.pt.trace.json"
+    write_trace(trace, starved_steps())
+    code, out, _ = new_tool("analyze_performance.py")(trace, "--lang", "zh")
+    assert "trace" in out
+    assert code in (0, 3)
+    assert not english_in(out)
+
+
+def test_the_text_for_tensorboard() -> None:
+    with speaking("zh"):
+        text = to_markdown(build_report(load_run([DEMO])))
+    assert "训练步的各阶段" in text
+    assert not english_in(text)
