@@ -8,7 +8,7 @@ from diagnostics.report import units
 from diagnostics.report.html_markup import Markup, element, prose
 from diagnostics.report.html_table import table
 from diagnostics.report.html_words import word
-from diagnostics.report.terminal_findings import setting_text
+from diagnostics.report.terminal_findings import CAPPED, ceiling_text, setting_text
 from diagnostics.rules.finding import Advice, ConfigChange, Evidence, Finding, Gain
 
 
@@ -39,6 +39,8 @@ def _article(finding: Finding, by_code: Mapping[str, Finding]) -> Markup:
         title,
         element("p", cost, class_="cost") if cost else None,
         element("p", prose(finding.summary)),
+        element("p", ceiling_text(finding.ceiling)) if finding.ceiling else None,
+        _capped(finding),
         _evidence(finding),
         _advice(finding),
         _checks(finding),
@@ -53,6 +55,12 @@ def _cost(finding: Finding) -> str | None:
     if finding.cost_bytes:
         return say(words.COST_SIZE, size=units.size(finding.cost_bytes))
     return None
+
+
+def _capped(finding: Finding) -> Markup | None:
+    if finding.capped_from is None:
+        return None
+    return element("p", say(CAPPED, severity=finding.capped_from.label), class_="dim")
 
 
 def _evidence(finding: Finding) -> Markup | None:

@@ -21,6 +21,7 @@ from diagnostics.report.model import Report, Trust
 from diagnostics.report.series_run import RunSeries
 from diagnostics.report.terminal import SECTIONS, title_lines
 from diagnostics.report.terminal_checklist import checklist_section
+from diagnostics.report.terminal_trust import trust_lines
 
 PROGRAM = "analyze_performance.py"
 ORDER = ("comparison", "findings", "plans", "phases", "stages", "data", "trace")
@@ -36,7 +37,8 @@ def render_html(report: Report, series: RunSeries) -> str:
 
 
 def _title(report: Report) -> str:
-    run = report.info.run_id or words.UNNAMED_RUN
+    files = [each.path.name for each in report.inputs if each.status != "failed"]
+    run = report.info.run_id or next(iter(files), words.UNNAMED_RUN)
     if report.info.name:
         return say(words.TITLE_NAMED, run=run, name=report.info.name)
     return say(words.TITLE, run=run)
@@ -53,12 +55,13 @@ def _header(report: Report) -> Iterator[Markup]:
 
 def _trust(trust: Trust) -> Markup:
     grade = say(words.TRUST_GRADE, grade=trust.grade, meaning=words.TRUST_MEANING[trust.grade])
-    reasons = [element("li", reason) for reason in trust.reasons]
+    said = [part for block in to_blocks(trust_lines(trust)) for part in block.parts]
     return element(
         "section",
         element("h2", words.TRUST, id="trust-title"),
         element("p", grade, class_=("grade", f"grade-{trust.grade}")),
-        element("ul", reasons) if reasons else element("p", words.NO_DOUBT),
+        element("p", words.NO_DOUBT) if not trust.reasons else None,
+        *said,
         class_="trust",
         aria_labelledby="trust-title",
     )

@@ -50,7 +50,7 @@ def finding_parts(
     yield indented(title, style=style)
     yield indented(finding.summary, 5)
     if finding.ceiling is not None:
-        yield indented(_ceiling(finding.ceiling), 5)
+        yield indented(ceiling_text(finding.ceiling), 5)
     if finding.capped_from is not None:
         yield indented(say(CAPPED, severity=finding.capped_from.label), 5, "dim")
     for evidence in finding.evidence:
@@ -84,7 +84,8 @@ def _cost(finding: Finding) -> str:
     return ""
 
 
-def _ceiling(ceiling: Ceiling) -> str:
+def ceiling_text(ceiling: Ceiling) -> str:
+    """How fast a step could be at best."""
     without = units.ms(ceiling.without_ms)
     if ceiling.speedup is None:
         return CEILING_WHOLE

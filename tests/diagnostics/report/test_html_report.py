@@ -145,19 +145,28 @@ def test_only_the_page_s_own_script_and_style_may_act(tree: Node) -> None:
     assert "unsafe" not in said
 
 
-def test_sentences_of_the_terminal_are_in_the_page(demo: str) -> None:
-    run = load_run([DEMO])
+@pytest.fixture(scope="module", params=["recorded", "traced"])
+def both_forms(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """The text of a report's page, and the lines of the terminal's, none of them wrapped."""
+    path = DEMO
+    if request.param == "traced":
+        path = write_trace(tmp_path_factory.mktemp("both") / "t.json", starved_steps(30))
+    run = load_run([path])
+    report = build_report(run)
     out = io.StringIO()
-    render_terminal(build_report(run), out, 1000)
-    text = " ".join(read_page(demo).text.split())
-    missing = [
-        line
-        for line in map(str.strip, out.getvalue().splitlines())
-        if line.endswith(".")
-        and line.removeprefix("- ").replace("`", "") not in text
-        and not line.startswith((">", "- trust", "explains"))
-    ]
-    assert missing == []
+    render_terminal(report, out, 1000)
+    page = read_page(render_html(report, compute_series(run, report)))
+    return " ".join(page.text.split()), [line.strip() for line in out.getvalue().splitlines()]
+
+
+def test_sentences_of_the_terminal_are_in_the_page(both_forms: tuple[str, list[str]]) -> None:
+    text, lines = both_forms
+    sentences = [line.removeprefix("- ").replace("`", "") for line in lines if line.endswith(".")]
+    assert len(sentences) > 5
+    laid_out_anew = (">", "check: ", "explains ")  # advice with its gain in a line of its own
+    assert [
+        line for line in sentences if line not in text and not line.startswith(laid_out_anew)
+    ] == []
 
 
 def test_the_parts_of_the_report_are_drawn(demo: str, ranks: str, trace: str) -> None:
