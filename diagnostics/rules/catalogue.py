@@ -6,14 +6,14 @@ from diagnostics.rules.communication.rank_straggling import RankStraggling
 from diagnostics.rules.communication.slow_backend import SlowBackend
 from diagnostics.rules.configuration.training_slow import TrainingSlow
 from diagnostics.rules.data_loading.cache_hit_rate_low import CacheHitRateLow
-from diagnostics.rules.data_loading.copies_from_pageable_memory import CopiesFromPageableMemory
-from diagnostics.rules.data_loading.copies_not_hidden import CopiesNotHidden
 from diagnostics.rules.data_loading.copies_not_pinned import CopiesNotPinned
 from diagnostics.rules.data_loading.data_loading_exposed import DataLoadingExposed
 from diagnostics.rules.data_loading.loader_in_training_process import LoaderInTrainingProcess
 from diagnostics.rules.device_memory.device_memory_exhausted import DeviceMemoryExhausted
 from diagnostics.rules.device_memory.device_memory_near_limit import DeviceMemoryNearLimit
 from diagnostics.rules.device_use.allocator_calls_in_step import AllocatorCallsInStep
+from diagnostics.rules.device_use.copies_from_pageable_memory import CopiesFromPageableMemory
+from diagnostics.rules.device_use.copies_not_hidden import CopiesNotHidden
 from diagnostics.rules.device_use.device_often_idle import DeviceOftenIdle
 from diagnostics.rules.device_use.garbage_collection_pauses import GarbageCollectionPauses
 from diagnostics.rules.device_use.gpu_busy_but_slow import GpuBusyButSlow
@@ -59,8 +59,6 @@ CATALOGUE: tuple[Rule, ...] = (
     CacheHitRateLow(),
     CopiesNotPinned(),
     LoaderInTrainingProcess(),
-    CopiesFromPageableMemory(),
-    CopiesNotHidden(),
     DeviceMemoryNearLimit(),
     DeviceMemoryExhausted(),
     GpuUtilisationLow(),
@@ -72,6 +70,8 @@ CATALOGUE: tuple[Rule, ...] = (
     PythonBetweenLaunches(),
     GarbageCollectionPauses(),
     ResultsFetchedInStep(),
+    CopiesFromPageableMemory(),
+    CopiesNotHidden(),
     HostMemoryNearLimit(),
     HostMemoryGrowing(),
     HostMemoryExhausted(),

@@ -32,8 +32,8 @@ def measure_traces(traces: Sequence[TraceAnalysis]) -> TraceMeasurements | None:
         idle_share=_mean_share(shown, lambda each: each.idle_share),
         idle_ms=_idle_ms(shown),
         idle_where=_idle_where(shown),
-        communication_ms=_of_step(shown, lambda each: each.communication_share),
-        communication_exposed_ms=_of_step(shown, lambda each: each.communication_exposed_share),
+        communication_ms=_of_step(shown, _communication),
+        communication_exposed_ms=_of_step(shown, _exposed_communication),
         kernel_ms=_mean(
             each.kernels.ns / 1e6 / each.num_steps if each.kernels else None for each in shown
         ),
@@ -89,6 +89,19 @@ def _sections(found: Sequence[StepHabits]) -> dict[str, float | None]:
         "zero_grad_launches": _mean(each.launches for each in clearings),
         "zero_grad_ms": _mean(each.idle_ms + each.device_ms for each in clearings),
     }
+
+
+def _communication(found: TraceBreakdown) -> float | None:
+    return _on_host(found) if found.idle_share is None else found.communication_share
+
+
+def _exposed_communication(found: TraceBreakdown) -> float | None:
+    return _on_host(found) if found.idle_share is None else found.communication_exposed_share
+
+
+def _on_host(found: TraceBreakdown) -> float | None:
+    """Without a device: what the program's own calls of a backend take."""
+    return next((part.share for part in found.partition if part.name == "communication"), None)
 
 
 def _unused_ms(found: TraceAnalysis) -> float | None:

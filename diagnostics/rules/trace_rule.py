@@ -24,15 +24,17 @@ class TraceRule(Rule):
     """A rule that looks at traces; its findings are as trustworthy as those are."""
 
     reads_trace: ClassVar[bool] = True
+    on_cpu: ClassVar[bool] = False
+    """Has something to say of a trace without work of a device."""
 
     def check(self, measured: Measurements) -> Outcome:
         """Look at the traces, if there are any with work of a device."""
         trace = measured.in_trace
-        if measured.device == "cpu":
+        if measured.device == "cpu" and not self.on_cpu:
             return self.not_evaluated(NOT_ON_CPU)
         if trace is None or not trace.num_steps:
             return self.not_evaluated(NO_TRACE, record_trace(measured))
-        if not trace.has_device:
+        if not trace.has_device and not self.on_cpu:
             return self.not_evaluated(NO_DEVICE)
         return self.look(measured, trace)
 

@@ -8,7 +8,7 @@ from diagnostics.rules.trace_measurements import TraceMeasurements
 from diagnostics.rules.trace_rule import TraceRule, advise, evidence_of
 
 ONE_RANK = "the run had one rank; this rule is about communication between ranks"
-NO_COMMUNICATION = "the trace shows no communication kernel"
+NO_COMMUNICATION = "the trace shows no communication"
 HIDE = (
     "Exchange less often or less: accumulate gradients under `no_sync()`, compress them to 16 bits "
     "(`bf16_compress_hook`), and let buckets go out earlier (`bucket_cap_mb`, static graph); a "
@@ -23,13 +23,15 @@ class CommunicationExposed(TraceRule):
     code = "CM201"
     name = "communication-exposed"
     explains = ("CF001",)
+    on_cpu = True
     summary = (
         "Communication that nothing hides takes {exposed_ms:.1f} of {step_ms:.1f} ms of each step "
         "({share:.1%}); {total_ms:.1f} ms with what is hidden."
     )
     docs = """
 ## What it measures
-The time of communication kernels (NCCL and its kin) during which the device computes nothing.
+The time of communication kernels (NCCL and its kin) during which the device computes nothing; on a
+CPU the time of the program's own calls (Gloo, MPI) outside of its operators.
 
 ## Why it matters
 Gradients can travel while the rest of the backward computes. What is exposed is paid in full, by

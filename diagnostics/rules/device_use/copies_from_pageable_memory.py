@@ -1,4 +1,4 @@
-"""DL202: a trace shows copies to the device out of memory that is not pinned."""
+"""GP208: a trace shows copies to the device out of memory that is not pinned."""
 
 from typing import ClassVar
 
@@ -20,9 +20,9 @@ SIGN = "copies from pinned memory, hidden behind kernels"
 class CopiesFromPageableMemory(TraceRule):
     """The share of bytes copied to the device that the driver had to stage first."""
 
-    code = "DL202"
+    code = "GP208"
     name = "copies-from-pageable-memory"
-    explains = ("DL203",)
+    explains = ("GP209",)
     summary = (
         "{pageable:.0%} of the {copied_mib:.1f} MiB that each step copies to the device come from "
         "memory that is not pinned: {copy_ms:.1f} of {step_ms:.1f} ms ({share:.1%})."

@@ -1,4 +1,4 @@
-"""DL203: the device waits while batches are copied to it."""
+"""GP209: the device waits while batches are copied to it."""
 
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ SIGN = "copies to the device hidden behind kernels"
 class CopiesNotHidden(TraceRule):
     """Copies to the device beside which no kernel runs."""
 
-    code = "DL203"
+    code = "GP209"
     name = "copies-not-hidden"
     explains = ("GP201", "GP001")
     summary = (
