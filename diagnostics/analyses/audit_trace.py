@@ -11,10 +11,17 @@ from diagnostics.analyses.audit_overlaps import device_overlap_share, host_overl
 from diagnostics.analyses.audit_warm_up import warm_up
 from diagnostics.analyses.intervals import Intervals, Timeline, union
 from diagnostics.analyses.step_habits import within
+from diagnostics.analyses.step_sections import HOST_SPANS
 from diagnostics.analyses.trace_launches import find_launches
+from diagnostics.analyses.trace_names import PROFILER_STEP
+from diagnostics.analyses.trace_rows import chosen
 from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.trace import KINDS, Events, Trace
 
+OVERLAP_SHARE = 0.01
+"""Marks touch to the microsecond; an overlap beyond this share of a step is none."""
+MAX_DIGITS = 17
+"""A longer number of a step is none."""
 CLOCK_TOLERANCE_NS = 1_000
 """Old traces count whole microseconds."""
 EVENT_COST_US = 0.3
@@ -27,7 +34,7 @@ LAUNCH = re.compile(r"^(cuda|hip)(ExtModule|Module|Ext)?LaunchKernel|^cuLaunchKe
 def audit_trace(trace: Trace, steps: TraceSteps) -> Audit:
     """Every check of a trace; those that need steps or a device are left out without them."""
     auditor = Auditor("trace", trace.path.name, TRACE_LIMITS)
-    _step_marks(auditor, steps)
+    _step_marks(auditor, trace, steps)
     window = steps.window
     if window.total_ns:
         _device_work(auditor, trace, steps)
@@ -38,19 +45,38 @@ def audit_trace(trace: Trace, steps: TraceSteps) -> Audit:
     return auditor.audit()
 
 
-def _step_marks(auditor: Auditor, steps: TraceSteps) -> None:
-    if steps.mark != "ProfilerStep" or not len(steps) or (steps.numbers < 0).any():
+def _step_marks(auditor: Auditor, trace: Trace, steps: TraceSteps) -> None:
+    """The marks as they stand in the file: those inside others are no steps of their own."""
+    if steps.mark != "ProfilerStep" or not len(steps):
         return
-    distinct = np.unique(steps.numbers)
+    marks = _marks_on(trace, steps.track)
+    numbers = np.array([_number(trace.names[name]) for name in marks["name"].tolist()])
+    if not len(numbers) or (numbers < 0).any():
+        return
+    distinct = np.unique(numbers)
     expected = int(distinct[-1] - distinct[0]) + 1
     missing = expected - len(distinct)
     auditor.judge("step_marks_missing", missing / expected, missing=missing, expected=expected)
-    repeated = len(steps) - len(distinct)
-    lengths = (steps.host_end_ns - steps.start_ns)[:-1]
-    overlap = np.maximum(steps.host_end_ns[:-1] - steps.start_ns[1:], 0)
-    overlapping = int((overlap > 0.01 * np.maximum(lengths, 1)).sum())
-    doubled = max(repeated, overlapping)
-    auditor.judge("step_marks_doubled", doubled / len(steps), doubled=doubled, steps=len(steps))
+    lengths = np.maximum(marks["end_ns"] - marks["start_ns"], 1)[:-1]
+    overlap = marks["end_ns"][:-1] - marks["start_ns"][1:]
+    doubled = max(len(marks) - len(distinct), int((overlap > OVERLAP_SHARE * lengths).sum()))
+    auditor.judge("step_marks_doubled", doubled / len(marks), doubled=doubled, steps=len(marks))
+
+
+def _marks_on(trace: Trace, track: int) -> Events:
+    """From the kind that has them: old traces have none for ranges of the program."""
+    names = trace.named(PROFILER_STEP)
+    for kind in HOST_SPANS:
+        marks = chosen(trace.events[kind], names)
+        marks = marks[marks["track"] == track]
+        if len(marks):
+            break
+    return marks
+
+
+def _number(name: str) -> int:
+    found = PROFILER_STEP.match(name)
+    return int(found[1]) if found and len(found[1]) <= MAX_DIGITS else -1
 
 
 def _device_work(auditor: Auditor, trace: Trace, steps: TraceSteps) -> None:
