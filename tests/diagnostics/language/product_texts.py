@@ -27,6 +27,7 @@ NOT_TEXTS = {
     " has schema ",
     "whole trace",
     "Avg data time: ",
+    "C",
     "Cache Stats:",
     "Checkpoint saved",
     "Collective name",
@@ -165,8 +166,8 @@ def _is_column(parent: ast.AST) -> bool:
 
 
 def _has_words(text: str) -> bool:
-    if text in NOT_TEXTS or "## What it measures" in text:
-        return False  # the pages of the rules are taken from the rules
+    if text in NOT_TEXTS or "## What it measures" in text or text.startswith("# "):
+        return False  # the pages of the rules are taken from the rules; others are documentation
     try:
         pieces = [piece for piece, _ in fields_of(text)]
     except ValueError:
