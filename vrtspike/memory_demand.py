@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from vrtspike.config import Config
+from vrtspike.config import Config, config_to_mapping
 from vrtspike.data.hit_rates import hit_rates
 from vrtspike.data.plan import (
     CropShape,
@@ -106,6 +106,7 @@ def memory_demand(config: Config, source: str, machine: Machine) -> dict[str, An
         "sampler_bytes": SAMPLER_BYTES if config.profiling.resources else 0,
         "sources": SOURCES,
         "uncounted": list(_uncounted(config)),
+        "settings": config_to_mapping(config),
     }
 
 

@@ -1,6 +1,6 @@
 """Memory over the run: the trainer's process tree, the machine, and each device."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ from diagnostics.language import say
 from diagnostics.run import Run
 
 MAX_POINTS = 512
+MAX_GROWTH_STEPS = 100
 
 MemoryName = Literal[
     "process tree RSS",
@@ -64,6 +65,23 @@ class MemoryCourse:
     late_slope_low_bytes_per_100_steps: float | None
     late_slope_high_bytes_per_100_steps: float | None
     points: tuple[MemoryPoint, ...]
+
+    @property
+    def late_steps(self) -> int | None:
+        """Steps that the second half covers; None where steps are not known."""
+        steps = [point.step for point in self.points if point.step is not None]
+        return int(max(steps) - min(steps)) // 2 if steps else None
+
+    def late_growth_bytes(self, num_steps: int) -> float | None:
+        """What it grows by in so many steps, by the slope over its second half."""
+        slope = self.late_slope_bytes_per_100_steps
+        return None if slope is None else slope * num_steps / 100
+
+
+def growth_steps(courses: Sequence[MemoryCourse]) -> int:
+    """The steps to tell growth over: 100, or in a shorter run what was really seen of it."""
+    seen = max((course.late_steps or 0 for course in courses), default=0)
+    return min(MAX_GROWTH_STEPS, seen) if seen else MAX_GROWTH_STEPS
 
 
 def compute_memory_courses(run: Run) -> tuple[MemoryCourse, ...]:

@@ -5,7 +5,7 @@ sizes are bytes, unless a name says otherwise.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -141,7 +141,10 @@ class StageDemand:
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """Everything one machine is asked for. `uncounted` names what the figures leave out."""
+    """Everything one machine is asked for. `uncounted` names what the figures leave out.
+
+    `settings` is the whole configuration with the YAML's own keys, every default spelled out.
+    """
 
     config: str
     device: Literal["cpu", "cuda"]
@@ -155,6 +158,16 @@ class Demand:
     sampler_bytes: int
     sources: Mapping[str, str]
     uncounted: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def setting(self, dotted_key: str) -> Any:
+        """A value of the configuration, such as `TRAIN.AMP_ENABLED`; None when it is not known."""
+        node: Any = self.settings
+        for key in dotted_key.split("."):
+            if not isinstance(node, Mapping) or key not in node:
+                return None
+            node = node[key]
+        return node
 
 
 def demand_from_mapping(mapping: Mapping[str, Any]) -> Demand:

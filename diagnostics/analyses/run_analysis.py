@@ -7,9 +7,12 @@ from diagnostics.analyses.audit_doubt import Audit
 from diagnostics.analyses.black_boxes import BlackBoxes, compute_black_boxes
 from diagnostics.analyses.cache_use import CacheUse, compute_cache_use
 from diagnostics.analyses.communication import CommunicationUse, compute_communication
+from diagnostics.analyses.core_use import CoreUse, compute_core_use
 from diagnostics.analyses.device_memory import DeviceMemory, compute_device_memory
+from diagnostics.analyses.loader_starts import LoaderStarts, compute_loader_starts
 from diagnostics.analyses.loading import Loading, compute_loading
 from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_courses
+from diagnostics.analyses.outside_steps import OutsideSteps, compute_outside_steps
 from diagnostics.analyses.quality import Quality, compute_quality
 from diagnostics.analyses.ranking import Ranking, compute_ranking
 from diagnostics.analyses.ranks import Ranks, compute_ranks
@@ -18,6 +21,7 @@ from diagnostics.analyses.resources import Resources, compute_resources
 from diagnostics.analyses.run_end import RunEnd, compute_run_end
 from diagnostics.analyses.stage_totals import StageTotal, compute_stage_totals
 from diagnostics.analyses.step_breakdown import StepBreakdown, compute_step_breakdown
+from diagnostics.analyses.step_rhythm import StepRhythm, compute_step_rhythm
 from diagnostics.analyses.throughput import Throughput, compute_throughput
 from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_ranks import TraceRanks, compare_trace_ranks
@@ -30,7 +34,7 @@ class RunAnalysis:
     """What the analyses found.
 
     `cache` is None when no statistics of a cache were left, `recorder_cost` for a text log,
-    `communication` when no rank exchanged anything.
+    `communication` when no rank exchanged anything, `loader_starts` when nothing watched a loader.
     """
 
     breakdown: StepBreakdown
@@ -52,6 +56,10 @@ class RunAnalysis:
     trace_ranks: TraceRanks = field(default_factory=TraceRanks)
     stage_totals: tuple[StageTotal, ...] = ()
     device_memory: tuple[DeviceMemory, ...] = ()
+    rhythm: StepRhythm = field(default_factory=StepRhythm)
+    outside: OutsideSteps = field(default_factory=OutsideSteps)
+    core_use: tuple[CoreUse, ...] = ()
+    loader_starts: LoaderStarts | None = None
 
 
 def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis:
@@ -79,4 +87,8 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         loading=compute_loading(run),
         ranks=compute_ranks(run),
         communication=compute_communication(run),
+        rhythm=compute_step_rhythm(run),
+        outside=compute_outside_steps(run),
+        core_use=compute_core_use(run),
+        loader_starts=compute_loader_starts(run),
     )

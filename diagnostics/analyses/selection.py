@@ -1,5 +1,6 @@
 """Which steps statistics may use: the ordinary ones, or all when every one carries a tag."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,11 +17,16 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class StepCount:
-    """Steps used and left out; `by_tag` counts steps by tag, a step with two tags in both."""
+    """Steps used and left out; `by_tag` counts steps by tag, a step with two tags in both.
+
+    `by_tags` counts each step once, by all of its tags ("validation + checkpoint"); in a text log,
+    whose windows hold several steps, as `by_tag`.
+    """
 
     count: int
     excluded: int
     by_tag: Mapping[str, int] = field(default_factory=dict)
+    by_tags: Mapping[str, int] = field(default_factory=dict)
 
 
 def select_ordinary(rows: pd.DataFrame) -> Selection:
@@ -43,9 +49,14 @@ def count_selected(steps: pd.DataFrame) -> StepCount:
     selection = select_ordinary(steps)
     count = count_steps(selection.rows)
     if selection.is_tagged_included:
-        return StepCount(count=count, excluded=0, by_tag=_by_tag(steps))
+        return StepCount(count=count, excluded=0, by_tag=_by_tag(steps), by_tags=_by_tags(steps))
     left_out = steps.loc[steps["num_tagged"] > 0].drop_duplicates("step")
-    return StepCount(count=count, excluded=int(left_out["num_tagged"].sum()), by_tag=_by_tag(steps))
+    return StepCount(
+        count=count,
+        excluded=int(left_out["num_tagged"].sum()),
+        by_tag=_by_tag(steps),
+        by_tags=_by_tags(steps),
+    )
 
 
 def _by_tag(steps: pd.DataFrame) -> dict[str, int]:
@@ -56,3 +67,15 @@ def _by_tag(steps: pd.DataFrame) -> dict[str, int]:
     counts = by_rank.groupby(["step", "tag"]).max().groupby("tag").sum()
     ordered = counts.sort_values(ascending=False, kind="stable")
     return {str(tag): int(count) for tag, count in ordered.items() if tag}
+
+
+def _by_tags(steps: pd.DataFrame) -> dict[str, int]:
+    """Each tagged step once; a tag that any rank gave it counts."""
+    tagged = steps.loc[steps["num_tagged"] > 0, ["step", "tags", "num_tagged"]]
+    if (tagged["num_tagged"] > 1).any():
+        return _by_tag(steps)
+    of_step: dict[int, dict[str, None]] = {}
+    for step, tags in zip(tagged["step"], tagged["tags"].astype(str), strict=True):
+        of_step.setdefault(int(step), {}).update(dict.fromkeys(tags.split(",")))
+    counts = Counter(" + ".join(tags) for tags in of_step.values())
+    return dict(counts.most_common())

@@ -25,6 +25,7 @@ from diagnostics.analyses.step_parts import (
     step_times,
     summed_phases,
 )
+from diagnostics.analyses.unnamed_phases import without_unnamed_phases
 from diagnostics.language import say
 from diagnostics.run import TEXT_LOG_ONLY, TRACE_ONLY, Clock, Run
 
@@ -91,7 +92,8 @@ class StepBreakdown:
     `clock` is the one to judge by (device where there is one); `phases` and `stages` hold every
     clock that was recorded, that one first, in order of execution. `step` is the whole step on the
     host's clock, None when not even that is known. `count` steps entered the means, `excluded`
-    were left out, by tag in `excluded_by_tag`; `is_tagged_included` is True when only tagged steps
+    were left out, by tag in `excluded_by_tag` (a step with two in both) and by all tags of a step
+    in `excluded_by_tags`; `is_tagged_included` is True when only tagged steps
     were there. `is_window_means` is True for a text log. `reasons` says in sentences what was
     left out or could not be known.
     """
@@ -100,6 +102,7 @@ class StepBreakdown:
     count: int
     excluded: int
     excluded_by_tag: Mapping[str, int] = field(default_factory=dict)
+    excluded_by_tags: Mapping[str, int] = field(default_factory=dict)
     is_tagged_included: bool = False
     is_window_means: bool = False
     step: Distribution | None = None
@@ -129,7 +132,7 @@ class StepBreakdown:
 def compute_step_breakdown(run: Run) -> StepBreakdown:
     """The breakdown of the run's steps, from its tables `steps`, `phases` and `stages`."""
     steps = count_selected(run.tables.steps)
-    phase_rows = select_ordinary(run.tables.phases)
+    phase_rows = select_ordinary(without_unnamed_phases(run))
     stage_rows = select_ordinary(run.tables.stages)
     clock = _clock_to_judge_by(run)
     wholes = step_times(phase_rows.rows)
@@ -142,6 +145,7 @@ def compute_step_breakdown(run: Run) -> StepBreakdown:
         count=steps.count,
         excluded=steps.excluded,
         excluded_by_tag=steps.by_tag,
+        excluded_by_tags=steps.by_tags,
         is_tagged_included=phase_rows.is_tagged_included or stage_rows.is_tagged_included,
         is_window_means=run.evidence == TEXT_LOG_ONLY,
         step=_whole_step(run, wholes, clock),

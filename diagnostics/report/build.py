@@ -46,7 +46,8 @@ def build_report(
     findings = cap_findings(evaluation.findings, *limits)
     causes = cap_findings(evaluation.causes, *limits)
     against = compare_with_baseline(baseline, run, analysis, findings, rules)
-    stages = tuple(_stage_row(stage) for stage in breakdown.stages)
+    step_ms = breakdown.data_against_compute.step_ms if breakdown.data_against_compute else None
+    stages = tuple(_stage_row(stage, step_ms) for stage in breakdown.stages)
     return Report(
         inputs=run.inputs,
         evidence=run.evidence,
@@ -85,10 +86,12 @@ def digest_thresholds(rules: Iterable[Rule]) -> ThresholdDigest:
     )
 
 
-def _stage_row(stage: StageTime) -> StageRow:
+def _stage_row(stage: StageTime, step_ms: float | None) -> StageRow:
     share = stage.share_of_forward
-    ranked = share is not None and stage.name != FORWARD_OTHER
-    return StageRow(time=stage, priority=priority_of(share) if ranked and share else None)
+    if share is None or not share or stage.name == FORWARD_OTHER:
+        return StageRow(time=stage, priority=None)
+    of_step = stage.mean_ms / step_ms if step_ms else None
+    return StageRow(time=stage, priority=priority_of(share, of_step))
 
 
 def _slowest(stages: Iterable[StageRow]) -> tuple[StageRow, ...]:

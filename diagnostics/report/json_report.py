@@ -74,6 +74,12 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "cache": asdict(report.analysis.cache) if report.analysis.cache else None,
         "black_box": asdict(report.analysis.black_boxes),
         "loader": _loader(report),
+        "loader_starts": (
+            asdict(report.analysis.loader_starts) if report.analysis.loader_starts else None
+        ),
+        "rhythm": asdict(report.analysis.rhythm),
+        "outside_steps": asdict(report.analysis.outside),
+        "core_use": [asdict(each) for each in report.analysis.core_use],
         "findings": [finding_mapping(finding) for finding in report.findings],
         "not_evaluated": [asdict(item) for item in report.not_evaluated],
         "passed": list(report.passed),
@@ -121,6 +127,7 @@ def _step(report: Report) -> dict[str, Any]:
         "count": breakdown.count,
         "excluded": breakdown.excluded,
         "excluded_by_tag": dict(breakdown.excluded_by_tag),
+        "excluded_by_tags": dict(breakdown.excluded_by_tags),
         "mean_ms": step.mean_ms if step else None,
         "median_ms": step.median_ms if step else None,
         "p95_ms": step.p95_ms if step else None,

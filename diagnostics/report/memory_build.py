@@ -15,6 +15,7 @@ from diagnostics.rules.finding import Finding, Severity
 from diagnostics.rules.machine.forecast_findings import forecast_findings
 from diagnostics.rules.machine.guide_limits import guide_findings
 from diagnostics.rules.machine.host_pressure import pressure_findings
+from diagnostics.rules.machine.plan_findings import plan_findings
 from diagnostics.rules.machine.shared_memory import shared_memory_findings
 
 FIELD_WORDS = {
@@ -77,6 +78,7 @@ def _findings(
     if view is not None:
         found += forecast_findings(view.forecast)
         found += guide_findings(view.forecast.demand, view.checks)
+        found += plan_findings(view.forecast.demand, machine.capacity)
     if run is not None:
         found += [each for each in run.findings if each.rule.startswith(MEMORY_FAMILIES)]
     return without_contradictions(rank(found))

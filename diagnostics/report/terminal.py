@@ -119,7 +119,7 @@ def _steps_used(report: Report) -> str:
     breakdown = report.analysis.breakdown
     by_tag = listed(
         say("{tag} {count}", tag=tag, count=count)
-        for tag, count in breakdown.excluded_by_tag.items()
+        for tag, count in breakdown.excluded_by_tags.items()
     )
     if breakdown.is_tagged_included:
         return say(
@@ -175,6 +175,8 @@ def _phases(report: Report) -> Iterator[RenderableType]:
             str(phase.count),
             bar=((phase.name, phase.mean_ms),),
         )
+    for name in _unnamed(report):
+        add_row(rows, name, *_times(None, None, None), units.share(None), "-")
     step = report.analysis.breakdown.step
     if step is not None:
         times = _times(step.mean_ms, step.median_ms, step.p95_ms)
@@ -183,6 +185,14 @@ def _phases(report: Report) -> Iterator[RenderableType]:
     yield heading(say("Phases of the step ({clock} clock)", clock=report.phases[0].clock))
     yield _moved(rows)
     yield from closure_lines(report, "phases of the step")
+
+
+def _unnamed(report: Report) -> list[str]:
+    """Phases that another's loop does not name: shown, so that nobody takes them for 0."""
+    if report.info.trainer != "own":
+        return []
+    shown = {phase.name for phase in report.phases}
+    return [name for name in report.info.phases if name not in shown]
 
 
 def _times(*values: float | None) -> tuple[str, ...]:

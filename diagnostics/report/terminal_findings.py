@@ -115,6 +115,10 @@ def _advice(advice: Advice) -> str:
 def _gain(gain: Gain | None) -> str:
     if gain is None:
         return ""
+    if gain.low_ms == gain.high_ms:
+        return say(
+            " Predicted to save {saved_ms} ms of each step.", saved_ms=units.ms(gain.high_ms)
+        )
     likely = "" if gain.mid_ms is None else say(", likely {mid_ms}", mid_ms=units.ms(gain.mid_ms))
     low = f"{gain.low_ms:g}"
     return say(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.padding import Padding
 
+from diagnostics.analyses.memory_course import growth_steps
 from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
@@ -19,7 +20,9 @@ def memory_section(report: Report) -> Iterator[RenderableType]:
     """Every memory that was followed: first, last, peak, limit and growth."""
     if not report.analysis.memory:
         return
-    rows = make_table("memory", "of ", "first", "last", "peak", "limit", "/100 steps")
+    steps = growth_steps(report.analysis.memory)
+    growth = say("/{steps} steps", steps=steps)
+    rows = make_table("memory", "of ", "first", "last", "peak", "limit", growth)
     for course in report.analysis.memory:
         add_row(
             rows,
@@ -29,7 +32,7 @@ def memory_section(report: Report) -> Iterator[RenderableType]:
             units.size(course.last_bytes),
             units.size(course.peak_bytes),
             units.size(course.limit_bytes),
-            units.size(course.late_slope_bytes_per_100_steps),
+            units.size(course.late_growth_bytes(steps)),
         )
     yield heading("Memory (growth over the second half)")
     yield Padding(rows, (0, 0, 0, 2))

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.padding import Padding
 
-from diagnostics.analyses.ranking import priority_of
-from diagnostics.analyses.stage_totals import OUTSIDE, StageTotal
+from diagnostics.analyses.stage_totals import StageTotal
 from diagnostics.language import say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
@@ -25,6 +24,7 @@ def stages_section(report: Report) -> Iterator[RenderableType]:
 
 def _all_directions(report: Report) -> Iterator[RenderableType]:
     totals = report.analysis.stage_totals
+    priorities = {each.name: each.priority for each in report.analysis.ranking.stages}
     recomputes = any(each.recompute_ms is not None for each in totals)
     again = ("recompute",) if recomputes else ()
     rows = make_table("stage", "forward", "backward", *again, "total ms", "share", "priority ")
@@ -37,7 +37,7 @@ def _all_directions(report: Report) -> Iterator[RenderableType]:
             *((units.ms(each.recompute_ms),) if recomputes else ()),
             units.ms(each.total_ms),
             units.share(each.share),
-            "" if each.name == OUTSIDE else priority_of(each.share),
+            priorities.get(each.name, ""),
             bar=_directions(each),
         )
     yield heading(

@@ -2,21 +2,42 @@
 
 from diagnostics.rules.communication.communication_exposed import CommunicationExposed
 from diagnostics.rules.communication.data_parallel_threads import DataParallelThreads
+from diagnostics.rules.communication.exchange_exposed import ExchangeExposed
+from diagnostics.rules.communication.exchange_in_each_pass import ExchangeInEachPass
 from diagnostics.rules.communication.rank_straggling import RankStraggling
 from diagnostics.rules.communication.slow_backend import SlowBackend
+from diagnostics.rules.configuration.checkpoint_overdue import CheckpointOverdue
+from diagnostics.rules.configuration.garbage_collection_slow import GarbageCollectionSlow
+from diagnostics.rules.configuration.machine_not_watched import MachineNotWatched
+from diagnostics.rules.configuration.saving_slow import SavingSlow
+from diagnostics.rules.configuration.start_slow import StartSlow
+from diagnostics.rules.configuration.steps_drifting import StepsDrifting
+from diagnostics.rules.configuration.steps_slow_in_turn import StepsSlowInTurn
+from diagnostics.rules.configuration.steps_uneven import StepsUneven
 from diagnostics.rules.configuration.training_slow import TrainingSlow
+from diagnostics.rules.configuration.validation_expensive import ValidationExpensive
 from diagnostics.rules.data_loading.cache_hit_rate_low import CacheHitRateLow
 from diagnostics.rules.data_loading.copies_not_pinned import CopiesNotPinned
 from diagnostics.rules.data_loading.data_loading_exposed import DataLoadingExposed
+from diagnostics.rules.data_loading.epoch_start_slow import EpochStartSlow
 from diagnostics.rules.data_loading.loader_in_training_process import LoaderInTrainingProcess
+from diagnostics.rules.data_loading.loading_process_slow import LoadingProcessSlow
+from diagnostics.rules.device_memory.allocator_fragmented import AllocatorFragmented
 from diagnostics.rules.device_memory.device_memory_exhausted import DeviceMemoryExhausted
+from diagnostics.rules.device_memory.device_memory_growing import DeviceMemoryGrowing
 from diagnostics.rules.device_memory.device_memory_near_limit import DeviceMemoryNearLimit
+from diagnostics.rules.device_memory.recompute_with_room import RecomputeWithRoom
 from diagnostics.rules.device_use.allocator_calls_in_step import AllocatorCallsInStep
+from diagnostics.rules.device_use.batch_small_for_device import BatchSmallForDevice
+from diagnostics.rules.device_use.copies_below_bus_speed import CopiesBelowBusSpeed
 from diagnostics.rules.device_use.copies_from_pageable_memory import CopiesFromPageableMemory
 from diagnostics.rules.device_use.copies_not_hidden import CopiesNotHidden
 from diagnostics.rules.device_use.device_often_idle import DeviceOftenIdle
 from diagnostics.rules.device_use.garbage_collection_pauses import GarbageCollectionPauses
 from diagnostics.rules.device_use.gpu_busy_but_slow import GpuBusyButSlow
+from diagnostics.rules.device_use.gpu_clock_limited import GpuClockLimited
+from diagnostics.rules.device_use.gpu_shared import GpuShared
+from diagnostics.rules.device_use.gpu_throttled import GpuThrottled
 from diagnostics.rules.device_use.gpu_utilisation_low import GpuUtilisationLow
 from diagnostics.rules.device_use.launch_bound import LaunchBound
 from diagnostics.rules.device_use.python_between_launches import PythonBetweenLaunches
@@ -25,6 +46,9 @@ from diagnostics.rules.device_use.synchronisation_in_step import Synchronisation
 from diagnostics.rules.host_memory.host_memory_exhausted import HostMemoryExhausted
 from diagnostics.rules.host_memory.host_memory_growing import HostMemoryGrowing
 from diagnostics.rules.host_memory.host_memory_near_limit import HostMemoryNearLimit
+from diagnostics.rules.host_memory.memory_read_from_swap import MemoryReadFromSwap
+from diagnostics.rules.host_memory.shared_memory_near_limit import SharedMemoryNearLimit
+from diagnostics.rules.kernels.compiled_again import CompiledAgain
 from diagnostics.rules.kernels.forward_slow import ForwardSlow
 from diagnostics.rules.kernels.gradients_cleared_by_kernels import GradientsClearedByKernels
 from diagnostics.rules.kernels.kernels_too_short import KernelsTooShort
@@ -38,11 +62,24 @@ from diagnostics.rules.machine.forecast_patterns import FORECAST_PATTERNS
 from diagnostics.rules.machine.guide_limits import CACHE_TOO_LARGE, TOO_MANY_WORKERS
 from diagnostics.rules.machine.host_pressure import NEARLY_FULL
 from diagnostics.rules.machine.pattern import Pattern
+from diagnostics.rules.machine.planned_cache import CACHE_OFF
+from diagnostics.rules.machine.planned_cuts import BEYOND_CONSERVATIVE
+from diagnostics.rules.machine.planned_training import MONITORING_OFF, PRECISION_OFF
+from diagnostics.rules.machine.planned_workers import FEW_WORKERS, NOT_PERSISTENT
 from diagnostics.rules.machine.several_jobs import SEVERAL_JOBS
 from diagnostics.rules.machine.shared_memory import TINY_SHARED_MEMORY
+from diagnostics.rules.machine_load.cores_oversubscribed import CoresOversubscribed
+from diagnostics.rules.machine_load.cpu_quota_throttled import CpuQuotaThrottled
+from diagnostics.rules.machine_load.cpu_saturated import CpuSaturated
+from diagnostics.rules.machine_load.disk_saturated import DiskSaturated
+from diagnostics.rules.machine_load.machine_contended import MachineContended
+from diagnostics.rules.machine_load.one_core_full import OneCoreFull
 from diagnostics.rules.numerics.amp_overflows_often import AmpOverflowsOften
+from diagnostics.rules.numerics.gradient_always_clipped import GradientAlwaysClipped
 from diagnostics.rules.numerics.gradient_norm_extreme import GradientNormExtreme
+from diagnostics.rules.numerics.learning_rate_zero import LearningRateZero
 from diagnostics.rules.numerics.loss_not_finite import LossNotFinite
+from diagnostics.rules.numerics.loss_stands_still import LossStandsStill
 from diagnostics.rules.numerics.quality_dropped import QualityDropped
 from diagnostics.rules.rule import Documented, Rule
 from diagnostics.rules.trust.host_clock_on_gpu import HostClockOnGpu
@@ -51,18 +88,39 @@ from diagnostics.rules.trust.too_few_steps import TooFewSteps
 
 CATALOGUE: tuple[Rule, ...] = (
     TrainingSlow(),
+    ValidationExpensive(),
+    SavingSlow(),
+    StepsDrifting(),
+    StepsSlowInTurn(),
+    StepsUneven(),
+    GarbageCollectionSlow(),
+    StartSlow(),
+    CheckpointOverdue(),
+    MachineNotWatched(),
     RankStraggling(),
+    ExchangeExposed(),
+    ExchangeInEachPass(),
     CommunicationExposed(),
     SlowBackend(),
     DataParallelThreads(),
     DataLoadingExposed(),
     CacheHitRateLow(),
     CopiesNotPinned(),
+    EpochStartSlow(),
+    LoadingProcessSlow(),
     LoaderInTrainingProcess(),
     DeviceMemoryNearLimit(),
     DeviceMemoryExhausted(),
+    DeviceMemoryGrowing(),
+    AllocatorFragmented(),
+    RecomputeWithRoom(),
     GpuUtilisationLow(),
     GpuBusyButSlow(),
+    BatchSmallForDevice(),
+    GpuThrottled(),
+    GpuClockLimited(),
+    GpuShared(),
+    CopiesBelowBusSpeed(),
     DeviceOftenIdle(),
     SynchronisationInStep(),
     AllocatorCallsInStep(),
@@ -75,19 +133,31 @@ CATALOGUE: tuple[Rule, ...] = (
     HostMemoryNearLimit(),
     HostMemoryGrowing(),
     HostMemoryExhausted(),
+    MemoryReadFromSwap(),
+    SharedMemoryNearLimit(),
     StageDominatesForward(),
     MixedPrecisionOff(),
     ForwardSlow(),
+    CompiledAgain(),
     TensorCoresUnused(),
     KernelsTooShort(),
     TensorsCopiedOnDevice(),
     OptimizerByTensor(),
     GradientsClearedByKernels(),
     MultiprocessorsPartFilled(),
+    CpuSaturated(),
+    MachineContended(),
+    CoresOversubscribed(),
+    CpuQuotaThrottled(),
+    DiskSaturated(),
+    OneCoreFull(),
     LossNotFinite(),
     QualityDropped(),
     AmpOverflowsOften(),
     GradientNormExtreme(),
+    LossStandsStill(),
+    LearningRateZero(),
+    GradientAlwaysClipped(),
     PhasesDoNotClose(),
     TooFewSteps(),
     HostClockOnGpu(),
@@ -101,6 +171,12 @@ MACHINE_PATTERNS: tuple[Pattern, ...] = (
     *FORECAST_PATTERNS.values(),
     CACHE_TOO_LARGE,
     TOO_MANY_WORKERS,
+    PRECISION_OFF,
+    CACHE_OFF,
+    FEW_WORKERS,
+    NOT_PERSISTENT,
+    MONITORING_OFF,
+    BEYOND_CONSERVATIVE,
 )
 """What `diagnose_memory.py` looks for in a machine and in a forecast, not in a run."""
 

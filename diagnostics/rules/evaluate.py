@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from diagnostics.rules.contradictions import without_contradictions
 from diagnostics.rules.finding import Ceiling, Finding, NotEvaluated, Severity
 from diagnostics.rules.measurements import Measurements
-from diagnostics.rules.reasons import OWN_LOOP
+from diagnostics.rules.reasons import OTHER_TRAINER, OWN_LOOP
 from diagnostics.rules.rule import Outcome, Rule
 
 ACCOUNTS_FOR = 0.5
@@ -55,8 +55,10 @@ def evaluate(rules: Iterable[Rule], measured: Measurements) -> Evaluation:
 
 
 def _ask(rule: Rule, measured: Measurements) -> Outcome:
-    if measured.is_own_loop and rule.for_our_trainer:
+    if rule.for_our_trainer and measured.is_own_loop:
         return rule.not_evaluated(OWN_LOOP)
+    if rule.for_our_trainer and measured.is_trainer_unknown:
+        return rule.not_evaluated(OTHER_TRAINER)
     outcome = rule.check(measured)
     if isinstance(outcome, Finding):
         return replace(outcome, ceiling=_ceiling(outcome, _step_ms(rule, measured)))

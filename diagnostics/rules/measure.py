@@ -9,7 +9,16 @@ from diagnostics.analyses.gpu_load import GpuSummary
 from diagnostics.analyses.memory_course import MemoryCourse
 from diagnostics.analyses.resources import HostSummary
 from diagnostics.analyses.run_analysis import RunAnalysis
+from diagnostics.rules.measure_course import COURSE_FIELDS, SPAN_FIELDS, course_fields
+from diagnostics.rules.measure_device import (
+    ALLOCATOR_FIELDS,
+    DEVICE_FIELDS,
+    device_fields,
+    exchange_fields,
+)
+from diagnostics.rules.measure_learning import numerics_fields, quality_fields
 from diagnostics.rules.measure_loading import COPY_FIELDS, LOADER_FIELDS, loader_fields
+from diagnostics.rules.measure_machine import MACHINE_FIELDS, machine_fields
 from diagnostics.rules.measure_ranks import measure_ranks
 from diagnostics.rules.measure_trace import measure_traces
 from diagnostics.rules.measurements import MAX_SETTING, Measurements
@@ -35,6 +44,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         compute_capability=_number(run.info.device.get("compute_capability")),
         config=_our_config(run),
         is_own_loop=_is_own_loop(run),
+        is_trainer_unknown=run.evidence == TRACE_ONLY and run.info.trainer is None,
         loader=_loader_settings(run),
         ranks_per_machine=_ranks_per_machine(run, analysis),
         status=run.info.status,
@@ -46,9 +56,12 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         **loader_fields(analysis.loading),
         **_host_memory(run, analysis),
         **_device_memory(run, analysis, device),
-        **_numerics(run),
-        **_quality(analysis),
+        **numerics_fields(run),
+        **quality_fields(analysis.quality),
         **measure_ranks(analysis.ranks),
+        **machine_fields(run, analysis),
+        **exchange_fields(analysis.communication),
+        **course_fields(run, analysis, _max_grad_norm(run)),
         sources=_sources(run),
     )
 
@@ -75,6 +88,10 @@ def _is_own_loop(run: Run) -> bool:
 def _our_config(run: Run) -> Mapping[str, Any]:
     """Another's keys may be spelled like ours and mean something else: they are not looked at."""
     return {} if _is_own_loop(run) else run.info.config
+
+
+def _max_grad_norm(run: Run) -> float | None:
+    return Measurements(config=_our_config(run)).number_setting("TRAIN.MAX_GRAD_NORM")
 
 
 def _loader_settings(run: Run) -> dict[str, int | None]:
@@ -244,6 +261,7 @@ def _device_memory(run: Run, analysis: RunAnalysis, device: str | None) -> Field
     if device != "cuda":
         return fields
     gpus = _used_gpus(analysis.resources.gpus, run.info.world_size or 1)
+    fields |= device_fields(analysis, gpus)
     uses = [(gpu.memory_used_bytes.peak, gpu.memory_total_bytes) for gpu in gpus]
     reserved = _course(analysis.memory, "device reserved")
     total = _number(run.info.device.get("memory_total_bytes"))
@@ -296,53 +314,6 @@ def _is_device(values: dict[str, Any]) -> bool:
     return "cuda" in text or "gpu" in text or "device" in text
 
 
-def _numerics(run: Run) -> Fields:
-    """Facts name float16 overflows apart from NaN; of a log, the line's text tells."""
-    events, steps = run.tables.events, run.tables.steps
-    lines = _noted(events, "numerics")
-    overflowed, stopped = _noted(events, "amp_overflow"), _noted(events, "not_finite")
-    of_float16 = {step for step, noted in lines if "float16" in str(noted.get("text"))}
-    overflows = of_float16 | {noted.get("overflowed_step", step) for step, noted in overflowed}
-    bad = {step for step, _ in lines}
-    bad |= {noted.get("bad_step", step) for step, noted in stopped}
-    bad |= set(steps.loc[steps["nonfinite"].notna(), "step"])
-    bad = {step for step in bad - overflows if isinstance(step, int | float)}
-    tensors = [str(noted["tensor"])[:120] for _, noted in stopped if noted.get("tensor")]
-    recorded = bool(steps["loss"].notna().any()) or bool(bad)
-    return {
-        "num_nonfinite": len(bad) if recorded else None,
-        "num_amp_overflows": len(overflows) if recorded else None,
-        "first_nonfinite_step": int(min(bad)) if bad else None,
-        "first_nonfinite_tensor": tensors[0] if tensors else None,
-        **_gradients(run),
-    }
-
-
-def _noted(events: pd.DataFrame, name: str) -> list[tuple[float, Mapping[str, Any]]]:
-    """Step and values of each event of that name whose step is known."""
-    held = events[(events["name"] == name) & events["step"].notna()]
-    return list(zip(held["step"], held["values"], strict=True))
-
-
-def _gradients(run: Run) -> Fields:
-    norms = run.tables.steps["grad_norm"].dropna()
-    if not len(norms):
-        return {}
-    return {"grad_norm_median": float(norms.median()), "grad_norm_max": float(norms.max())}
-
-
-def _quality(analysis: RunAnalysis) -> Fields:
-    points = [point for point in analysis.quality.points if point.psnr_rgb_db is not None]
-    if not points:
-        return {}
-    return {
-        "num_validations": len(points),
-        "psnr_last_db": points[-1].psnr_rgb_db,
-        "psnr_best_db": max(point.psnr_rgb_db or 0.0 for point in points),
-        "psnr_input_db": points[-1].input_psnr_rgb_db,
-    }
-
-
 def _sources(run: Run) -> dict[str, str]:
     """Where each field was read: the files of the facts, or the text log."""
     kind = "trace" if run.evidence == TRACE_ONLY else "text log"
@@ -354,17 +325,18 @@ def _sources(run: Run) -> dict[str, str]:
         (
             steps,
             "num_steps step_ms phase_ms data_wait_exposed_ms samples_per_s grad_norm_median "
-            f"device_alloc_retries rank_slowest {LOADER_FIELDS} {COPY_FIELDS}",
+            f"device_alloc_retries rank_slowest {LOADER_FIELDS} {COPY_FIELDS} {COURSE_FIELDS} "
+            f"{ALLOCATOR_FIELDS}",
         ),
         (
             spans,
             "stage_ms cache_hit_rate num_nonfinite num_amp_overflows psnr_last_db num_host_oom "
-            "num_device_oom num_loaders_killed",
+            f"num_device_oom num_loaders_killed {SPAN_FIELDS}",
         ),
         (
             resources,
             "host_memory_peak_bytes host_memory_growth_bytes_per_step device_memory_peak_bytes "
-            "gpu_util_percent cpus_allowed",
+            f"gpu_util_percent cpus_allowed {MACHINE_FIELDS} {DEVICE_FIELDS}",
         ),
     )
     found = {name: file for file, names in by_file for name in names.split()}

@@ -10,7 +10,8 @@ def measure_ranks(ranks: Ranks) -> dict[str, Any]:
     """The slowest rank, or why none could be named."""
     slowest = ranks.slowest
     if slowest is None or ranks.step_ms is None:
-        return {"ranks_not_compared": listed(ranks.reasons, "; ") or None}
+        reasons = listed(ranks.reasons, "; ") or None
+        return {"ranks_not_compared": reasons, "num_rank_steps": ranks.num_steps}
     return {
         "rank_slowest": slowest.rank,
         "rank_place": _place(ranks, slowest.rank),

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from diagnostics.rules.measured_course import CourseFields
+from diagnostics.rules.measured_device import DeviceFields
+from diagnostics.rules.measured_machine import MachineFields
 from diagnostics.rules.trace_measurements import TraceMeasurements
 
 MAX_SETTING = 1_000_000
@@ -24,7 +27,7 @@ LOADER_KEYS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurements:
+class Measurements(CourseFields, DeviceFields, MachineFields):
     """One run, measured. Times in ms per optimizer step, sizes in bytes, shares in 0..1.
 
     Steps and their times leave tagged steps out. Memory and utilisation hold for the whole run.
@@ -39,6 +42,8 @@ class Measurements:
     """The configuration of our own trainer, with the YAML's own keys; empty when unknown."""
     is_own_loop: bool = False
     """Not our trainer but a loop of the user's, whose switches are not ours to know."""
+    is_trainer_unknown: bool = False
+    """A trace of whatever program: neither our switches nor a loop's are known."""
     loader: Mapping[str, int | None] = field(default_factory=dict)
     """Of such a loop: arguments of its DataLoader in each of its processes; empty when unknown."""
     ranks_per_machine: int = 1
@@ -139,6 +144,8 @@ class Measurements:
     grad_norm_max: float | None = None
     num_validations: int = 0
     psnr_last_db: float | None = None
+    psnr_previous_db: float | None = None
+    """Of the validation before the last."""
     psnr_best_db: float | None = None
     psnr_input_db: float | None = None
 

@@ -9,7 +9,16 @@ RECORD_FACTS = "record the run's facts, and give their folder (profiles/<run_id>
 OWN_LOOP = (
     "its limits and switches are those of VRT-Spike's own trainer; this run is another's loop"
 )
+OTHER_TRAINER = (
+    "its limits and switches are those of VRT-Spike's own trainer; this trace does not say whose "
+    "it is"
+)
 RECORD_MORE_STEPS = "train for at least 20 steps beyond the first"
+NOT_SAMPLED = "the machine was not sampled for it"
+GPU_NOT_SAMPLED = "the GPU was not sampled for it"
+ALLOCATOR_UNKNOWN = "the figures of the GPU's allocator were not recorded"
+RECORD_MACHINE = "record again with this version and its resource sampler on"
+RECORD_LOADER = "record again with this version; a loop of one's own hands its loader to run.wrap"
 RECORD_NVML = "train with a working NVIDIA driver library (NVML), then give the facts folder"
 
 

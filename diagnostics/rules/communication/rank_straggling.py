@@ -6,9 +6,10 @@ from diagnostics.language import say
 from diagnostics.rules.communication.straggler_advice import straggler_advice
 from diagnostics.rules.finding import Evidence, Severity, Value
 from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import RECORD_MORE_STEPS
 from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
 
-RECORD_RANKS = "train with torchrun and this trainer, and give the facts folder of all ranks"
+RECORD_RANKS = "record all ranks of a torchrun, and give the folder that holds them all"
 
 
 class RankStraggling(Rule):
@@ -18,9 +19,9 @@ class RankStraggling(Rule):
     name = "rank-straggling"
     explains = ("GP001", "CF001")
     summary = (
-        "The ranks wait for rank {rank}{place}: it is the slowest in {steadiness:.0%} of the "
-        "steps, by {cause} ({excess_ms:.1f} ms above the others), and costs {cost_ms:.1f} of "
-        "{step_ms:.1f} ms ({share:.1%})."
+        "The ranks wait for rank {rank}{place}: it is the slowest in {times} of {steps} steps, by "
+        "{cause} ({excess_ms:.1f} ms above the others), and costs {cost_ms:.1f} of {step_ms:.1f} "
+        "ms ({share:.1%})."
     )
     docs = """
 ## What it measures
@@ -49,6 +50,7 @@ makes the exchange itself long for all ranks alike: the report shows that as exp
     at_warn: ClassVar[Threshold]
     at_critical: ClassVar[Threshold]
     steady: ClassVar[Threshold]
+    firm_steps: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Hold the slowest rank's cost against the step."""
@@ -59,7 +61,9 @@ makes the exchange itself long for all ranks alike: the report shows that as exp
         steadiness, cause = measured.rank_slowest_share, measured.rank_cause
         if cost_ms is None or not step_ms or steadiness is None or cause is None:
             reason = measured.ranks_not_compared or "the ranks of the run were not compared"
-            return self.not_evaluated(reason, RECORD_RANKS)
+            # Ranks that were recorded and not compared have too few steps in common.
+            more = RECORD_MORE_STEPS if measured.num_rank_steps else RECORD_RANKS
+            return self.not_evaluated(reason, more)
         severity = graded(
             low_ms / step_ms,
             (self.at_note, Severity.NOTE),
@@ -71,15 +75,17 @@ makes the exchange itself long for all ranks alike: the report shows that as exp
         values = {
             "rank": measured.rank_slowest,
             "place": say(" ({place})", place=measured.rank_place) if measured.rank_place else "",
-            "steadiness": steadiness,
+            "times": round(steadiness * measured.num_rank_steps),
+            "steps": measured.num_rank_steps,
             "cause": cause,
             "excess_ms": measured.rank_excess_ms.get(cause, 0.0),
             "cost_ms": cost_ms,
             "step_ms": step_ms,
             "share": cost_ms / step_ms,
         }
+        firm = measured.num_rank_steps >= self.firm_steps.value
         return self.finding(
-            severity,
+            severity if firm else min(severity, Severity.WARN),
             values,
             self._evidence(measured, low_ms / step_ms),
             straggler_advice(measured, cause, cost_ms),

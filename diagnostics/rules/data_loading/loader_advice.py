@@ -1,28 +1,36 @@
 """What to change so that batches arrive sooner; every value rests on the present one."""
 
 from diagnostics.language import say
+from diagnostics.rules.data_loading.loader_capacity import loader_capacity
 from diagnostics.rules.data_loading.loading_evidence import heaviest_part
+from diagnostics.rules.data_loading.making_advice import making_advice
 from diagnostics.rules.data_loading.part_advice import part_advice
 from diagnostics.rules.data_loading.worker_advice import SIGN, has_memory_to_spare, more_workers
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 
+LEAST_START_SHARE = 0.01
+"""Of the step: starts of the loader that cost less are not worth a switch."""
+
 PREFETCH_FACTOR = 4
 """The prefetch factor of the performance guide's plans."""
 
 
 def loader_advice(measured: Measurements, wait_ms: float, step_ms: float) -> tuple[Advice, ...]:
-    """The switches that make data arrive sooner, the most promising first."""
-    candidates = (
+    """What makes data arrive sooner; then the switches that only spare single waits."""
+    faster = (
         more_workers(measured, wait_ms, step_ms),
+        making_advice(measured, wait_ms, step_ms),
         *part_advice(measured, wait_ms, step_ms),
-        _pinned(measured),
-        _persistent(measured),
-        _prefetch(measured),
     )
-    advice = tuple(item for item in candidates if item is not None)
-    return advice or (_look_closer(measured),)
+    candidates = (
+        *([each for each in faster if each is not None] or [_look_closer(measured)]),
+        _pinned(measured),
+        _persistent_if_it_matters(measured, step_ms),
+        _prefetch(measured, wait_ms, step_ms),
+    )
+    return tuple(item for item in candidates if item is not None)
 
 
 def _pinned(measured: Measurements) -> Advice | None:
@@ -35,7 +43,16 @@ def _pinned(measured: Measurements) -> Advice | None:
     )
 
 
-def _persistent(measured: Measurements) -> Advice | None:
+def _persistent_if_it_matters(measured: Measurements, step_ms: float) -> Advice | None:
+    """Left out where starts of the loader were measured and cost next to nothing."""
+    cost_ms = measured.loader_start_cost_ms
+    if cost_ms is not None and cost_ms < LEAST_START_SHARE * step_ms:
+        return None
+    return persistent_workers(measured)
+
+
+def persistent_workers(measured: Measurements) -> Advice | None:
+    """Keep loader processes between epochs, where they are known to end with each."""
     if not measured.num_workers or measured.loader_setting("persistent_workers") != 0:
         return None
     return Advice(
@@ -49,7 +66,12 @@ def _switch_on(measured: Measurements, argument: str) -> ConfigChange:
     return ConfigChange(key=measured.loader_key(argument), current=False, proposed=True)
 
 
-def _prefetch(measured: Measurements) -> Advice | None:
+def _prefetch(measured: Measurements, wait_ms: float, step_ms: float) -> Advice | None:
+    """Only where batches come fast enough on average, as far as that is known."""
+    processes = measured.num_workers or 0
+    capacity = loader_capacity(measured, wait_ms, step_ms, processes)
+    if capacity is not None and capacity.needed > processes:
+        return None
     current = measured.loader_setting("prefetch_factor")
     if current is None or current >= PREFETCH_FACTOR or not measured.num_workers:
         return None
@@ -69,43 +91,42 @@ def _prefetch(measured: Measurements) -> Advice | None:
     )
 
 
+_UNKNOWN_LOADER = (
+    "The loader's settings are unknown, so none is proposed: hand the DataLoader itself to "
+    "`run.wrap`."
+)
+_LOADS_ITSELF = (
+    "The program loads its data itself, between the steps: give its DataLoader worker processes "
+    "(num_workers above 0). How many, cores and memory decide, which this input does not tell."
+)
+_NO_CONFIG = (
+    "The input does not hold the run's configuration, so no switch is proposed; give the facts "
+    "folder (profiles/<run_id>)."
+)
+_NO_MACHINE = (
+    "Loader processes, cores or memory of the run are unknown, so no switch is proposed; record "
+    "resources."
+)
+_FASTER_ITEMS = (
+    "There are as many loader processes as this machine allows: speed up the data set's "
+    "`__getitem__`. Look at what a batch costs: {costs}."
+)
+_COSTS = "{part} takes {share:.0%} of making it"
+_ANY_COSTS = "decoding, cropping, voxels, or a slow disk"
+
+
 def _look_closer(measured: Measurements) -> Advice:
+    is_ours_or_known = bool(measured.config) or measured.is_own_loop
     if measured.is_own_loop and not measured.loader:
-        text = (
-            "The loader's settings are unknown, so none is proposed: hand the DataLoader itself to "
-            "`run.wrap`."
-        )
-    elif measured.num_workers == 0 and not measured.config and not measured.is_own_loop:
-        text = (
-            "The program loads its data itself, between the steps: give its DataLoader worker "
-            "processes (num_workers above 0). How many, cores and memory decide, which this input "
-            "does not tell."
-        )
-    elif not measured.config and not measured.is_own_loop:
-        text = (
-            "The input does not hold the run's configuration, so no switch is proposed; give the "
-            "facts folder (profiles/<run_id>)."
-        )
+        text = _UNKNOWN_LOADER
+    elif measured.num_workers == 0 and not is_ours_or_known:
+        text = _LOADS_ITSELF
+    elif not is_ours_or_known:
+        text = _NO_CONFIG
     elif None in (measured.num_workers, measured.cpus_allowed, measured.host_memory_share):
-        text = (
-            "Loader processes, cores or memory of the run are unknown, so no switch is proposed; "
-            "record resources."
-        )
+        text = _NO_MACHINE
     else:
-        text = say(
-            "The loader's switches are already set as this machine allows. Look at what "
-            "a batch costs: {costs}.",
-            costs=_costs(measured),
-        )
+        heaviest = heaviest_part(measured)
+        costs = say(_COSTS, part=heaviest[0], share=heaviest[1]) if heaviest else _ANY_COSTS
+        text = say(_FASTER_ITEMS, costs=costs)
     return Advice(text=text, verify=verify(SIGN))
-
-
-def _costs(measured: Measurements) -> str:
-    heaviest = heaviest_part(measured)
-    if heaviest is None:
-        return "decoding, cropping, voxels, or a slow disk"
-    return say(
-        "{part} takes {share:.0%} of making it",
-        part=heaviest[0],
-        share=heaviest[1],
-    )

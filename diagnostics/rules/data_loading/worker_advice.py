@@ -1,6 +1,7 @@
 """How many loader processes to use: only where the present number, cores and memory are known."""
 
 from diagnostics.language import say
+from diagnostics.rules.data_loading.loader_capacity import loader_capacity
 from diagnostics.rules.finding import Advice, ConfigChange, Gain
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -17,27 +18,43 @@ def has_memory_to_spare(measured: Measurements) -> bool:
     return share is not None and share < MAX_MEMORY_SHARE
 
 
+_MORE = (
+    "Use {proposed} loader processes instead of {current}: {cores} cores are allowed, and memory "
+    "has room."
+)
+_NEEDED = (
+    "Use {proposed} loader processes instead of {current}: {cores} cores are allowed, and memory "
+    "has room. One process makes a batch in {made_ms:.1f} ms and each rank wants one every "
+    "{between_ms:.1f} ms: {needed} would keep up."
+)
+
+
 def more_workers(measured: Measurements, wait_ms: float, step_ms: float) -> Advice | None:
-    """More loader processes, if the guide's rules allow more than there are."""
+    """More loader processes, if the guide's rules allow more than there are, and more are needed.
+
+    How many, the making of a batch says where it was timed; else as many as the guide allows.
+    """
     current, cores = measured.num_workers, measured.cpus_allowed
     if current is None or cores is None or not has_memory_to_spare(measured):
         return None
     proposed = workers_to_propose(cores, measured.world_size or 1)
+    capacity = loader_capacity(measured, wait_ms, step_ms, proposed)
+    if capacity is not None:
+        proposed = min(proposed, capacity.needed)
     change = worker_change(measured, proposed)
     if proposed <= current or change.proposed == change.current:
         return None
-    return Advice(
-        text=say(
-            "Use {proposed} loader processes instead of {current}: {cores} cores are "
-            "allowed, and memory has room.",
-            proposed=proposed,
-            current=current,
-            cores=cores,
-        ),
-        config_change=change,
-        predicted_gain=gain_of_more_workers(wait_ms, step_ms, current, proposed),
-        verify=verify(SIGN),
-    )
+    counts = {"proposed": proposed, "current": current, "cores": cores}
+    if capacity is None:
+        text = say(_MORE, **counts)
+        gain = gain_of_more_workers(wait_ms, step_ms, current, proposed)
+    else:
+        between_ms, needed = capacity.between_ms, capacity.needed
+        text = say(
+            _NEEDED, **counts, made_ms=capacity.made_ms, between_ms=between_ms, needed=needed
+        )
+        gain = capacity.gain(proposed)
+    return Advice(text=text, config_change=change, predicted_gain=gain, verify=verify(SIGN))
 
 
 def workers_to_propose(cpus_allowed: int, world_size: int) -> int:

@@ -4,10 +4,12 @@ from typing import ClassVar
 
 from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Severity
-from diagnostics.rules.kernels.compute_advice import TRACE_A_LOOP
+from diagnostics.rules.kernels.compute_advice import how_to_trace
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_ON_CPU, RECORD_NVML, verify
 from diagnostics.rules.rule import Outcome, Rule, Threshold
+
+_ADVICE = "See what the GPU waits for: {trace} shows some steps in full."
 
 
 class GpuUtilisationLow(Rule):
@@ -47,8 +49,6 @@ the GPU works well: one small kernel keeps it "busy".
             return self.not_evaluated("GPU utilisation was not sampled", RECORD_NVML)
         if util >= self.at_warn.value:
             return None
-        ours = "`python -m vrtspike.train --config FILE --profile`"
-        profiled = TRACE_A_LOOP if measured.is_own_loop else ours
         critical = util < self.at_critical.value
         return self.finding(
             Severity.CRITICAL if critical else Severity.WARN,
@@ -70,10 +70,7 @@ the GPU works well: one small kernel keeps it "busy".
             ),
             (
                 Advice(
-                    text=say(
-                        "Record some steps with {profiled} and see what the GPU waits for.",
-                        profiled=profiled,
-                    ),
+                    text=say(_ADVICE, trace=how_to_trace(measured)),
                     verify=verify("GPU utilisation above 90 %"),
                 ),
             ),

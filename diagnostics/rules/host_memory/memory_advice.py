@@ -23,6 +23,12 @@ def host_memory_advice(measured: Measurements) -> tuple[Advice, ...]:
     return advice or (_look_closer(measured),)
 
 
+def fewer_batches_ready(measured: Measurements) -> tuple[Advice, ...]:
+    """What lets fewer finished batches wait: less prefetching, then fewer loader processes."""
+    candidates = (_less_prefetch(measured), _fewer_workers(measured))
+    return tuple(item for item in candidates if item is not None)
+
+
 def _smaller_cache(measured: Measurements) -> Advice | None:
     current = measured.number_setting("DATA.CACHE_SIZE_GB")
     peak, limit = measured.host_memory_peak_bytes, measured.host_memory_limit_bytes

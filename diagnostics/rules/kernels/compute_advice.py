@@ -7,6 +7,17 @@ from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 
 TRACE_A_LOOP = "`record(..., profile=True)`"
+TRACE_OURS = "`python -m vrtspike.train --config FILE --profile`"
+TRACE_ANY = "torch.profiler"
+
+
+def how_to_trace(measured: Measurements) -> str:
+    """What shows kernels and operators: the trace there is, else what would record one here."""
+    if measured.trace is not None:
+        return say("the trace {path}", path=measured.trace)
+    if measured.is_own_loop:
+        return TRACE_A_LOOP
+    return TRACE_ANY if measured.is_trainer_unknown else TRACE_OURS
 
 
 def compute_advice(measured: Measurements) -> tuple[Advice, ...]:
@@ -19,22 +30,21 @@ def compute_advice(measured: Measurements) -> tuple[Advice, ...]:
     return advice or (_look_closer(measured),)
 
 
+_KERNELS = "{trace} shows which kernels and operators take the time."
+_NO_CONFIG = (
+    "The input does not hold the run's configuration, so no switch is proposed; give the facts "
+    "folder (profiles/<run_id>)."
+)
+_ALL_SET = (
+    "The switches that make the network cheaper are already set; {trace} shows which kernels and "
+    "operators take the time."
+)
+
+
 def _look_closer(measured: Measurements) -> Advice:
-    if measured.is_own_loop:
-        text = say(
-            "{profiler} records which kernels and operators take the time.",
-            profiler=TRACE_A_LOOP,
-        )
-    elif not measured.config:
-        text = (
-            "The input does not hold the run's configuration, so no switch is proposed; give the "
-            "facts folder (profiles/<run_id>)."
-        )
-    else:
-        text = (
-            "The switches that make the network cheaper are already set; `--profile` records which "
-            "kernels and operators take the time."
-        )
+    text = say(_KERNELS if measured.is_own_loop else _ALL_SET, trace=how_to_trace(measured))
+    if not measured.is_own_loop and not measured.config:
+        text = _NO_CONFIG
     return Advice(text=text, verify=verify("forward shorter"))
 
 
@@ -72,11 +82,3 @@ def fused_attention(measured: Measurements) -> Advice | None:
         config_change=ConfigChange(key="MODEL.ATTENTION", current="explicit", proposed="auto"),
         verify=verify("vrt.stage8 shorter"),
     )
-
-
-def where_kernels_are(measured: Measurements) -> str:
-    """Where to look for a stage's kernels: in the trace there is, or how to record one."""
-    if measured.trace is not None:
-        return say("its kernels and operators are in the trace {trace}.", trace=measured.trace)
-    profiled = TRACE_A_LOOP if measured.is_own_loop else "`--profile`"
-    return say("{profiled} records its kernels and operators.", profiled=profiled)

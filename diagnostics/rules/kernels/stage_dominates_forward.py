@@ -7,16 +7,18 @@ from diagnostics.rules.finding import Advice, Evidence, Severity
 from diagnostics.rules.kernels.compute_advice import (
     fused_attention,
     heaviest_stage,
+    how_to_trace,
     largest_gain,
-    where_kernels_are,
 )
 from diagnostics.rules.kernels.stage_advice import stage_switches
 from diagnostics.rules.measurements import Measurements
-from diagnostics.rules.reasons import RECORD_FACTS, verify
+from diagnostics.rules.reasons import RECORD_FACTS
 from diagnostics.rules.rule import Outcome, Rule, Threshold
 
-NO_KNOWN_SWITCH = "No switch of this loop is known that makes {stage} cheaper; {look_there}"
-NO_SWITCH = "No switch of this configuration makes {stage} cheaper; {look_there}"
+_NO_SWITCH = (
+    "No known switch makes {stage} cheaper without another network: {trace} shows its kernels and "
+    "operators."
+)
 
 
 class StageDominatesForward(Rule):
@@ -43,10 +45,11 @@ it changes no weights; then depth, window or chunks.
 
 ## False alarms
 Some stage is always the largest: in a network of eight stages this is a pointer, not a fault.
-Therefore it is never more than a note. Stage times by the host's clock on a GPU say nothing; rule
-TR003 tells.
+Therefore it is never more than a note, and none where the step waits for other things. Stage times
+by the host's clock on a GPU say nothing; rule TR003 tells.
 """
     at_note: ClassVar[Threshold]
+    of_step: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Find the heaviest stage and compare its share."""
@@ -61,7 +64,7 @@ TR003 tells.
             )
         stage_ms = measured.stage_ms[stage]
         share = stage_ms / forward_ms
-        if share <= self.at_note.value:
+        if share <= self.at_note.value or stage_ms < self.of_step.value * step_ms:
             return None
         advice = self._advice(measured, forward_ms)
         return self.finding(
@@ -99,16 +102,8 @@ TR003 tells.
             advice = tuple(item for item in candidates if item is not None)
             if advice:
                 return advice
-        return (
-            Advice(
-                text=say(
-                    NO_KNOWN_SWITCH if measured.is_own_loop else NO_SWITCH,
-                    stage=heavy[0],
-                    look_there=where_kernels_are(measured),
-                ),
-                verify=verify(say("{stage} shorter", stage=heavy[0])),
-            ),
-        )
+        text = say(_NO_SWITCH, stage=heavy[0], trace=how_to_trace(measured))
+        return (Advice(text=text),)
 
     def _heavy(self, measured: Measurements, forward_ms: float) -> list[str]:
         """The stages above the limit, the heaviest first."""

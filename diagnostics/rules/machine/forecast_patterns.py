@@ -1,5 +1,6 @@
 """What HM104, HM105 and GM101 are called and how they are put: a forecast beyond what is there."""
 
+from diagnostics.language import say
 from diagnostics.rules.machine.pattern import Pattern
 from diagnostics.rules.thresholds import limits_of
 
@@ -28,7 +29,8 @@ FORECAST_PATTERNS = {
         code="HM104",
         name="forecast-exceeds-host-memory",
         summary=_NEED,
-        docs=_DOCS.format(
+        docs=say(
+            _DOCS,
             resource="the machine's memory",
             parts="processes, cache, batches in the making; on the CPU the model and its training",
             limit="the smaller of the machine's memory and its container's limit",
@@ -43,7 +45,8 @@ FORECAST_PATTERNS = {
         code="HM105",
         name="forecast-exceeds-shared-memory",
         summary=_NEED,
-        docs=_DOCS.format(
+        docs=say(
+            _DOCS,
             resource="/dev/shm",
             parts="batches that loader processes have ready, of training and validation",
             limit="its size",
@@ -57,7 +60,8 @@ FORECAST_PATTERNS = {
         code="GM101",
         name="forecast-exceeds-gpu-memory",
         summary=_NEED,
-        docs=_DOCS.format(
+        docs=say(
+            _DOCS,
             resource="each GPU's memory",
             parts="weights, gradients, optimizer, activations, validation",
             limit="the GPU that has the least free",

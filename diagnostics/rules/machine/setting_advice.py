@@ -27,6 +27,12 @@ def advise(change: SettingChange, verify: str) -> Advice:
     return Advice(text=_WHY[change.key], config_change=switch, verify=verify)
 
 
+def advise_to_set(config: str, change: SettingChange, text: str) -> Advice:
+    """The advice to make one change to a configuration, in words of its own."""
+    switch = ConfigChange(key=change.key, current=change.current, proposed=change.proposed)
+    return Advice(text=text, config_change=switch, verify=verify_command(config, [change]))
+
+
 def verify_command(config: str, changes: Sequence[SettingChange]) -> str:
     """The command that forecasts the same configuration with the changes."""
     settings = " ".join(f"{change.key}={_spelled(change.proposed)}" for change in changes)

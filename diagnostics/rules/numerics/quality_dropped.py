@@ -29,10 +29,11 @@ conservative plan (configs/deblur/vrt_spike_opt.yaml); let a larger teacher help
 (TRAIN.DISTILLATION). While quality is down, the report proposes no smaller network.
 
 ## False alarms
-Small validation sets scatter by some tenths of a dB. At the start of a training the output may
-dip below its input; the rule waits for the second validation.
+Small validation sets scatter by some tenths of a dB. At the start of a training the output is
+below its input; as long as it rises from one validation to the next, that is no finding.
 """
     below_input: ClassVar[Threshold]
+    rise: ClassVar[Threshold]
     fall: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
@@ -100,7 +101,10 @@ def quality_dropped(measured: Measurements) -> bool:
 
 def _is_below_input(measured: Measurements) -> bool:
     last, own = measured.psnr_last_db, measured.psnr_input_db
-    return last is not None and own is not None and own - last >= QualityDropped.below_input.value
+    if last is None or own is None or own - last < QualityDropped.below_input.value:
+        return False
+    previous = measured.psnr_previous_db
+    return previous is None or last - previous < QualityDropped.rise.value
 
 
 def _has_fallen(measured: Measurements) -> bool:

@@ -202,7 +202,7 @@ def test_a_trace_beside_the_facts_is_named_and_not_asked_for_again(cpu_run):
     assert "--profile" in advice_of(cpu_run)
     trace = cpu_run / "box_1.2.pt.trace.json.gz"
     trace.write_bytes(b"")
-    assert f"in the trace {trace}" in advice_of(cpu_run)
+    assert f"the trace {trace} shows" in advice_of(cpu_run)
     stream = io.StringIO()
     render_terminal(report_of(cpu_run), stream, 400)
     assert f"trace: {trace}" in stream.getvalue()

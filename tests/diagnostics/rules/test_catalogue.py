@@ -20,7 +20,7 @@ from diagnostics.rules.machine.pattern import Pattern
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import HEADINGS
 
-FAMILIES = {"DL", "HM", "GM", "GP", "KN", "CM", "NU", "CF", "TR"}
+FAMILIES = {"DL", "HM", "GM", "GP", "KN", "CM", "NU", "CF", "TR", "MA"}
 each_rule = pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.code)
 each_documented = pytest.mark.parametrize("rule", DOCUMENTED, ids=lambda rule: rule.code)
 

@@ -33,6 +33,7 @@ def host(**fields):
     known = dict.fromkeys(HostSummary.__dataclass_fields__)
     return HostSummary(
         **{**known, "host": "a", "num_samples": 1, "cpu_percent": UNKNOWN, "ram_percent": UNKNOWN}
+        | {"stall_share": {}, "cgroup_stall_share": {}}
         | fields
     )
 
@@ -40,6 +41,7 @@ def host(**fields):
 def gpu(index, util, used=1, total=10):
     known = dict.fromkeys(GpuSummary.__dataclass_fields__)
     levels = dict.fromkeys(("power_w", "temperature_c", "sm_clock_mhz"), UNKNOWN)
+    levels |= {"ranks": (), "throttle_share": {}}
     return GpuSummary(
         **known
         | levels

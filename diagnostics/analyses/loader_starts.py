@@ -1,0 +1,54 @@
+"""What beginning an epoch costs: starting the loader, and the wait for its first batch.
+
+Within a step, `data_wait` holds the waits of all fetches and, where an epoch begins, the start of
+the loader. What it has beyond the fetches is therefore the start.
+"""
+
+from dataclasses import dataclass
+
+from diagnostics.run import Run
+
+LEAST_START_MS = 2.0
+"""What the clocks of a fetch leave over is a fraction of this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderStarts:
+    """Starts of the loader after the run's first one.
+
+    `mean_ms` is a start with the wait for the first batch, `cost_ms_per_step` shares all of them
+    among the run's steps. `num_steps` counts those whose fetches were watched.
+    """
+
+    num_steps: int
+    count: int
+    mean_ms: float | None
+    longest_ms: float | None
+    cost_ms_per_step: float
+
+
+def compute_loader_starts(run: Run) -> LoaderStarts | None:
+    """None where nothing watched the loader."""
+    fetches, phases = run.tables.fetches, run.tables.phases
+    if not len(fetches):
+        return None
+    key = ["rank", "step"]
+    is_wait = (phases["name"] == "data_wait") & (phases["clock"] == "host")
+    waits = phases[is_wait].groupby(key)["ms"].max()
+    fetched = fetches.groupby(key)["wait_ms"].sum()
+    first = fetches[fetches["number"] == 0].groupby(key)["wait_ms"].max()
+    beyond = (waits - fetched).dropna()
+    # Each rank's own first step starts the loader in any case.
+    lowest = run.tables.steps.groupby("rank")["step"].min()
+    ranks, steps = beyond.index.get_level_values("rank"), beyond.index.get_level_values("step")
+    later = beyond[steps > lowest.reindex(ranks).to_numpy()]
+    began = later[later >= LEAST_START_MS]
+    costs = (began + first.reindex(began.index).fillna(0.0)).groupby(level="step").max()
+    num_steps = int(steps.nunique())
+    return LoaderStarts(
+        num_steps=num_steps,
+        count=len(costs),
+        mean_ms=float(costs.mean()) if len(costs) else None,
+        longest_ms=float(costs.max()) if len(costs) else None,
+        cost_ms_per_step=float(costs.sum()) / max(1, num_steps),
+    )

@@ -1,0 +1,14 @@
+"""How much rarer something outside the steps has to be, so that it takes a wanted share of time."""
+
+import math
+
+
+def rarer(every: int, wall_share: float, wanted_share: float) -> int:
+    """The interval in steps at which it takes `wanted_share`; rounded up to two digits.
+
+    Its time over the rest is `share / (1 - share)`, and falls with the interval.
+    """
+    now, wanted = (share / (1 - min(share, 0.999)) for share in (wall_share, wanted_share))
+    interval = every * now / wanted
+    scale = int(10 ** max(0, math.floor(math.log10(interval)) - 1))
+    return math.ceil(interval / scale) * scale

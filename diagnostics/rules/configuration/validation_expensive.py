@@ -1,0 +1,96 @@
+"""CF002: validation takes a large part of the run."""
+
+from typing import ClassVar
+
+from diagnostics.language import say
+from diagnostics.rules.configuration.rarer import rarer
+from diagnostics.rules.evidence_row import row
+from diagnostics.rules.finding import Advice, ConfigChange, Gain, Severity
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import RECORD_FACTS, verify
+from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+
+KEY, CROP = "LOG.VAL_EVERY_STEPS", "DATA.VAL_CROP_SIZE"
+_RARER = "Validate every {proposed} steps instead of every {current}: then it takes {wanted:.0%}."
+_CROP = (
+    "Validate on crops of the training's size instead of whole frames; compare PSNR only with "
+    "validations of the same crop."
+)
+_OTHER = "Validate more seldom, on fewer samples, and without gradients (torch.no_grad)."
+
+
+class ValidationExpensive(Rule):
+    """Time of all validations against the wall time of the run."""
+
+    code = "CF002"
+    name = "validation-expensive"
+    summary = (
+        "{count} validations take {share:.1%} of the run's time, {ms:.1f} ms for each training "
+        "step."
+    )
+    docs = """
+## What it measures
+The time of all validations, against the time from the first step to the end of the last step or
+span.
+
+## Why it matters
+It is time in which nothing is learned. The throughput of the steps does not show it.
+
+## What to try
+A longer interval, computed so that validation takes a twentieth of the time; crops instead of
+whole frames; fewer clips.
+
+## False alarms
+A short run has its validation at the end whatever its length: with fewer than three the rule does
+not judge. Early in a training frequent validation can be wanted.
+"""
+    at_note: ClassVar[Threshold]
+    at_warn: ClassVar[Threshold]
+    wanted: ClassVar[Threshold]
+    least_count: ClassVar[Threshold]
+
+    def check(self, measured: Measurements) -> Outcome:
+        """Compare the share with the limits."""
+        share, ms = measured.validation_wall_share, measured.validation_ms
+        count = measured.num_validation_spans
+        if measured.wall_s is None:
+            return self.not_evaluated("the time of steps and validations is unknown", RECORD_FACTS)
+        if count < self.least_count.value or share is None or ms is None:
+            return self.not_evaluated(
+                say("{count} validation(s); three are needed", count=count), "train longer"
+            )
+        severity = graded(share, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        if severity is None:
+            return None
+        source = measured.source("validation_ms")
+        return self.finding(
+            severity,
+            {"count": count, "share": share, "ms": ms},
+            (
+                row("validation / wall time", share, "share", self.at_note, source),
+                row("validation for each step", ms, "ms", None, source),
+            ),
+            self._advice(measured, share, ms),
+            cost_ms_per_step=ms,
+        )
+
+    def _advice(self, measured: Measurements, share: float, ms: float) -> tuple[Advice, ...]:
+        every, sign = measured.whole_setting(KEY), verify("validation-expensive is gone")
+        if not every:
+            return (Advice(text=_OTHER, verify=sign),)
+        wanted = self.wanted.value
+        proposed = rarer(every, share, wanted)
+        saved_ms = ms * (1 - every / proposed)
+        advice = Advice(
+            text=say(_RARER, proposed=proposed, current=every, wanted=wanted),
+            config_change=ConfigChange(key=KEY, current=every, proposed=proposed),
+            predicted_gain=Gain(low_ms=saved_ms, mid_ms=saved_ms, high_ms=saved_ms),
+            verify=sign,
+        )
+        crop = measured.whole_setting("DATA.CROP_SIZE")
+        if "VAL_CROP_SIZE" not in (measured.setting("DATA") or {}) or not crop:
+            return (advice,)
+        if measured.setting(CROP) is not None:
+            return (advice,)
+        smaller = ConfigChange(key=CROP, current=None, proposed=crop)
+        return (advice, Advice(text=_CROP, config_change=smaller, verify=sign))

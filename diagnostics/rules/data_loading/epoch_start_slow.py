@@ -1,0 +1,69 @@
+"""DL004: each epoch begins with a wait for the loader to start."""
+
+from typing import ClassVar
+
+from diagnostics.rules.data_loading.loader_advice import persistent_workers
+from diagnostics.rules.evidence_row import row
+from diagnostics.rules.finding import Advice, Severity
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import RECORD_LOADER, verify
+from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+
+_LONGER = (
+    "Make epochs longer than they are, for example by a sampler that repeats the data, so that the "
+    "loader starts less often: between two epochs its queue runs empty."
+)
+
+
+class EpochStartSlow(Rule):
+    """Starting the loader and waiting for its first batch, after the first epoch."""
+
+    code = "DL004"
+    name = "epoch-start-slow"
+    summary = (
+        "The loader was started again {count} times, {start_ms:.0f} ms each until the first batch: "
+        "{cost_ms:.1f} ms of each step ({share:.1%})."
+    )
+    docs = """
+## What it measures
+In steps with which an epoch begins: the part of the wait for data in which the loader started,
+and the wait for its first batch; shared by all steps of the run.
+
+## Why it matters
+Loader processes that end with each epoch are started anew: they import, open files and lose what
+they had cached. With small data sets an epoch is a few steps.
+
+## What to try
+Persistent loader processes; longer epochs.
+
+## False alarms
+Also persistent processes begin an epoch with an empty queue, so that the first batch is waited
+for. In a run of large epochs the share is small.
+"""
+    at_note: ClassVar[Threshold]
+    at_warn: ClassVar[Threshold]
+
+    def check(self, measured: Measurements) -> Outcome:
+        """Compare the cost with the step."""
+        count, cost_ms = measured.num_loader_starts, measured.loader_start_cost_ms
+        start_ms = measured.loader_start_ms
+        if count is None or cost_ms is None or not measured.step_mean_ms:
+            return self.not_evaluated("nothing watched the loader", RECORD_LOADER)
+        if not count or start_ms is None:
+            return self.not_evaluated("no second epoch began", "train for two epochs")
+        share = cost_ms / measured.step_mean_ms
+        severity = graded(share, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        if severity is None:
+            return None
+        switch = persistent_workers(measured)
+        source = measured.source("loader_start_ms")
+        return self.finding(
+            severity,
+            {"count": count, "start_ms": start_ms, "cost_ms": cost_ms, "share": share},
+            (
+                row("starts of the loader / step", share, "share", self.at_note, source),
+                row("one start with its first batch", start_ms, "ms", None, source),
+            ),
+            (switch or Advice(text=_LONGER, verify=verify("no epoch-start-slow")),),
+            cost_ms_per_step=cost_ms,
+        )

@@ -1,0 +1,1 @@
+"""Rules about the machine beside the training (`MA`): cores, disks, other users."""
