@@ -27,7 +27,7 @@ Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 MAX_SHAPE_BYTES = 8192
 """Of a line that one format can fill; bounds what the patterns have to search."""
 
-MAX_NUMBERS = 4_000_000
+MAX_NUMBERS = 1_000_000
 """Of one kind of lines; beyond it only every 2nd, 4th, ... step is kept."""
 
 _MAX_SHAPES = 4096
@@ -35,11 +35,15 @@ _MAX_VARIANTS = 256
 _MAX_COLUMNS = 4096
 _MAX_STATEMENTS = 100_000  # of one kind
 _MAX_FAILURES = 1000  # of one skeleton: no reader has use for such lines
+_MAX_SAID = 50  # the same for lines that say nothing that a table wants
 _WAITING_LINES = 65_536
 _MAX_STRIDE = 1 << 20
 
 MARK, PART = "mark", "part"
 """Kinds of lines: one that begins a step, and one that states a part of the step begun before."""
+
+SAID = "said"
+"""Kind of a statement that is known and that no table wants."""
 
 NO_STEP = -1
 """The step of a part that no mark stands before."""
@@ -148,12 +152,13 @@ class Scanned:
 class _Group:
     """Lines of one skeleton that wait; `span` is where the words that tell variants apart stand."""
 
-    __slots__ = ("lines", "places", "span", "variants")
+    __slots__ = ("lines", "places", "says_nothing", "span", "variants")
 
-    def __init__(self, line: bytes, reading: Reading) -> None:
+    def __init__(self, line: bytes, reading: Reading | None) -> None:
         self.lines: list[bytes] = []
         self.places: list[int] = []
-        self.span = _telling_span(line, reading)
+        self.says_nothing = reading is None
+        self.span = (0, 0) if reading is None else _telling_span(line, reading)
         self.variants: dict[bytes, Shape] = {}
 
     def key_of(self, line: bytes) -> bytes:
@@ -196,6 +201,7 @@ class LineScanner:
         self._found = Scanned()
         self._num_of_kind: Counter[str] = Counter()
         self._failures: Counter[bytes] = Counter()
+        self._said: Counter[bytes] = Counter()
         self._marks = _Marks()
         self._parts: list[tuple[Reading, Integers, Floats]] = []
         self._num_numbers: Counter[str] = Counter()
@@ -222,6 +228,19 @@ class LineScanner:
         self._found.counts_marks = self._marks.is_counted
         return self._found
 
+    def expect(self, factor: float) -> None:
+        """Says how many times as many lines as so far there will be in all.
+
+        Where the numbers of a kind will be too many, they are thinned from now on.
+        """
+        self._read_waiting()
+        for kind, count in list(self._num_numbers.items()):
+            stride = self._found.strides.get(kind, 1)
+            while count * factor / stride > self._max_numbers and stride < _MAX_STRIDE:
+                stride *= 2
+            if stride > 1:
+                self._thin_kind(kind, stride)
+
     # One line at a time ------------------------------------------------------------------------
 
     def _look(self, place: int, line: bytes, skeleton: bytes) -> None:
@@ -240,7 +259,7 @@ class LineScanner:
             text = line[start : start + MAX_SHAPE_BYTES]
             found = each.read(text)
             if isinstance(found, Statement):
-                self._state(place, found)
+                self._state(place, line, skeleton, found)
                 return
             if found is not None:
                 reading = _with_rank(text, found)
@@ -255,8 +274,15 @@ class LineScanner:
         elif len(self._failures) > _MAX_SHAPES:
             self._failures.clear()
 
-    def _state(self, place: int, statement: Statement) -> None:
+    def _state(self, place: int, line: bytes, skeleton: bytes, statement: Statement) -> None:
         self._found.num_recognised += 1
+        if statement.kind == SAID:
+            self._said[skeleton] += 1
+            if self._said[skeleton] > _MAX_SAID and len(self._groups) < _MAX_SHAPES:
+                self._groups.setdefault(skeleton, _Group(line, None))
+            elif len(self._said) > _MAX_SHAPES:
+                self._said.clear()
+            return
         self._num_of_kind[statement.kind] += 1
         if self._num_of_kind[statement.kind] > _MAX_STATEMENTS:
             self._found.left_out[statement.kind] += 1
@@ -281,13 +307,24 @@ class LineScanner:
         for skeleton, group in list(self._groups.items()):
             if group is None or not group.lines:
                 continue
-            for key, (places, lines) in group.take().items():
-                shape = group.variants.get(key)
-                if shape is None:
-                    self._read_each(places, lines, skeleton)
-                else:
-                    self._read_alike(shape, places, lines, skeleton)
+            waiting = group.take()
+            if group.says_nothing:
+                self._found.num_recognised += sum(len(places) for places, _ in waiting.values())
+                continue
+            for key, (places, lines) in waiting.items():
+                self._read_variant(group, key, places, lines, skeleton)
         self._resolve_parts()
+
+    def _read_variant(
+        self, group: _Group, key: bytes, places: list[int], lines: list[bytes], skeleton: bytes
+    ) -> None:
+        if key not in group.variants:  # reading the first line makes it known
+            self._read(places[0], lines[0], skeleton)
+            places, lines = places[1:], lines[1:]
+        if key in group.variants:
+            self._read_alike(group.variants[key], places, lines, skeleton)
+        else:
+            self._read_each(places, lines, skeleton)
 
     def _read_alike(
         self, shape: Shape, places: list[int], lines: list[bytes], skeleton: bytes
@@ -345,9 +382,13 @@ class LineScanner:
         if stride > 1:
             self._num_numbers[kind] -= self._found.thin(key, stride)
         while self._num_numbers[kind] > self._max_numbers and stride < _MAX_STRIDE:
-            stride = self._found.strides[kind] = stride * 2
-            alike = [each for each in self._found.columns if each.kind == kind]
-            self._num_numbers[kind] -= sum(self._found.thin(each, stride) for each in alike)
+            stride *= 2
+            self._thin_kind(kind, stride)
+
+    def _thin_kind(self, kind: str, stride: int) -> None:
+        self._found.strides[kind] = stride
+        alike = [each for each in self._found.columns if each.kind == kind]
+        self._num_numbers[kind] -= sum(self._found.thin(each, stride) for each in alike)
 
 
 class _Marks:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -79,14 +80,15 @@ def scan_log(path: Path, num_processes: int | None = None) -> LogScan:
         DiagnosticsError: the file cannot be read.
     """
     parts = _parts(path, num_processes)
+    size = parts[-1][1]
     if len(parts) == 1:
-        return _scan_part(path, None)
+        return _scan_part(path, parts[0], size)
     try:
         # A fork has numpy loaded already: a fresh process would take as long as it saves.
         with ProcessPoolExecutor(len(parts), mp_context=get_context("fork")) as pool:
-            scans = list(pool.map(_scan_part, [path] * len(parts), parts))
+            scans = list(pool.map(partial(_scan_part, path, size=size), parts))
     except (OSError, ValueError, BrokenProcessPool):  # no second process to be had
-        return _scan_part(path, None)
+        return _scan_part(path, (0, size), size)
     return _join(scans)
 
 
@@ -116,12 +118,14 @@ def _sensible(size: int) -> int:
     return max(1, min(cores, MAX_PROCESSES, size // ONE_PROCESS_BYTES + 1))
 
 
-def _scan_part(path: Path, part: Part | None) -> LogScan:
+def _scan_part(path: Path, part: Part, size: int) -> LogScan:
     reader = LineReader(path, MAX_LINE_BYTES, part)
     scanner = LineScanner(FORMATS)
     first = 1
     for lines in reader.blocks(without_escapes):
         scanner.add(lines, first)
+        if first == 1:
+            scanner.expect(size / max(1, sum(map(len, lines)) + len(lines)))
         first = reader.line_number + 1
     return LogScan(
         found=scanner.close(),

@@ -7,7 +7,7 @@ those that state no setting are passed over. Every rank prints them, so they com
 import re
 from typing import Any
 
-from diagnostics.parsers.line_scanner import LineFormat, Statement
+from diagnostics.parsers.line_scanner import SAID, LineFormat, Statement
 
 _LINES: tuple[tuple[str, str, type], ...] = (
     (r"\[train\] Found (\d{1,6}) GPUs available", "num_gpus", int),
@@ -36,7 +36,7 @@ def read_setting(line: bytes) -> Statement:
     for pattern, key, kind in _SETTINGS:
         if found := pattern.search(text):
             return Statement(kind="setting", value=(key, _value(found[1], kind)))
-    return Statement(kind="said")
+    return Statement(kind=SAID)
 
 
 def _value(text: str, kind: type) -> Any:

@@ -8,7 +8,7 @@ are not used. The formats are those of its published versions of October and Nov
 
 import re
 
-from diagnostics.parsers.line_scanner import MARK, LineFormat, Statement
+from diagnostics.parsers.line_scanner import MARK, SAID, LineFormat, Statement
 from diagnostics.parsers.line_shapes import Number, Reading, is_number
 from diagnostics.parsers.log_formats.fields import STAGE_PART
 
@@ -73,7 +73,7 @@ def _part(
 def _named(found: re.Match[bytes]) -> Reading | Statement | None:
     what, name = _ROOTS.get(found[1].decode("utf-8", "replace").strip(), ("detail", ""))
     if what == "detail":
-        return Statement(kind="said")
+        return Statement(kind=SAID)
     return _part(name, found, 2, 1, is_phase=what == "phase")
 
 
@@ -112,13 +112,13 @@ def read_child(line: bytes) -> Reading | Statement | None:
         return None
     stage = _STAGE.fullmatch(found[1].decode("utf-8", "replace"))
     if stage is None:
-        return Statement(kind="said")
+        return Statement(kind=SAID)
     return _part(f"vrt.stage{int(stage[1])}", found, 2, 1)
 
 
 def read_total(line: bytes) -> Statement | None:
     """The total, which counts nested parts twice."""
-    return Statement(kind="said") if _TOTAL.search(line) else None
+    return Statement(kind=SAID) if _TOTAL.search(line) else None
 
 
 def read_summary(line: bytes) -> Statement | None:
@@ -144,13 +144,13 @@ def read_print(line: bytes) -> Reading | Statement | None:
     for pattern, name in _WHOLES:
         if found := pattern.search(line):
             return _part(name, found, 2, 1)
-    return Statement(kind="said")
+    return Statement(kind=SAID)
 
 
 FORMATS = (
     LineFormat(b"Timing Profile (Step ", read_console_header),
     LineFormat("│ ".encode(), read_console_row),
-    LineFormat("└─".encode(), lambda _: Statement(kind="said")),
+    LineFormat("└─".encode(), lambda _: Statement(kind=SAID)),
     LineFormat(b"ms [avg: ", read_root),
     LineFormat(b"ms [avg: ", read_child),
     LineFormat(b"(n=", read_summary),
