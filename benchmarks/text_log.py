@@ -1,10 +1,10 @@
-"""How long does a report on a long log take? Each kind of log of a million lines, as a person runs it.
+"""How long does a report on a long log take? Each kind of log of a million lines.
 
-    python benchmarks/text_log.py [--lines 1000000] [--kinds stages,steps,original,timing,mmengine,noise]
+    python benchmarks/text_log.py [--lines 1000000] [--kinds stages,original,noise] [--folder DIR]
 
 The logs are made by hand from the formats of docs/logs.md; the report is that of
-`analyze_performance.py`, in a process of its own, start of Python included. The memory is the sum over
-that process and those it starts, sampled, each shared page counted once (PSS).
+`analyze_performance.py`, in a process of its own. The memory is the sum over that process
+and those it starts, sampled, each shared page counted once (PSS).
 """
 
 import argparse
@@ -60,11 +60,12 @@ def original(chance: np.random.Generator) -> Iterator[str]:
         noise = chance.uniform(0.8, 1.2, 4)
         seconds = step * 6
         clock = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-        yield f"[progress] {step}/8880000 [#...................]   1.6% | elapsed={clock} | eta=79:12:11"
+        bar = "[#...................]   1.6%"
+        yield f"[progress] {step}/8880000 {bar} | elapsed={clock} | eta=79:12:11"
         if step % 100 == 0:
             yield (
-                f"step {step}/8880000 | loss={noise[0] / 9:.4f} charb=0.0189 vgg=0.0451 lr=9.87e-05 | "
-                f"GPU0_mem=1.2GB | {0.5 * noise[1]:.1f} samples/s | data_time=0.1ms"
+                f"step {step}/8880000 | loss={noise[0] / 9:.4f} charb=0.0189 vgg=0.0451 "
+                f"lr=9.87e-05 | GPU0_mem=1.2GB | {0.5 * noise[1]:.1f} samples/s | data_time=0.1ms"
             )
             yield (
                 f"[Step {step}] Memory - Process: {15678.9 * noise[2]:.1f}MB (6.1%), System: "

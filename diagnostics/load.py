@@ -116,7 +116,7 @@ class _Loading:
                 say("{path} is a second text log; give one log for each report", path=path)
             )
         self.log = joined
-        notes = list(log.notes)
+        notes = [*log.notes, *log.remarks]
         if self.facts is None and log.run_fields:
             notes += self._follow_to_facts(log)
         self._note_read(path, "text log", notes, is_partial=bool(log.notes))

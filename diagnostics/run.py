@@ -17,7 +17,6 @@ InputKind = Literal[
 ]
 InputStatus = Literal["read", "partial", "not evaluated", "failed"]
 Evidence = Literal["facts", "text log only", "trace only"]
-LogFamily = str
 RunStatus = Literal["running", "finished", "interrupted", "failed"]
 Clock = Literal["device", "host"]
 
@@ -79,7 +78,7 @@ class RunInfo:
     lost_lines: int | None = None
     facts_bytes: int | None = None
     traces: tuple[Path, ...] = ()
-    log_family: LogFamily | None = None
+    log_family: str | None = None
     is_unsynchronised: bool = False
     leaves_fetch_out: bool = False
     gpus_absent_reason: str | None = None

@@ -144,9 +144,11 @@ LOG_STEPS = Table(
             charb="Charbonnier part of the loss.",
             vgg="Perceptual part of the loss.",
             lr="Learning rate.",
+            grad_norm="Norm of the gradient.",
         ),
         *_sizes(gpu_memory_bytes="The GPU memory of the line."),
         *_numbers("samples/s", samples_per_s="Throughput, as the line states it."),
+        *_numbers("tokens/s", tokens_per_s="Tokens, as the line states them (of one device)."),
         *_numbers(
             "ms",
             data_time_ms="data_time, as the line states it (the original's leaves the fetch out).",

@@ -82,6 +82,8 @@ def _detect_file(path: Path, head: bytes) -> InputKind:
         raise DiagnosticsError(say("{path} is empty: there is no line to read", path=path))
     if head.startswith(_GZIP_MAGIC):
         return "trace" if _is_trace(_gunzip_head(path)) else "unknown"
+    if path.suffix == ".jsonl" and b'"time_metrics/' in head:
+        return "text log"
     if path.suffix == ".jsonl" or path.name == "meta.json":
         return "facts folder" if is_facts_folder(path.parent) else "unknown"
     if head.lstrip()[:1] in (b"{", b"["):

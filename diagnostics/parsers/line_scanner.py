@@ -7,11 +7,12 @@ order of the lines. Nothing here knows what a line means: formats do.
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
+from diagnostics.parsers.line_marks import Marks
 from diagnostics.parsers.line_shapes import (
     DIGITS,
     STEP,
@@ -21,8 +22,18 @@ from diagnostics.parsers.line_shapes import (
     Span,
     read_values,
 )
-
-Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+from diagnostics.parsers.line_stamps import with_stamp
+from diagnostics.parsers.scanned import (
+    LOG_LINE,
+    MARK,
+    SAID,
+    STEPLESS,
+    Columns,
+    Integers,
+    Key,
+    Scanned,
+    Statement,
+)
 
 MAX_SHAPE_BYTES = 8192
 """Of a line that one format can fill; bounds what the patterns have to search."""
@@ -39,24 +50,7 @@ _MAX_SAID = 50  # the same for lines that say nothing that a table wants
 _WAITING_LINES = 65_536
 _MAX_STRIDE = 1 << 20
 
-MARK, PART = "mark", "part"
-"""Kinds of lines: one that begins a step, and one that states a part of the step begun before."""
-
-SAID = "said"
-"""Kind of a statement that is known and that no table wants."""
-
-NO_STEP = -1
-"""The step of a part that no mark stands before."""
-
 _RANK = re.compile(rb"\[(?:rank|default)(\d{1,6})\]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Statement:
-    """What a line says that is not one of many alike."""
-
-    kind: str
-    value: Any = None
 
 
 Reader: TypeAlias = Callable[[bytes], Reading | Statement | None]
@@ -68,85 +62,6 @@ class LineFormat:
 
     marker: bytes
     read: Reader
-
-
-@dataclass(frozen=True)
-class Key:
-    """What the columns of lines alike have in common."""
-
-    family: str
-    kind: str
-    words: tuple[tuple[str, str], ...]
-    names: tuple[str, ...]
-
-
-@dataclass
-class Columns:
-    """Lines alike: the number of each line in its file, and what it states."""
-
-    places: list[Integers] = field(default_factory=list)
-    values: list[Floats] = field(default_factory=list)
-
-    def add(self, places: Integers, values: Floats) -> None:
-        """Adds lines."""
-        self.places.append(places)
-        self.values.append(values)
-
-    def joined(self) -> tuple[Integers, Floats]:
-        """All lines in the order of the file."""
-        places, values = np.concatenate(self.places), np.concatenate(self.values)
-        order = np.argsort(places, kind="stable")
-        return places[order], values[order]
-
-
-@dataclass
-class Scanned:
-    """What was read.
-
-    `left_out` counts what there was too much of, by kind. Where there were more numbers of a kind
-    than `max_numbers`, only those of every `strides`th step are kept; `steps_left_out` holds the
-    steps of the other lines.
-    """
-
-    columns: dict[Key, Columns] = field(default_factory=dict)
-    statements: list[tuple[int, Statement]] = field(default_factory=list)
-    num_recognised: int = 0
-    num_marks: int = 0
-    last_mark: int = NO_STEP
-    counts_marks: bool = False
-    left_out: Counter[str] = field(default_factory=Counter)
-    strides: dict[str, int] = field(default_factory=dict)
-    steps_left_out: dict[str, list[Integers]] = field(default_factory=dict)
-
-    def thin_alike(self) -> None:
-        """Where parts of a file were thinned differently, all are as the thinnest."""
-        for kind, stride in self.strides.items():
-            for key in [each for each in self.columns if each.kind == kind]:
-                self.thin(key, stride)
-
-    def thin(self, key: Key, stride: int) -> int:
-        """Keeps the lines of every `stride`th step, and of the others the step.
-
-        Returns:
-            How many numbers went.
-        """
-        if STEP not in key.names:
-            return 0
-        columns, place, gone = self.columns[key], key.names.index(STEP), 0
-        for number, values in enumerate(columns.values):
-            is_kept = np.nan_to_num(values[:, place]) % stride == 0
-            if is_kept.all():
-                continue
-            self.leave_out(key.kind, values[~is_kept, place])
-            gone += int((~is_kept).sum()) * values.shape[1]
-            columns.values[number] = values[is_kept]
-            columns.places[number] = columns.places[number][is_kept]
-        return gone
-
-    def leave_out(self, kind: str, steps: Floats) -> None:
-        """Notes the steps of lines that are not kept."""
-        left_out = np.unique(steps[np.isfinite(steps)].astype("int64"))
-        self.steps_left_out.setdefault(kind, []).append(left_out)
 
 
 class _Group:
@@ -202,7 +117,7 @@ class LineScanner:
         self._num_of_kind: Counter[str] = Counter()
         self._failures: Counter[bytes] = Counter()
         self._said: Counter[bytes] = Counter()
-        self._marks = _Marks()
+        self._marks: dict[str, Marks] = {}
         self._parts: list[tuple[Reading, Integers, Floats]] = []
         self._num_numbers: Counter[str] = Counter()
 
@@ -224,8 +139,7 @@ class LineScanner:
         """What the lines state, the statements in the order of the lines."""
         self._read_waiting()
         self._found.statements.sort(key=lambda each: each[0])
-        self._found.num_marks, self._found.last_mark = self._marks.count, self._marks.last
-        self._found.counts_marks = self._marks.is_counted
+        self._found.marks = {family: marks.summary for family, marks in self._marks.items()}
         return self._found
 
     def expect(self, factor: float) -> None:
@@ -263,6 +177,8 @@ class LineScanner:
                 return
             if found is not None:
                 reading = _with_rank(text, found)
+                if reading.kind == LOG_LINE:
+                    reading = with_stamp(text, reading)
                 if len(text) == len(line):
                     self._remember(line, skeleton, reading)
                 place_column = np.array([place], dtype="int64")
@@ -352,17 +268,24 @@ class LineScanner:
     def _add(self, reading: Reading, places: Integers, values: Floats) -> None:
         self._found.num_recognised += len(places)
         if reading.kind == MARK:
-            self._marks.add(places, values)
-        elif reading.kind == PART:
+            self._mark(reading.family, places, values)
+        elif STEP in reading.names:
+            place = reading.names.index(STEP)
+            self._mark(reading.family, places, values[:, place : place + 1])
+            self._keep(reading, reading.names, places, values)
+        elif reading.kind in STEPLESS:
             self._parts.append((reading, places, values))
         else:
             self._keep(reading, reading.names, places, values)
+
+    def _mark(self, family: str, places: Integers, values: Floats) -> None:
+        self._marks.setdefault(family, Marks()).add(places, values)
 
     def _resolve_parts(self) -> None:
         """Gives each part the step that was begun last before it."""
         parts, self._parts = self._parts, []
         for reading, places, values in parts:
-            steps = self._marks.steps_at(places)
+            steps = self._marks.setdefault(reading.family, Marks()).steps_at(places)
             self._keep(reading, (STEP, *reading.names), places, np.column_stack([steps, values]))
 
     def _keep(
@@ -389,37 +312,6 @@ class LineScanner:
         self._found.strides[kind] = stride
         alike = [each for each in self._found.columns if each.kind == kind]
         self._num_numbers[kind] -= sum(self._found.thin(each, stride) for each in alike)
-
-
-class _Marks:
-    """The lines that begin a step: by place, in their order."""
-
-    def __init__(self) -> None:
-        self._places: list[Integers] = []
-        self._steps: list[Floats] = []
-        self.count = 0
-        self.last = NO_STEP
-        self.is_counted = False
-
-    def add(self, places: Integers, values: Floats) -> None:
-        """Adds marks with their step, or without one: then it is their number, from 1."""
-        numbered = np.arange(self.count + 1, self.count + 1 + len(places), dtype="float64")
-        steps = values[:, 0] if values.shape[1] else numbered
-        self.is_counted = not values.shape[1]
-        self.count += len(places)
-        self.last = int(np.nan_to_num(steps[-1], nan=NO_STEP))
-        self._places.append(places)
-        self._steps.append(steps)
-
-    def steps_at(self, places: Integers) -> Floats:
-        """The step begun last at or before each place."""
-        if not self._places:
-            return np.full(len(places), float(NO_STEP))
-        marks, steps = np.concatenate(self._places), np.concatenate(self._steps)
-        order = np.argsort(marks, kind="stable")
-        self._places, self._steps = [marks[order]], [steps[order]]
-        found = np.searchsorted(marks[order], places, side="right") - 1
-        return np.where(found >= 0, steps[order][np.maximum(found, 0)], NO_STEP)
 
 
 def _with_rank(line: bytes, reading: Reading) -> Reading:

@@ -63,6 +63,10 @@ class Reading:
         """The names of the numbers in their order."""
         return tuple(number.name for number in self.numbers)
 
+    def with_numbers(self, *numbers: Number) -> "Reading":
+        """The same with further numbers."""
+        return replace(self, numbers=(*self.numbers, *numbers))
+
     def with_words(self, *fixed: Span, **words: str) -> "Reading":
         """The same with further words."""
         return replace(self, words=(*self.words, *words.items()), fixed=(*self.fixed, *fixed))

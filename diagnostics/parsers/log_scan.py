@@ -16,16 +16,21 @@ import numpy as np
 from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
 from diagnostics.parsers.line_reader import LineReader, reader_notes
-from diagnostics.parsers.line_scanner import NO_STEP, PART, Columns, LineScanner, Scanned
-from diagnostics.parsers.line_shapes import STEP
-from diagnostics.parsers.log_formats.registry import FORMATS
+from diagnostics.parsers.line_scanner import LineScanner
+from diagnostics.parsers.line_shapes import STEP, Floats
+from diagnostics.parsers.log_formats.registry import FAMILIES, FORMATS
+from diagnostics.parsers.scanned import NO_STEP, PART, STEPLESS, Columns, Key, MarkCount, Scanned
 
 MAX_LINE_BYTES = 64 * 1024
 ONE_PROCESS_BYTES = 24 << 20
 """Up to here a second process costs more than it saves."""
 
 MAX_PROCESSES = 8
+MAX_FILE_BYTES = 64 << 20
+"""A file of metrics larger than this is not looked into."""
+
 _SEARCHED_BYTES = 1 << 20
+_HEAD_BYTES = 64 * 1024
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
 
 Part = tuple[int, int]
@@ -79,6 +84,9 @@ def scan_log(path: Path, num_processes: int | None = None) -> LogScan:
     Raises:
         DiagnosticsError: the file cannot be read.
     """
+    as_file = _read_as_file(path)
+    if as_file is not None:
+        return as_file
     parts = _parts(path, num_processes)
     size = parts[-1][1]
     if len(parts) == 1:
@@ -90,6 +98,27 @@ def scan_log(path: Path, num_processes: int | None = None) -> LogScan:
     except (OSError, ValueError, BrokenProcessPool):  # no second process to be had
         return _scan_part(path, (0, size), size)
     return _join(scans)
+
+
+def _read_as_file(path: Path) -> LogScan | None:
+    """A file of metrics, which is no text of lines; None if no family knows it."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            first_line = head[: head.find(b"\n")]
+            if not head.lstrip().startswith(b"{") and b"," not in first_line:
+                return None
+            content = head + file.read(MAX_FILE_BYTES)
+    except OSError as error:
+        raise DiagnosticsError(f"cannot read {path}: {error.strerror}") from None
+    if len(content) > MAX_FILE_BYTES:
+        return None
+    for family in FAMILIES:
+        found = family.read_file(content) if family.read_file is not None else None
+        if found is not None and found.num_recognised:
+            lines = content.count(b"\n") + 1
+            return LogScan(found=found, num_lines=lines, num_too_long=0, is_last_cut=False)
+    return None
 
 
 def _parts(path: Path, num_processes: int | None) -> list[Part]:
@@ -155,17 +184,9 @@ def _append(found: Scanned, part: Scanned, num_lines: int) -> None:
     """Lines and counted steps of a part go on where those before it ended."""
     for key, columns in part.columns.items():
         held = found.columns.setdefault(key, Columns())
+        ours, theirs = (each.marks.get(key.family, MarkCount()) for each in (found, part))
         for places, values in zip(columns.places, columns.values, strict=True):
-            moved = values
-            if key.kind == PART:
-                steps = values[:, key.names.index(STEP)]
-                is_begun = steps != NO_STEP
-                counted = found.num_marks if part.counts_marks else 0
-                moved = values.copy()
-                moved[:, key.names.index(STEP)] = np.where(
-                    is_begun, steps + counted, found.last_mark
-                )
-            held.add(places + num_lines, moved)
+            held.add(places + num_lines, _gone_on(key, values, ours, theirs))
     found.statements += [(place + num_lines, each) for place, each in part.statements]
     found.num_recognised += part.num_recognised
     found.left_out += part.left_out
@@ -173,7 +194,17 @@ def _append(found: Scanned, part: Scanned, num_lines: int) -> None:
         found.steps_left_out.setdefault(kind, []).extend(steps_left_out)
     for kind, stride in part.strides.items():
         found.strides[kind] = max(stride, found.strides.get(kind, 1))
-    if part.num_marks:
-        found.last_mark = part.last_mark + (found.num_marks if part.counts_marks else 0)
-        found.num_marks += part.num_marks
-        found.counts_marks = part.counts_marks
+    for family, theirs in part.marks.items():
+        ours = found.marks.get(family, MarkCount())
+        last = theirs.last + (ours.count if theirs.is_counted else 0)
+        found.marks[family] = MarkCount(ours.count + theirs.count, last, theirs.is_counted)
+
+
+def _gone_on(key: Key, values: Floats, ours: MarkCount, theirs: MarkCount) -> Floats:
+    """The lines of a part that name no step themselves, behind those of the parts before it."""
+    if key.kind not in STEPLESS or key.names[0] != STEP:
+        return values
+    steps = values[:, 0]
+    counted = ours.count if theirs.is_counted and key.kind == PART else 0
+    moved = np.where(steps == NO_STEP, ours.last, steps + counted)
+    return np.column_stack([moved, values[:, 1:]])

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from diagnostics import tables as declared
-from diagnostics.parsers.line_scanner import NO_STEP, Integers, Scanned
 from diagnostics.parsers.line_shapes import STEP, Floats
 from diagnostics.parsers.log_formats.fields import STAGE_PART, STAGES
 from diagnostics.parsers.log_formats.original_times import VRT_WHOLE
 from diagnostics.parsers.log_lines import MAX_MS
 from diagnostics.parsers.log_tables import MAX_STEP
 from diagnostics.parsers.log_windows import last_of
+from diagnostics.parsers.scanned import NO_STEP, Integers, Scanned
 from diagnostics.run import Clock
 
 FORWARD, FORWARD_OTHER, VRT_OTHER = "forward", "forward.other", "vrt.other"

@@ -7,8 +7,8 @@ from typing import Any
 
 from diagnostics import tables as declared
 from diagnostics.parsers import log_lines
-from diagnostics.parsers.line_scanner import Integers, Statement
 from diagnostics.parsers.row_buffer import RowBuffer
+from diagnostics.parsers.scanned import Integers, Statement
 from diagnostics.run import RunStatus
 
 _STATUSES: dict[str, RunStatus] = {
@@ -42,6 +42,7 @@ class LogStatements:
     settings: dict[str, Any] = field(default_factory=dict)
     gpus: dict[int, tuple[str, float]] = field(default_factory=dict)
     summaries: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    runtime: Mapping[str, float] = field(default_factory=dict)
     place: int = 0
     _cache: dict[str, Any] | None = None
 
@@ -128,6 +129,10 @@ class LogStatements:
 
     def _on_gpu(self, found: tuple[int, str, float]) -> None:
         self.gpus.setdefault(found[0], found[1:])
+
+    def _on_runtime(self, values: Mapping[str, float]) -> None:
+        self.runtime = values
+        self.status = "finished"
 
     def _on_timing_summary(self, values: Mapping[str, Any]) -> None:
         self.summaries[values["name"]] = values

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diagnostics.parsers.line_scanner import Integers, Key, Scanned
 from diagnostics.parsers.line_shapes import STEP, Floats
-from diagnostics.parsers.log_formats.fields import PHASE
-from diagnostics.parsers.log_lines import MAX_MS
+from diagnostics.parsers.scanned import Integers, Key, Scanned
 from diagnostics.table_type import Table
 
 MAX_STEP = 10**15
@@ -18,7 +16,8 @@ MAX_STEP = 10**15
 def wide_rows(found: Scanned, kind: str) -> pd.DataFrame:
     """One row for each line of a kind, in the order of the lines, with all that they state.
 
-    The columns `place`, `family` and `rank` are always there; what a line does not state is NaN,
+    The columns `place`, `layout` (a number for lines that state the same), `family` and `rank` are
+    always there; what a line does not state is NaN,
     of words None.
     """
     held = [(key, *columns.joined()) for key, columns in found.columns.items() if key.kind == kind]
@@ -30,7 +29,10 @@ def wide_rows(found: Scanned, kind: str) -> pd.DataFrame:
         values[at : at + len(places), [numbers[name] for name in key.names]] = stated
         at += len(places)
     place_column = np.concatenate([np.empty(0, "int64"), *(places for _, places, _ in held)])
-    frame = pd.DataFrame(values, columns=list(numbers)).assign(place=place_column, **_words(held))
+    layouts = np.repeat(np.arange(len(held)), [len(places) for _, places, _ in held])
+    frame = pd.DataFrame(values, columns=list(numbers)).assign(
+        place=place_column, layout=layouts, **_words(held)
+    )
     return frame.sort_values("place", kind="stable", ignore_index=True)
 
 
@@ -61,15 +63,3 @@ def table_rows(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
         return table.empty()
     held = {name: rows[name].to_numpy() for name in table.column_names if name in rows}
     return table.from_columns(**held)
-
-
-def phase_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    """The phases that step lines state beside the step, as rows of step, name and ms."""
-    columns = ["rank", "step", "name", "ms"]
-    parts = [
-        rows[["rank", "step"]].assign(name=str(name)[len(PHASE) :], ms=rows[name])
-        for name in rows
-        if str(name).startswith(PHASE)
-    ]
-    together = pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
-    return together[together["ms"].between(0, MAX_MS)]

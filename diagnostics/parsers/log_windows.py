@@ -122,7 +122,8 @@ def progress_phases(progress: pd.DataFrame, tagged: Collection[int]) -> pd.DataF
     """
     known = progress[progress["elapsed_s"].between(0, MAX_MS / 1000)]
     known = known.drop_duplicates("step", keep="last")
-    far = known.groupby((known["elapsed_s"] // _PROGRESS_ROW_S).to_numpy()).tail(1)
+    length_s = min(_PROGRESS_ROW_S, max(1e-9, known["elapsed_s"].max() / 5)) if len(known) else 1.0
+    far = known.groupby((known["elapsed_s"] // length_s).to_numpy()).tail(1)
     steps, elapsed_s = far["step"].to_numpy("int64"), far["elapsed_s"].to_numpy()
     counts, taken_s = np.diff(steps), np.diff(elapsed_s)
     marked = np.array(sorted({1, *tagged}), dtype="int64")

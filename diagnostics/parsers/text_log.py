@@ -16,14 +16,15 @@ from diagnostics import tables as declared
 from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
 from diagnostics.parsers import log_lines
-from diagnostics.parsers.line_scanner import Integers
-from diagnostics.parsers.log_formats.fields import LOG_LINE, MEMORY, PROGRESS
-from diagnostics.parsers.log_formats.original_times import FAMILY as ORIGINAL
-from diagnostics.parsers.log_formats.vrt_spike import FAMILY as VRT_SPIKE
+from diagnostics.parsers.log_formats.family import LogFamily
+from diagnostics.parsers.log_formats.fields import LOG_LINE, MEMORY, PHASE, PHASES_PART, PROGRESS
+from diagnostics.parsers.log_formats.registry import ORIGINAL, VRT_SPIKE
+from diagnostics.parsers.log_phases import phase_rows, run_phase, with_stated_lengths
 from diagnostics.parsers.log_scan import MAX_LINE_BYTES, LogScan, scan_log, without_escapes
 from diagnostics.parsers.log_stages import LogStages, stages_of
 from diagnostics.parsers.log_start import start_of
 from diagnostics.parsers.log_statements import LogStatements
+from diagnostics.parsers.log_steps import ends_of, step_lines_of
 from diagnostics.parsers.log_tables import table_rows, wide_rows, with_whole_steps
 from diagnostics.parsers.log_windows import (
     build_windows,
@@ -34,7 +35,7 @@ from diagnostics.parsers.log_windows import (
     tags_after,
     with_windows,
 )
-from diagnostics.run import Clock, LogFamily, RunStatus, RunTables
+from diagnostics.run import Clock, RunStatus, RunTables
 
 __all__ = ["MAX_LINE_BYTES", "TextLog", "parse_text_log", "read_run_line"]
 
@@ -43,6 +44,7 @@ __all__ = ["MAX_LINE_BYTES", "TextLog", "parse_text_log", "read_run_line"]
 class TextLog:
     """What a text log states. `run_fields` are those of its `[run]` line, empty without one.
 
+    `notes` say what was left out, `remarks` how its times were read.
     `config` and `device` are what its start-up lines say of the settings and the GPU.
     `samples_per_step` is of all ranks. `is_unsynchronised`: its stage times are known to be
     differences of the host's clock around work that a GPU does later. `leaves_fetch_out`: its
@@ -51,7 +53,7 @@ class TextLog:
 
     path: Path
     run_fields: dict[str, str]
-    family: LogFamily | None
+    family: str | None
     clock: Clock | None
     status: RunStatus | None
     total_steps: int | None
@@ -60,6 +62,7 @@ class TextLog:
     num_lines: int
     num_recognised: int
     notes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     device: Mapping[str, str | int | None] = field(default_factory=dict)
     world_size: int | None = None
@@ -123,83 +126,107 @@ class _Built:
     def __init__(self, path: Path, scan: LogScan) -> None:
         self.path = path
         self.scan = scan
-        lines = with_whole_steps(wide_rows(scan.found, LOG_LINE))
-        self.lines = lines[lines["rank"] == lines["rank"].min()]
+        self.clock_lines = self._clock_lines()
+        self.lines = step_lines_of(wide_rows(scan.found, LOG_LINE), self.clock_lines)
         self.stages = stages_of(scan.found)
         self.said = LogStatements(
             source=path.name,
-            step_places=self.lines["place"].to_numpy("int64"),
-            steps=self.lines["step"].to_numpy("int64"),
+            step_places=self.lines.places["place"].to_numpy("int64"),
+            steps=self.lines.places["step"].to_numpy("int64"),
         )
         self.said.add_all(scan.found.statements)
 
     def log(self) -> TextLog:
         """The whole of it."""
-        log_steps = last_of(self._log_steps(), ["step"])
-        repeated = len(self.lines) - len(log_steps)
+        log_steps = self._log_steps()
         family = self._family(log_steps)
         start = start_of(self.said.settings, self.said.gpus)
         total = log_steps["total_steps"].max()
+        family_name = family.name if family else None
+        has_data_time = bool(log_steps["data_time_ms"].notna().any())
         return TextLog(
             path=self.path,
             run_fields=self.said.run_fields,
-            family=family,
-            clock=self._stated_clock(),
+            family=family_name,
+            clock=self._clock(family),
             status=self.said.status,
             total_steps=start.total_steps if pd.isna(total) else int(total),
             gpus_absent_reason=self.said.gpus_absent_reason,
-            tables=self._tables(log_steps),
+            tables=self._tables(log_steps, family),
             num_lines=self.scan.num_lines,
             num_recognised=self.scan.found.num_recognised,
-            notes=(*self.scan.notes, *self.said.notes(), *_repetition_notes(repeated)),
+            notes=(*self.scan.notes, *self.said.notes(), *self.lines.notes),
+            remarks=self.lines.remarks,
             config=start.config,
             device=start.device,
             world_size=start.world_size,
-            samples_per_step=start.samples_per_step,
+            samples_per_step=start.samples_per_step or self._stated_samples(),
             timing_log=start.timing_log,
             is_unsynchronised=self.stages.are_single_steps,
-            leaves_fetch_out=family == ORIGINAL and bool(log_steps["data_time_ms"].notna().any()),
+            leaves_fetch_out=bool(family and family.has_fetch is False and has_data_time),
         )
 
     def _family(self, log_steps: pd.DataFrame) -> LogFamily | None:
+        """Our own step lines and the original trainer's differ in the step's time alone."""
+        if self.lines.family is not None and self.lines.family is not VRT_SPIKE:
+            return self.lines.family
         if self.said.run_fields or bool(log_steps["step_time_ms"].notna().any()):
             return VRT_SPIKE
         is_original = len(log_steps) or self.stages.are_single_steps
         return ORIGINAL if is_original else None
 
-    def _stated_clock(self) -> Clock | None:
+    def _clock(self, family: LogFamily | None) -> Clock | None:
+        """That of the phases: as stated, as the stage lines say, or as the family times them."""
         stated = self.said.run_fields.get("clock")
-        if stated == "device":
-            return "device"
-        return "host" if stated == "host" else self.stages.clock
+        if stated in ("device", "host"):
+            return "device" if stated == "device" else "host"
+        if self.stages.clock is not None:
+            return self.stages.clock
+        if family is None or family is VRT_SPIKE or not self._has_phases():
+            return None
+        told = self.lines.rows.get("clock")
+        if told is not None and told.iloc[-1] in ("device", "host"):
+            return "device" if told.iloc[-1] == "device" else "host"
+        return family.clock
+
+    def _has_phases(self) -> bool:
+        kinds = {key.kind for key in self.scan.found.columns}
+        return PHASES_PART in kinds or any(str(name).startswith(PHASE) for name in self.lines.rows)
+
+    def _stated_samples(self) -> int | None:
+        stated = self.lines.rows.get("samples_per_step")
+        return None if stated is None or pd.isna(stated.median()) else int(stated.median())
 
     def _log_steps(self) -> pd.DataFrame:
-        return table_rows(self.lines, declared.LOG_STEPS)
+        rows = self.lines.rows
+        rate = self.said.runtime.get("train_samples_per_second")
+        if rate is not None and "samples_per_s" not in rows:
+            rows = rows.assign(samples_per_s=float(rate))
+        return table_rows(rows, declared.LOG_STEPS)
 
-    def _ends(self) -> Integers:
-        """The steps of all step lines, also of those that were thinned out."""
-        left_out = self.scan.found.steps_left_out.get(LOG_LINE, [])
-        return np.concatenate([self.lines["step"].to_numpy("int64"), *left_out])
-
-    def _tables(self, log_steps: pd.DataFrame) -> RunTables:
+    def _tables(self, log_steps: pd.DataFrame, family: LogFamily | None) -> RunTables:
         spans = self.said.spans.frame()
         tagged = tags_after(spans) | self.said.tags
-        clock = self._stated_clock() or "host"
-        step_windows = build_windows(self._ends(), tagged)
+        clock = self._clock(family)
+        left_out = self.scan.found.steps_left_out.get(LOG_LINE, [])
+        step_windows = build_windows(ends_of(self.lines.rows, left_out), tagged)
+        step_windows = with_stated_lengths(step_windows, self.lines.rows)
         stage_windows = _stage_windows(self.stages, tagged)
         progress = self._progress()
-        line_phases = step_line_phases(log_steps, self._stated_clock())
-        whole_steps = with_windows(line_phases, step_windows)
-        if not len(whole_steps) and not self.said.run_fields:
-            whole_steps = progress_phases(progress, tagged)
+        whole_steps = with_windows(step_line_phases(log_steps, self.stages.clock), step_windows)
+        if not (whole_steps["name"] == "step").any() and not self.said.run_fields:
+            whole_steps = declared.PHASES.concat(
+                [whole_steps, *self._wall_steps(log_steps, tagged)]
+            )
+        parts = phase_rows(self.scan.found, self.lines.rows, clock or "host", step_windows)
         phases = with_windows(self.stages.phases, stage_windows)
-        steps = steps_of(log_steps, step_windows, clock)
+        steps = steps_of(log_steps, step_windows, clock or "host")
         if not len(steps):
-            steps = _steps_of_stages(self.stages, stage_windows, clock)
+            steps = _steps_of_stages(self.stages, stage_windows, clock or "host")
         if self.stages.are_single_steps:  # what is timed is one forward, whatever a step has
             steps = steps.assign(micro_batches=1.0)
         return RunTables(
-            phases=declared.PHASES.concat([whole_steps, phases]),
+            phases=declared.PHASES.concat([whole_steps, parts, phases]),
             stages=declared.STAGES.validate(with_windows(self.stages.stages, stage_windows)),
             steps=steps,
             spans=spans,
@@ -211,13 +238,30 @@ class _Built:
             cache_stats=self.said.cache_stats.frame(),
         )
 
-    def _progress(self) -> pd.DataFrame:
+    def _wall_steps(self, log_steps: pd.DataFrame, tagged: dict[int, str]) -> list[pd.DataFrame]:
+        """The step by the log's own clock, or as the whole run's time tells it."""
+        by_clock = progress_phases(self.lines.wall, tagged)
+        rate = self.said.runtime.get("train_steps_per_second")
+        if len(by_clock) or not rate or not len(log_steps):
+            return [by_clock]
+        last = int(log_steps["step"].max())
+        return [run_phase(last, 1000.0 / float(rate))]
+
+    def _clock_lines(self) -> pd.DataFrame:
+        """The progress lines of the longest bar: an evaluation has bars of its own."""
         rows = with_whole_steps(wide_rows(self.scan.found, PROGRESS))
-        rows = rows.assign(
+        if "total_steps" in rows:
+            rows = rows[~(rows["total_steps"] < rows["total_steps"].max())]
+        return rows.assign(
             elapsed_s=_clock_seconds(rows, "elapsed"), eta_s=_clock_seconds(rows, "eta")
         )
+
+    def _progress(self) -> pd.DataFrame:
         ended = [(steps, None, elapsed_s, None) for steps, elapsed_s in self.said.ended]
-        parts = [table_rows(rows, declared.PROGRESS), declared.PROGRESS.from_rows(ended)]
+        parts = [
+            table_rows(self.clock_lines, declared.PROGRESS),
+            declared.PROGRESS.from_rows(ended),
+        ]
         together = declared.PROGRESS.concat(parts)
         return together.sort_values("step", kind="stable", ignore_index=True)
 
@@ -235,12 +279,14 @@ class _Built:
 
 
 def _clock_seconds(rows: pd.DataFrame, name: str) -> "pd.Series[Any]":
-    """Hours, minutes and seconds together."""
-    parts = [f"{name}_{unit}" for unit in "hms"]
-    if any(part not in rows for part in parts):
+    """Hours, minutes and seconds together; without hours there are none."""
+    if f"{name}_s" not in rows:
         return pd.Series(np.nan, index=rows.index)
-    hours, minutes, seconds = (rows[part] for part in parts)
-    return hours * 3600 + minutes * 60 + seconds
+    seconds = rows[f"{name}_s"]
+    for unit, length in (("h", 3600), ("m", 60)):
+        if f"{name}_{unit}" in rows:
+            seconds = seconds + rows[f"{name}_{unit}"].fillna(0.0) * length
+    return seconds
 
 
 def _stage_windows(stages: LogStages, tagged: dict[int, str]) -> pd.DataFrame:
@@ -270,15 +316,4 @@ def _steps_of_stages(stages: LogStages, windows: pd.DataFrame, clock: Clock) -> 
         tags=windows["tags"].to_numpy(),
         num_tagged=windows["num_tagged"].to_numpy(),
         clock=pd.Categorical([clock]).repeat(len(steps)),
-    )
-
-
-def _repetition_notes(repeated: int) -> tuple[str, ...]:
-    if not repeated:
-        return ()
-    return (
-        say(
-            "{repeated} step lines repeat a step; the last line of each step was used",
-            repeated=repeated,
-        ),
     )

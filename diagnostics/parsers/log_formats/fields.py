@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from diagnostics.parsers.line_shapes import Number, is_number
+from diagnostics.parsers.scanned import LOG_LINE, PART, PHASES_PART
+
+__all__ = ["LOG_LINE", "PHASES_PART"]
 
 MIB, GIB = 1024.0**2, 1024.0**3
 
-LOG_LINE = "step line"
-"""Kind of a line that states a step: a row of `log_steps`, with its times as phases."""
-PROGRESS, MEMORY, STAGES, STAGE_PART = "progress", "memory", "stages", "part"
+PROGRESS, MEMORY, STAGES, STAGE_PART = "progress", "memory", "stages", PART
 
 PHASE = "phase:"
 """In front of a number's name: the time of a phase of the step, in ms."""

@@ -7,7 +7,8 @@ those that state no setting are passed over. Every rank prints them, so they com
 import re
 from typing import Any
 
-from diagnostics.parsers.line_scanner import SAID, LineFormat, Statement
+from diagnostics.parsers.line_scanner import LineFormat
+from diagnostics.parsers.scanned import SAID, Statement
 
 _LINES: tuple[tuple[str, str, type], ...] = (
     (r"\[train\] Found (\d{1,6}) GPUs available", "num_gpus", int),

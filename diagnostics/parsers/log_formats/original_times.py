@@ -8,9 +8,10 @@ are not used. The formats are those of its published versions of October and Nov
 
 import re
 
-from diagnostics.parsers.line_scanner import MARK, SAID, LineFormat, Statement
+from diagnostics.parsers.line_scanner import LineFormat
 from diagnostics.parsers.line_shapes import Number, Reading, is_number
 from diagnostics.parsers.log_formats.fields import STAGE_PART
+from diagnostics.parsers.scanned import MARK, SAID, Statement
 
 FAMILY = "original trainer"
 VRT_WHOLE = "vrt"

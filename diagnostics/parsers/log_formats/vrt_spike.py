@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from diagnostics.parsers import log_lines
-from diagnostics.parsers.line_scanner import LineFormat, Statement
+from diagnostics.parsers.line_scanner import LineFormat
 from diagnostics.parsers.line_shapes import Number, Reading, is_number
 from diagnostics.parsers.log_formats.fields import (
     GIB,
@@ -20,6 +20,7 @@ from diagnostics.parsers.log_formats.fields import (
     Field,
     fields_in,
 )
+from diagnostics.parsers.scanned import Statement
 
 FAMILY = "vrt-spike"
 
