@@ -19,8 +19,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-STAGES = ("flow", "spike_encoder", "temporal_attention", "vrt.input", "vrt.output")
-STAGES += tuple(f"vrt.stage{n}" for n in range(1, 9)) + tuple(f"fusion{n}" for n in range(1, 5))
+STAGES = (
+    *("flow", "spike_encoder", "temporal_attention", "vrt.input", "vrt.output"),
+    *(f"vrt.stage{n}" for n in range(1, 9)),
+    *(f"fusion{n}" for n in range(1, 5)),
+)
 ROOTS = ("前向传播总耗时", "VRT处理", "Spike编码器", "Spike时间自注意力")
 
 

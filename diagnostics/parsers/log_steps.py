@@ -124,7 +124,8 @@ def _wall_of(lines: pd.DataFrame, progress: pd.DataFrame, notes: list[str]) -> p
         backwards = int((np.diff(wall["elapsed_s"]) < 0).sum())
         if backwards:
             notes.append(CLOCK_WENT_BACK.format(count=backwards))
-    return wall.drop_duplicates(STEP, keep="last").sort_values(STEP, ignore_index=True)
+    kept: pd.DataFrame = wall.drop_duplicates(STEP, keep="last")
+    return kept.sort_values(STEP, ignore_index=True)
 
 
 def _states_times(lines: pd.DataFrame) -> bool:

@@ -40,6 +40,9 @@ from diagnostics.run import Clock, RunStatus, RunTables
 __all__ = ["MAX_LINE_BYTES", "TextLog", "parse_text_log", "read_run_line"]
 
 
+CLOCK_READ_AS = "{family}: the times of phases count as device time: {because}"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TextLog:
     """What a text log states. `run_fields` are those of its `[run]` line, empty without one.
@@ -156,7 +159,7 @@ class _Built:
             num_lines=self.scan.num_lines,
             num_recognised=self.scan.found.num_recognised,
             notes=(*self.scan.notes, *self.said.notes(), *self.lines.notes),
-            remarks=self.lines.remarks,
+            remarks=(*self.lines.remarks, *self._clock_remark(family)),
             config=start.config,
             device=start.device,
             world_size=start.world_size,
@@ -188,6 +191,11 @@ class _Built:
         if told is not None and told.iloc[-1] in ("device", "host"):
             return "device" if told.iloc[-1] == "device" else "host"
         return family.clock
+
+    def _clock_remark(self, family: LogFamily | None) -> tuple[str, ...]:
+        if family is None or not family.clock_because or not self._has_phases():
+            return ()
+        return (CLOCK_READ_AS.format(family=family.name, because=family.clock_because),)
 
     def _has_phases(self) -> bool:
         kinds = {key.kind for key in self.scan.found.columns}

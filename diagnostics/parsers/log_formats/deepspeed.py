@@ -85,4 +85,5 @@ FAMILY = LogFamily(
         LineFormat(b"time (ms) |", read_times),
     ),
     clock="device",
+    clock_because="its timers take CUDA events, or wait for the GPU",
 )

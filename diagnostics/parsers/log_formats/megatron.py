@@ -98,5 +98,6 @@ FAMILY = LogFamily(
         LineFormat(b"time (ms) |", read_old_timers),
     ),
     clock="device",
+    clock_because="its timers wait for the GPU before they look at the clock",
     has_fetch=True,
 )

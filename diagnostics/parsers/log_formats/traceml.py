@@ -24,6 +24,7 @@ from diagnostics.parsers.log_formats.records import scanned_records
 from diagnostics.parsers.scanned import Columns, Key, Scanned
 
 NAME = "TraceML"
+TITAN = "torchtitan metrics"
 
 _TIMES = {
     "step_time_ms": "step_time_ms",
@@ -111,12 +112,12 @@ def read_metrics(content: bytes) -> Scanned | None:
                     if isinstance(record.get(name), int | float) and abs(record[name]) < 1e15
                 }
             )
-    return scanned_records("torchtitan", records)
+    return scanned_records(TITAN, records)
 
 
 FAMILY = LogFamily(name=NAME, has_fetch=True, read_file=read_summary)
 TITAN_METRICS = LogFamily(
-    name="torchtitan",
+    name=TITAN,
     has_fetch=True,
     unit="s",
     because="the metrics' names say it",
