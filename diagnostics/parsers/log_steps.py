@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from diagnostics.language import say
 from diagnostics.parsers.line_shapes import STEP
 from diagnostics.parsers.line_stamps import stamp_seconds
 from diagnostics.parsers.log_formats.family import LogFamily
@@ -49,7 +50,7 @@ def step_lines_of(lines: pd.DataFrame, progress: pd.DataFrame) -> StepLines:
     if family is not None and _states_times(lines):
         units = units_of(family, lines, wall_step_ms(wall))
         if family.is_foreign:
-            remarks.append(f"{family.name}: {units.sentence}")
+            remarks.append(units.sentence)
         names = [name for name in TIMES if name in lines]
         lines = lines.assign(**{name: lines[name] * units.factor for name in names})
     rows = _one_for_each_step(lines, notes)
@@ -87,7 +88,7 @@ def _of_family(lines: pd.DataFrame, family: LogFamily | None, notes: list[str]) 
         return lines
     is_ours = lines["family"] == family.name
     for name, count in lines.loc[~is_ours, "family"].value_counts().items():
-        notes.append(OTHERS_LEFT_OUT.format(count=count, family=name))
+        notes.append(say(OTHERS_LEFT_OUT, count=count, family=name))
     return lines[is_ours]
 
 
@@ -101,7 +102,7 @@ def _numbered(lines: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
         steps = over_epochs.where(lines["in_epoch"].notna(), lines.get(STEP, over_epochs))
         return lines.assign(**{STEP: steps})
     if STEP not in lines or not lines[STEP].ge(0).any():
-        notes.append(STEPS_COUNTED)
+        notes.append(say(STEPS_COUNTED))
         return lines.assign(**{STEP: np.arange(1.0, len(lines) + 1)})
     return lines
 
@@ -110,8 +111,9 @@ def _of_one_rank(lines: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     is_lowest = lines["rank"] == lines["rank"].min()
     if not is_lowest.all():
         rank = int(lines["rank"].min())
-        notes.append(RANKS_LEFT_OUT.format(count=int((~is_lowest).sum()), rank=rank))
-    return lines[is_lowest]
+        notes.append(say(RANKS_LEFT_OUT, count=int((~is_lowest).sum()), rank=rank))
+    kept: pd.DataFrame = lines[is_lowest]
+    return kept
 
 
 def _wall_of(lines: pd.DataFrame, progress: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
@@ -123,7 +125,7 @@ def _wall_of(lines: pd.DataFrame, progress: pd.DataFrame, notes: list[str]) -> p
         wall = wall.assign(elapsed_s=wall["elapsed_s"] - wall["elapsed_s"].min())
         backwards = int((np.diff(wall["elapsed_s"]) < 0).sum())
         if backwards:
-            notes.append(CLOCK_WENT_BACK.format(count=backwards))
+            notes.append(say(CLOCK_WENT_BACK, count=backwards))
     kept: pd.DataFrame = wall.drop_duplicates(STEP, keep="last")
     return kept.sort_values(STEP, ignore_index=True)
 
@@ -136,7 +138,7 @@ def _one_for_each_step(lines: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Lines of different layouts complete each other; of one layout the last line counts."""
     repeated = int(lines.duplicated([STEP, "layout"]).sum()) if len(lines) else 0
     if repeated:
-        notes.append(REPEATED.format(count=repeated))
+        notes.append(say(REPEATED, count=repeated))
     if lines["layout"].nunique() <= 1 or not lines.duplicated(STEP).any():
         kept = lines.drop_duplicates(STEP, keep="last")
     else:

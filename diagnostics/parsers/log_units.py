@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from diagnostics.language import say
 from diagnostics.parsers.log_formats.family import PRINTED, LogFamily
 
 TIMES = ("step_time_ms", "data_time_ms")
 _NEAR = 1.5
 _FAR = 30.0  # between a factor of 1 and one of 1000, on a scale of factors
 _PHRASES = {"s": "seconds per iteration", "ms": "milliseconds per iteration"}
-READ_AS = "times read as {unit}, because {because}"
+READ_AS = "{family}: times read as {unit}, because {because}"
 AGREES = "{because}, and the log's own clock agrees: {wall:.4g} s per step"
 BY_CLOCK = "the log's own clock counts {wall:.4g} s per step, {factor:.4g} times what they would be"
 
@@ -40,7 +41,10 @@ def units_of(family: LogFamily, lines: pd.DataFrame, wall_ms: float | None) -> U
         elif ratio > _FAR and unit == "ms":
             factor, unit = 1000.0, "s"
         if factor != 1.0:
-            because = BY_CLOCK.format(wall=wall_ms / 1000, factor=ratio)
+            because = say(BY_CLOCK, wall=wall_ms / 1000, factor=ratio)
         elif 1 / _NEAR < ratio < _NEAR:
-            because = AGREES.format(because=because, wall=wall_ms / 1000)
-    return Units(factor=factor, sentence=READ_AS.format(unit=_PHRASES[unit], because=because))
+            because = say(AGREES, because=because, wall=wall_ms / 1000)
+    return Units(
+        factor=factor,
+        sentence=say(READ_AS, family=family.name, unit=_PHRASES[unit], because=because),
+    )

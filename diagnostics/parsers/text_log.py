@@ -18,7 +18,7 @@ from diagnostics.language import say
 from diagnostics.parsers import log_lines
 from diagnostics.parsers.log_formats.family import LogFamily
 from diagnostics.parsers.log_formats.fields import LOG_LINE, MEMORY, PHASE, PHASES_PART, PROGRESS
-from diagnostics.parsers.log_formats.registry import ORIGINAL, VRT_SPIKE
+from diagnostics.parsers.log_formats.registry import ORIGINAL, VRT_SPIKE, family_names
 from diagnostics.parsers.log_phases import phase_rows, run_phase, with_stated_lengths
 from diagnostics.parsers.log_scan import MAX_LINE_BYTES, LogScan, scan_log, without_escapes
 from diagnostics.parsers.log_stages import LogStages, stages_of
@@ -115,8 +115,9 @@ def _check_something_was_read(path: Path, scan: LogScan) -> None:
     if scan.found.num_recognised == 0:
         raise DiagnosticsError(
             say(
-                "{path}: none of its {num_lines} lines has a known format; give the text log "
-                "of a run (train_<date>_<time>.log) or its folder under profiles/",
+                "{path}: none of its {num_lines} lines has a known format; known are the logs of "
+                "{families}; give one of these, or a run's folder under profiles/",
+                families=family_names(),
                 path=path,
                 num_lines=scan.num_lines,
             )
@@ -195,7 +196,7 @@ class _Built:
     def _clock_remark(self, family: LogFamily | None) -> tuple[str, ...]:
         if family is None or not family.clock_because or not self._has_phases():
             return ()
-        return (CLOCK_READ_AS.format(family=family.name, because=family.clock_because),)
+        return (say(CLOCK_READ_AS, family=family.name, because=family.clock_because),)
 
     def _has_phases(self) -> bool:
         kinds = {key.kind for key in self.scan.found.columns}
@@ -280,7 +281,7 @@ class _Built:
         steps = rows["step"] if "step" in rows else pd.Series(np.nan, index=rows.index)
         labels = rows["label"] if "label" in rows else pd.Series(None, index=rows.index)
         said = [
-            label if isinstance(label, str) else say("Step {step:.0f}", step=step)
+            label if isinstance(label, str) else f"Step {step:.0f}"
             for label, step in zip(labels, steps, strict=True)
         ]
         return table_rows(rows.assign(label=said), declared.MEMORY_LINES)
