@@ -19,9 +19,9 @@ ChangeKind = Literal["step", "phase", "stage", "resource"]
 Outcome = Literal["higher", "lower", "not shown", "no interval", "cannot judge"]
 Unit = Literal["ms", "samples/s", "percent", "bytes"]
 
-MIN_ROWS = 10
-"""Fewer rows (steps, windows of a log, samples) on a side show nothing: own choice; a step that
-slows once in ten has not been seen by then."""
+MIN_ROWS = 5
+"""Fewer rows (steps, windows of a log, samples) on a side show nothing: own choice; a profiler's
+trace often holds six steps."""
 
 TOO_SHORT = "{count} rows in the {side}; at least {least} are needed"
 ONE_SIDED = "not recorded in the {side}"

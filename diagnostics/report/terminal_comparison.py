@@ -8,6 +8,7 @@ from rich.padding import Padding
 from diagnostics.analyses.comparison import Comparison, Side
 from diagnostics.analyses.comparison_change import Change, Unit
 from diagnostics.analyses.comparison_differences import Difference
+from diagnostics.analyses.series_mean import SHORT_ROWS
 from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.comparison_build import AgainstBaseline
@@ -35,6 +36,7 @@ FEW_INDEPENDENT = (
     "{before:.1f} and {after:.1f} independent ones. Longer runs, or a machine with nothing else to "
     "do, would show more."
 )
+SHORT = "Fewer than {rows} steps cannot show how alike neighbouring steps are: they are taken to be alike."
 PER_SAMPLE_DECIDES = "A step does not do the same work as before; the time for a sample decides."
 UNLIKE = "Not like with like, so that times may differ for this alone:"
 SETTINGS = "Changed settings and work:"
@@ -112,6 +114,9 @@ def _sentence(change: Change) -> str:
 def _few_independent(found: Comparison) -> Iterator[RenderableType]:
     before, after = found.step.effective_before, found.step.effective_after
     if before is None or after is None or min(before, after) >= FEW:
+        return
+    if min(found.before.count, found.after.count) < SHORT_ROWS:
+        yield indented(say(SHORT, rows=SHORT_ROWS))
         return
     yield indented(
         say(

@@ -95,10 +95,10 @@ def test_tagged_steps_are_left_out_on_both_sides(tmp_path):
 
 
 def test_too_short_a_run_is_not_judged(tmp_path):
-    found = compare_runs(facts(tmp_path, 1), facts(tmp_path, 2, num_steps=9, grown_ms=50.0))
+    found = compare_runs(facts(tmp_path, 1), facts(tmp_path, 2, num_steps=5, grown_ms=50.0))
     assert not found.is_judged
     assert found.step.outcome == "cannot judge"
-    assert found.reasons == ("8 rows in the run; at least 10 are needed",)
+    assert found.reasons == ("4 rows in the run; at least 5 are needed",)
     assert found.step.change > 40
     assert found.step.low is None
 
