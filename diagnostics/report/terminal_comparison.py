@@ -36,7 +36,7 @@ FEW_INDEPENDENT = (
     "{before:.1f} and {after:.1f} independent ones. Longer runs, or a machine with nothing else to "
     "do, would show more."
 )
-SHORT = "Fewer than {rows} steps cannot show how alike neighbouring steps are: they are taken to be alike."
+SHORT = "Fewer than {rows} steps cannot show how alike neighbours are: they are taken to be alike."
 PER_SAMPLE_DECIDES = "A step does not do the same work as before; the time for a sample decides."
 UNLIKE = "Not like with like, so that times may differ for this alone:"
 SETTINGS = "Changed settings and work:"
