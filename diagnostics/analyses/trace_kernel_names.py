@@ -21,7 +21,7 @@ class KernelName:
 
 MATRIX_KERNELS: tuple[KernelName, ...] = (
     KernelName(
-        r"(?<![0-9])[a-z]?(884|1688|16816|16832|8816|8832)(?![0-9])",
+        r"(?<![a-z0-9])[bcdghisz](884|1688|16816|16832|8816|8832)(?![0-9])",
         "cuBLAS and cuDNN, Volta to Ampere, by the shape of the instruction (m8n8k4, m16n8k8, ...)",
         "PTX ISA, mma shapes; torch-tb-profiler 0.4.3 lists h884, s884, h1688, i8816, 16816",
     ),

@@ -129,8 +129,12 @@ class Clock:
     @property
     def origin_ns(self) -> int:
         """The first time to the nanosecond; 0 where it is out of any range."""
-        origin_ns = self.origin if self.is_in_ns else self.origin * 1000
-        return round(origin_ns) if abs(origin_ns) < _MAX_NS else 0
+        scale = 1 if self.is_in_ns else 1000
+        if abs(self.origin) * scale >= _MAX_NS:
+            return 0
+        whole = int(self.origin)
+        # A float of so many us has no digits left for ns: the fraction is scaled by itself.
+        return whole * scale + round((self.origin - whole) * scale)
 
     def since_origin(self, values: Sequence[Number]) -> Numbers:
         """Whole numbers are subtracted as such, so that no nanosecond is lost."""
