@@ -325,21 +325,23 @@ def _sources(run: Run) -> dict[str, str]:
         (
             steps,
             "num_steps step_ms phase_ms data_wait_exposed_ms samples_per_s grad_norm_median "
-            f"device_alloc_retries rank_slowest {LOADER_FIELDS} {COPY_FIELDS} {COURSE_FIELDS} "
-            f"{ALLOCATOR_FIELDS}",
+            f"device_alloc_retries rank_slowest {LOADER_FIELDS} {COPY_FIELDS}",
         ),
         (
             spans,
             "stage_ms cache_hit_rate num_nonfinite num_amp_overflows psnr_last_db num_host_oom "
-            f"num_device_oom num_loaders_killed {SPAN_FIELDS}",
+            "num_device_oom num_loaders_killed",
         ),
         (
             resources,
             "host_memory_peak_bytes host_memory_growth_bytes_per_step device_memory_peak_bytes "
-            f"gpu_util_percent cpus_allowed {MACHINE_FIELDS} {DEVICE_FIELDS}",
+            "gpu_util_percent cpus_allowed",
         ),
     )
     found = {name: file for file, names in by_file for name in names.split()}
+    found |= dict.fromkeys((*COURSE_FIELDS, *ALLOCATOR_FIELDS), steps)
+    found |= dict.fromkeys(SPAN_FIELDS, spans)
+    found |= dict.fromkeys((*MACHINE_FIELDS, *DEVICE_FIELDS), resources)
     has_setting = Measurements(config=_our_config(run)).whole_setting("DATALOADER.TOTAL_WORKERS")
     found["num_workers"] = "meta.json" if has_setting is not None else resources
     if _loader_settings(run):

@@ -13,11 +13,26 @@ from diagnostics.language import say
 from diagnostics.run import Run
 
 COURSE_FIELDS = (
-    "num_rhythm_steps step_p95_ms step_drift_share num_slow_steps gc_cost_ms compile_cost_ms "
-    "num_zero_rate clipped_share loss_change_share made_ms loader_start_ms slowest_loader_ratio"
+    "num_rhythm_steps",
+    "step_p95_ms",
+    "step_drift_share",
+    "num_slow_steps",
+    "gc_cost_ms",
+    "compile_cost_ms",
+    "num_zero_rate",
+    "clipped_share",
+    "loss_change_share",
+    "made_ms",
+    "loader_start_ms",
+    "slowest_loader_ratio",
 )
 """Fields that are read from the step records."""
-SPAN_FIELDS = "validation_ms checkpoint_ms first_step_after_s unsaved_s"
+SPAN_FIELDS = (
+    "validation_ms",
+    "checkpoint_ms",
+    "first_step_after_s",
+    "unsaved_s",
+)
 """Fields that are read from the spans."""
 
 

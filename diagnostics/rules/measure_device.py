@@ -11,9 +11,18 @@ from diagnostics.analyses.memory_course import MemoryCourse
 from diagnostics.analyses.run_analysis import RunAnalysis
 
 IDLE = "idle"
-DEVICE_FIELDS = "throttle_share sm_clock_mean_mhz gpu_util_p95_percent gpu_other_bytes"
+DEVICE_FIELDS = (
+    "throttle_share",
+    "sm_clock_mean_mhz",
+    "gpu_util_p95_percent",
+    "gpu_other_bytes",
+)
 """Fields that are read from the resource samples."""
-ALLOCATOR_FIELDS = "device_unused_bytes device_memory_growth_bytes_per_step exchange_ms"
+ALLOCATOR_FIELDS = (
+    "device_unused_bytes",
+    "device_memory_growth_bytes_per_step",
+    "exchange_ms",
+)
 """Fields that are read from the step records."""
 
 

@@ -9,8 +9,15 @@ from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.run import FACTS, Run
 
 MACHINE_FIELDS = (
-    "foreign_cores host_cpu_p95_percent cpu_stall_share disk_stall_share one_core_full_share "
-    "quota_throttled_share swap_in_bytes_per_s shared_memory_used_bytes num_kernel_kills"
+    "foreign_cores",
+    "host_cpu_p95_percent",
+    "cpu_stall_share",
+    "disk_stall_share",
+    "one_core_full_share",
+    "quota_throttled_share",
+    "swap_in_bytes_per_s",
+    "shared_memory_used_bytes",
+    "num_kernel_kills",
 )
 """Fields that are read from the resource samples."""
 

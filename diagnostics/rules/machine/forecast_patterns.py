@@ -1,6 +1,5 @@
 """What HM104, HM105 and GM101 are called and how they are put: a forecast beyond what is there."""
 
-from diagnostics.language import say
 from diagnostics.rules.machine.pattern import Pattern
 from diagnostics.rules.thresholds import limits_of
 
@@ -29,8 +28,7 @@ FORECAST_PATTERNS = {
         code="HM104",
         name="forecast-exceeds-host-memory",
         summary=_NEED,
-        docs=say(
-            _DOCS,
+        docs=_DOCS.format(
             resource="the machine's memory",
             parts="processes, cache, batches in the making; on the CPU the model and its training",
             limit="the smaller of the machine's memory and its container's limit",
@@ -45,8 +43,7 @@ FORECAST_PATTERNS = {
         code="HM105",
         name="forecast-exceeds-shared-memory",
         summary=_NEED,
-        docs=say(
-            _DOCS,
+        docs=_DOCS.format(
             resource="/dev/shm",
             parts="batches that loader processes have ready, of training and validation",
             limit="its size",
@@ -60,8 +57,7 @@ FORECAST_PATTERNS = {
         code="GM101",
         name="forecast-exceeds-gpu-memory",
         summary=_NEED,
-        docs=say(
-            _DOCS,
+        docs=_DOCS.format(
             resource="each GPU's memory",
             parts="weights, gradients, optimizer, activations, validation",
             limit="the GPU that has the least free",

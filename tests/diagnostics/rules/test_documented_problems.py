@@ -49,7 +49,7 @@ CODES = {each.code for each in DOCUMENTED}
 def rows():
     """Kind and text of each documented item, with the codes beside it."""
     found = re.findall(
-        r"^\| (symptom|problem|do|don't): (.+?) \| (.+?) \|$", PAGE.read_text(), re.M
+        r"^\| (symptom|problem|do|don't): (.+?) \| (.+?) \|$", PAGE.read_text(), re.MULTILINE
     )
     return [(kind, text, set(re.findall(r"[A-Z]{2}\d{3}", codes))) for kind, text, codes in found]
 
