@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from rich.cells import cell_len
 
 from diagnostics.language import speaking, spoken
@@ -18,11 +17,11 @@ from diagnostics.rules.catalogue import DOCUMENTED, find_rule
 from diagnostics.rules.finding import Finding, NotEvaluated
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.write_docs import page
+from tests.diagnostics.rules.test_rule_cases import read_cases
 from tests.diagnostics.trace_factory import starved_steps, write_trace
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = next((ROOT / "tests/data/demo_run/profiles").glob("train_*"))
-CASES = sorted((ROOT / "tests/rule_cases").glob("*.yml"))
 _QUOTED = re.compile(r"CUDA out of memory|`[^`]*`|\[[^\]]*\]|<[^>]*>|\S*[/._=]\S*|--\w\S*")
 _ENGLISH = re.compile(r"(?:\b[a-z]{2,}[,;:]? ){2,}[a-z]{2,}\b")
 
@@ -37,25 +36,9 @@ def test_english_is_found() -> None:
     assert not english_in("用 `python -m some thing else here` 检查 a/b/c")
 
 
-def outcomes() -> list[object]:
-    cases = [
-        (
-            content["rule"],
-            {**content.get("base", {}), **case.get("given", {})},
-            f"{path.stem}-{name}",
-        )
-        for path in CASES
-        for content in [yaml.safe_load(path.read_text("utf-8"))]
-        for name, case in content["cases"].items()
-    ]
-    return [pytest.param(code, given, id=name) for code, given, name in cases]
-
-
-@pytest.mark.parametrize(("code", "given"), outcomes())
-def test_what_a_rule_says_is_all_translated(code: str, given: dict[str, object]) -> None:
-    rule = find_rule(code)
-    assert rule is not None
-    outcome = rule.check(Measurements(**given))  # type: ignore[arg-type]
+@pytest.mark.parametrize(("code", "given", "case"), list(read_cases()))
+def test_what_a_rule_says_is_all_translated(code, given, case) -> None:
+    outcome = find_rule(code).check(Measurements(**given))
     with speaking("zh"):
         texts = [spoken(text) for text in texts_of(outcome) if text not in given.values()]
     assert not [text for text in texts if english_in(text)]
