@@ -110,7 +110,9 @@ def _read_as_file(path: Path) -> LogScan | None:
                 return None
             content = head + file.read(MAX_FILE_BYTES)
     except OSError as error:
-        raise DiagnosticsError(f"cannot read {path}: {error.strerror}") from None
+        raise DiagnosticsError(
+            say("cannot read {path}: {strerror}", path=path, strerror=error.strerror)
+        ) from None
     if len(content) > MAX_FILE_BYTES:
         return None
     for family in FAMILIES:

@@ -281,7 +281,7 @@ class _Built:
         steps = rows["step"] if "step" in rows else pd.Series(np.nan, index=rows.index)
         labels = rows["label"] if "label" in rows else pd.Series(None, index=rows.index)
         said = [
-            label if isinstance(label, str) else f"Step {step:.0f}"
+            label if isinstance(label, str) else say("Step {step:.0f}", step=step)
             for label, step in zip(labels, steps, strict=True)
         ]
         return table_rows(rows.assign(label=said), declared.MEMORY_LINES)
