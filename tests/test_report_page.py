@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from analyze_performance import main
 from tests.browser import CHROMEDRIVER, CHROMIUM, browsing
+from tests.diagnostics.trace_factory import kernel, starved_steps, write_trace
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "tests" / "data" / "demo_run" / "profiles"
@@ -36,10 +38,25 @@ def browser(tmp_path_factory, page):
         yield browser
 
 
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory):
+    """The page of a trace whose names have no blank to break a line at."""
+    folder = tmp_path_factory.mktemp("long")
+    events = starved_steps(30)
+    for place in range(3):
+        name = f"void{place}_" + "kernel_of_a_template<" * 40
+        events += kernel(name, 1064.0 + place, 4010.0 + 100 * place, 90, 900 + place)
+    trace = write_trace(folder / f"{'rank_0_of_a_long_name' * 8}.json", events)
+    path = folder / "report.html"
+    main([str(trace), "--html", str(path)])
+    return path.as_uri()
+
+
 @pytest.mark.parametrize("width", [360, 768, 1400])
-def test_the_page_never_scrolls_sideways(browser, page, width):
+@pytest.mark.parametrize("which", ["page", "long_names"])
+def test_the_page_never_scrolls_sideways(browser, request, which, width):
     browser.show_as(width)
-    browser.open(page)
+    browser.open(request.getfixturevalue(which))
     shown = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
     assert shown[0] <= shown[1]
     outside = browser.run(
