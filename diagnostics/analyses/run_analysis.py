@@ -9,6 +9,7 @@ from diagnostics.analyses.cache_use import CacheUse, compute_cache_use
 from diagnostics.analyses.communication import CommunicationUse, compute_communication
 from diagnostics.analyses.core_use import CoreUse, compute_core_use
 from diagnostics.analyses.device_memory import DeviceMemory, compute_device_memory
+from diagnostics.analyses.fact_partition import FactPartition, partition_facts
 from diagnostics.analyses.loader_starts import LoaderStarts, compute_loader_starts
 from diagnostics.analyses.loading import Loading, compute_loading
 from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_courses
@@ -54,6 +55,7 @@ class RunAnalysis:
     audit: Audit = field(default_factory=Audit)
     trace_summary: TraceSummary | None = None
     trace_ranks: TraceRanks = field(default_factory=TraceRanks)
+    fact_partition: FactPartition = field(default_factory=FactPartition)
     stage_totals: tuple[StageTotal, ...] = ()
     device_memory: tuple[DeviceMemory, ...] = ()
     rhythm: StepRhythm = field(default_factory=StepRhythm)
@@ -81,6 +83,7 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         black_boxes=compute_black_boxes(run),
         traces=traces,
         trace_summary=summarise_traces(traces),
+        fact_partition=partition_facts(breakdown),
         trace_ranks=compare_trace_ranks(run.traces, traces),
         stage_totals=totals,
         device_memory=compute_device_memory(run),

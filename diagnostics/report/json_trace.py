@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from diagnostics.analyses.communication import CommunicationUse
+from diagnostics.analyses.fact_partition import FactIdle
 from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.report.model import Report, Window
 
@@ -51,14 +52,16 @@ def _of_facts(window: Window | None, exchanged: CommunicationUse | None) -> dict
 
 
 def partition_of(report: Report) -> list[dict[str, Any]]:
-    """The partition by priority over all traces; shares of their windows together."""
+    """The partition by priority over all traces; without one, the phases by the run's facts."""
     found = report.analysis.trace_summary
-    parts = found.partition if found else ()
+    parts = report.analysis.fact_partition.parts if found is None else found.partition
     return [{"name": part.name, "share": part.share} for part in parts]
 
 
 def idle_causes_of(report: Report) -> list[dict[str, Any]]:
-    """Idle time by cause, per step of each trace, heaviest first."""
+    """Idle time by cause, per step of each trace, heaviest first; else as far as facts tell."""
+    if report.analysis.trace_summary is None:
+        return [_idle_of_facts(cause) for cause in report.analysis.fact_partition.idle_causes]
     rows = [
         {
             "rank": each.rank,
@@ -73,6 +76,19 @@ def idle_causes_of(report: Report) -> list[dict[str, Any]]:
         for cause in each.idle_causes
     ]
     return sorted(rows, key=lambda row: (-(row["ms_per_step"] or 0.0), -row["share_of_window"]))
+
+
+def _idle_of_facts(cause: FactIdle) -> dict[str, Any]:
+    """Rank, gaps and places are what only a trace can give."""
+    return {
+        "rank": None,
+        "cause": cause.cause,
+        "ms_per_step": cause.ms_per_step,
+        "share_of_window": cause.share,
+        "num_gaps": None,
+        "where": None,
+        "places": [],
+    }
 
 
 def traces_of(report: Report) -> list[dict[str, Any]]:
