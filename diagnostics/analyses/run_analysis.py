@@ -12,6 +12,7 @@ from diagnostics.analyses.device_memory import DeviceMemory, compute_device_memo
 from diagnostics.analyses.fact_partition import FactPartition, partition_facts
 from diagnostics.analyses.loader_starts import LoaderStarts, compute_loader_starts
 from diagnostics.analyses.loading import Loading, compute_loading
+from diagnostics.analyses.log_claims import LogClaims, compute_log_claims
 from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_courses
 from diagnostics.analyses.outside_steps import OutsideSteps, compute_outside_steps
 from diagnostics.analyses.quality import Quality, compute_quality
@@ -52,6 +53,7 @@ class RunAnalysis:
     ranks: Ranks
     communication: CommunicationUse | None
     traces: tuple[TraceAnalysis, ...] = ()
+    log_claims: LogClaims = field(default_factory=LogClaims)
     audit: Audit = field(default_factory=Audit)
     trace_summary: TraceSummary | None = None
     trace_ranks: TraceRanks = field(default_factory=TraceRanks)
@@ -79,6 +81,7 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         cache=compute_cache_use(run),
         end=compute_run_end(run),
         recorder_cost=cost,
+        log_claims=compute_log_claims(run),
         audit=audit_run(run, traces, cost),
         black_boxes=compute_black_boxes(run),
         traces=traces,

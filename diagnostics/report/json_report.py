@@ -83,6 +83,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "findings": [finding_mapping(finding) for finding in report.findings],
         "not_evaluated": [asdict(item) for item in report.not_evaluated],
         "passed": list(report.passed),
+        "log_claims": asdict(report.analysis.log_claims),
         "checklist": [asdict(item) for item in report.checklist],
         "comparison": comparison_mapping(report.against_baseline),
         "forecast": {"plans": asdict(report.plans)} if report.plans else {},

@@ -82,8 +82,10 @@ from diagnostics.rules.numerics.loss_not_finite import LossNotFinite
 from diagnostics.rules.numerics.loss_stands_still import LossStandsStill
 from diagnostics.rules.numerics.quality_dropped import QualityDropped
 from diagnostics.rules.rule import Documented, Rule
+from diagnostics.rules.trust.fetch_not_timed import FetchNotTimed
 from diagnostics.rules.trust.host_clock_on_gpu import HostClockOnGpu
 from diagnostics.rules.trust.phases_do_not_close import PhasesDoNotClose
+from diagnostics.rules.trust.rates_contradict import RatesContradict
 from diagnostics.rules.trust.too_few_steps import TooFewSteps
 
 CATALOGUE: tuple[Rule, ...] = (
@@ -161,6 +163,8 @@ CATALOGUE: tuple[Rule, ...] = (
     PhasesDoNotClose(),
     TooFewSteps(),
     HostClockOnGpu(),
+    FetchNotTimed(),
+    RatesContradict(),
 )
 """In the order of their codes."""
 

@@ -18,6 +18,7 @@ from diagnostics.rules.measure_device import (
 )
 from diagnostics.rules.measure_learning import numerics_fields, quality_fields
 from diagnostics.rules.measure_loading import COPY_FIELDS, LOADER_FIELDS, loader_fields
+from diagnostics.rules.measure_log import measure_log
 from diagnostics.rules.measure_machine import MACHINE_FIELDS, machine_fields
 from diagnostics.rules.measure_ranks import measure_ranks
 from diagnostics.rules.measure_trace import measure_traces
@@ -59,6 +60,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         **numerics_fields(run),
         **quality_fields(analysis.quality),
         **measure_ranks(analysis.ranks),
+        **measure_log(analysis.log_claims),
         **machine_fields(run, analysis),
         **exchange_fields(analysis.communication),
         **course_fields(run, analysis, _max_grad_norm(run)),

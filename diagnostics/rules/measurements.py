@@ -4,7 +4,7 @@ Rules see nothing else, so a test case is a few of these fields. None (or an emp
 that the number was not measured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -67,6 +67,20 @@ class Measurements(CourseFields, DeviceFields, MachineFields):
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     """Mean of each stage of the forward, `forward.other` among them."""
     stage_clock: Literal["device", "host"] | None = None
+    leaves_fetch_out: bool = False
+    """The log's data_time is known to begin after the batch was fetched."""
+    data_time_ms: float | None = None
+    """As the log states it."""
+    wall_step_ms: float | None = None
+    """A step by the log's progress lines."""
+    timed_step_ms: float | None = None
+    """A step as the log's samples/s count it."""
+    untimed_ms: float | None = None
+    """What of the step no time of the log holds."""
+    untimed_low_ms: float | None = None
+    """What of that is more than rounding."""
+    rate_claims: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Samples/s as the log states them, as its times give them, and half a printed digit."""
     is_unsynchronised: bool = False
     """The log's trainer is known to have timed a GPU's stages by the host's clock alone."""
     stage_gap_share: float | None = None
