@@ -4,7 +4,8 @@
 
 Each plan keeps its depths, its batch and the ratio of its crop; windows are halved, accumulation,
 channels and clip are small, so that a CPU does a step in seconds. Rounds are interleaved, so that a
-machine that slows down slows all plans; of each plan the run with the fastest steps counts.
+machine that slows down slows all plans; of each plan the run with the fastest steps counts. Times
+are processor time of the training thread: other programs on the machine change them little.
 Every plan is then predicted from the run of every other one.
 """
 
@@ -26,6 +27,12 @@ from diagnostics.load import load_run
 from diagnostics.plan_runs import measured_plans
 from vrtspike.memory_demand import Machine
 from vrtspike.plan_demand import load_plans, plan_demand
+
+BY_PROCESSOR_TIME = (
+    "import sys, time; time.perf_counter_ns = time.thread_time_ns; "
+    "from vrtspike.train import main; sys.exit(main(sys.argv[1:]))"
+)
+"""The trainer with a clock that stands still while another program has the core."""
 
 PLANS = ("baseline", "opt", "fast", "lowmem")
 ACCUMULATION = {"baseline": 2, "opt": 2, "fast": 2, "lowmem": 1}
@@ -72,13 +79,15 @@ def write_plans(folder: Path, options: argparse.Namespace) -> None:
 
 
 def train(folder: Path, plan: str, part: str) -> None:
-    """One run in a process of its own, into the folder of its round."""
+    """One run in a process of its own with one thread, into the folder of its round."""
     command = [
-        sys.executable, "-m", "vrtspike.train", "--config", str(folder / f"plans/{plan}.yaml"),
+        sys.executable, "-c", BY_PROCESSOR_TIME, "--config", str(folder / f"plans/{plan}.yaml"),
         "--device", "cpu", f"LOG.SAVE_DIR={folder / part}",
         f"LOG.PROFILES_DIR={folder / part / 'profiles'}",
     ]  # fmt: skip
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ})
+    subprocess.run(
+        command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
 
 
 def report(folder: Path) -> None:

@@ -74,8 +74,8 @@ class Side:
 class Comparison:
     """A run against its baseline.
 
-    `per_sample` is the change of the time for one sample where the work of a step differs; None
-    where it does not, or samples are unknown. `changes` holds phases, stages and resources, of
+    `per_sample` is the change of the time for one sample where the work of a step differs or its
+    time is unknown; else None. `changes` holds phases, stages and resources, of
     which `num_tests` were tested together. `unexplained_ms` is what the changes of the phases miss
     of the step's. `is_judged` is False where the step could not be compared, for `reasons`.
     """
@@ -94,7 +94,7 @@ class Comparison:
 
     @property
     def headline(self) -> Change:
-        """The change that decides: the step's, or a sample's where the work differs."""
+        """The change that decides: the step's, or a sample's in its place."""
         return self.per_sample or self.step
 
     @property
@@ -122,17 +122,18 @@ def compare_runs(before: Run, after: Run) -> Comparison:
     rates = rate_series(before), rate_series(after)
     parts |= _resources(before, after, clock, rates)
     changes = _tested(parts)
+    per_sample = _per_sample(rates, step, differences)
     return Comparison(
         before=_side(before),
         after=_side(after),
         clock=clock,
         step=step,
-        per_sample=_per_sample(rates, differences),
+        per_sample=per_sample,
         changes=(*changes, *_peaks(before, after)),
         differences=differences,
         num_tests=sum(each.p_value is not None for each in changes),
         unexplained_ms=_unexplained_ms(step, changes),
-        is_judged=step.p_value is not None,
+        is_judged=(per_sample or step).p_value is not None,
         reasons=reasons or ((step.reason,) if step.reason else ()),
     )
 
@@ -247,10 +248,11 @@ def _tested(parts: Mapping[Change, Pair]) -> tuple[Change, ...]:
     )
 
 
-def _per_sample(rates: Pair, differences: Sequence[Difference]) -> Change | None:
+def _per_sample(rates: Pair, step: Change, differences: Sequence[Difference]) -> Change | None:
+    """Where the step cannot be compared: its work differs, or a log states samples/s alone."""
     before, after = rates
     differs = any(each.name == SAMPLES_PER_STEP for each in differences)
-    if not differs or before is None or after is None:
+    if before is None or after is None or not (differs or step.before is None):
         return None
     blank = Change(kind="step", name=PER_SAMPLE, unit="ms", clock="host")
     return judge_together([measure_change(blank, _inverse_ms(before), _inverse_ms(after))])[0]

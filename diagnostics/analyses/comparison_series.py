@@ -100,7 +100,9 @@ def _wide(rows: pd.DataFrame, columns: str | list[str]) -> pd.DataFrame:
 
 
 def rate_series(run: Run) -> RatioSeries | None:
-    """Samples of all ranks and seconds of the slowest, by step; None where samples are unknown."""
+    """Samples of all ranks and seconds of the slowest, by ordinary step; None if not known."""
+    if select_ordinary(run.tables.steps).is_tagged_included:
+        return None
     if run.evidence == TEXT_LOG_ONLY:
         return _rate_of_log(run)
     steps = select_ordinary(run.tables.steps).rows

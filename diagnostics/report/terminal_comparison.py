@@ -74,7 +74,8 @@ def comparison_section(report: Report) -> Iterator[RenderableType]:
     yield indented(_side("now", found.after))
     yield indented(_sentence(found.headline), style="bold")
     if found.per_sample is not None:
-        yield indented(PER_SAMPLE_DECIDES)
+        if found.step.before is not None:
+            yield indented(PER_SAMPLE_DECIDES)
         yield indented(_sentence(found.step))
     yield from _few_independent(found)
     yield from _regressions(against)

@@ -218,3 +218,21 @@ def test_stages_of_a_direction_that_one_run_did_not_time_are_left_out(tmp_path):
     thinned = replace(after, tables=replace(after.tables, stages=one_less))
     flow = changes_of(compare_runs(before, thinned), "stage")["flow"]
     assert (flow.outcome, flow.reason) == ("cannot judge", "not recorded in the run")
+
+
+def test_a_log_that_states_samples_alone_is_compared_by_them(tmp_path):
+    """Its lines tell no step time and no phases."""
+
+    def log(name, rate):
+        lines = [
+            f"step {n}/60 | loss=0.1000 charb=0.0100 lr=1.00e-04 | "
+            f"{rate + 0.01 * (n % 3):.2f} samples/s | data_time=1.0ms"
+            for n in range(1, 61)
+        ]
+        return load_run([write_lines(tmp_path / name, lines)])
+
+    found = compare_runs(log("a.log", 2.0), log("b.log", 1.6))
+    assert found.is_judged
+    assert found.headline is found.per_sample
+    assert found.headline.outcome == "higher"
+    assert found.headline.before == pytest.approx(1000 / 2.01, rel=0.01)
