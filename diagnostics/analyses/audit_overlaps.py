@@ -11,7 +11,7 @@ import numpy as np
 from diagnostics.analyses.intervals import Array
 from diagnostics.trace import DEVICE_KINDS, Events, Kind, Trace
 
-MAX_ROWS = 1 << 18
+MAX_ROWS = 1 << 16
 """Rows of each kind that are looked at, the first ones: enough for any share worth naming."""
 TOLERANCE_NS = 2_000
 """Whole microseconds at both ends."""

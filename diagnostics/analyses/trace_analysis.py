@@ -1,12 +1,13 @@
 """All analyses of one rank's trace, in one value."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from diagnostics.analyses.audit_doubt import Audit
 from diagnostics.analyses.audit_trace import audit_trace
 from diagnostics.analyses.step_habits import StepHabits, find_habits
 from diagnostics.analyses.trace_absences import Absence, find_absences
-from diagnostics.analyses.trace_backward import find_backward
+from diagnostics.analyses.trace_backward import Backward, find_backward
 from diagnostics.analyses.trace_breakdown import TraceBreakdown, break_down
 from diagnostics.analyses.trace_collectives import CollectiveUse, use_of_collectives
 from diagnostics.analyses.trace_copies import CopyUse, use_of_copies
@@ -59,26 +60,53 @@ class TraceAnalysis:
 
 
 def analyse_trace(trace: Trace) -> TraceAnalysis:
-    """Every analysis of a trace."""
+    """Every analysis of a trace; those of what the host did run beside the others.
+
+    Sorting and searching let go of the interpreter: a second core saves a third of the time.
+    """
     steps = find_steps(trace)
-    backward, threads = find_backward(trace), HostThreads(trace)
+    backward = find_backward(trace)
     recomputation = find_recomputation(trace, backward, steps.window)
+    with ThreadPoolExecutor(1) as beside:
+        host = beside.submit(_of_host, trace, steps, backward)
+        return _analysed(trace, steps, backward, recomputation, host)
+
+
+def _of_host(
+    trace: Trace, steps: TraceSteps, backward: Backward
+) -> tuple[tuple[IdleCause, ...], CriticalPath | None]:
+    threads = HostThreads(trace)
+    idle_causes = find_idle_causes(trace, steps, threads)
+    return idle_causes, find_critical_path(trace, steps, backward, threads)
+
+
+def _analysed(
+    trace: Trace,
+    steps: TraceSteps,
+    backward: Backward,
+    recomputation: Recomputation,
+    host: "Future[tuple[tuple[IdleCause, ...], CriticalPath | None]]",
+) -> TraceAnalysis:
+    breakdown = break_down(trace, steps)
+    kernels = use_of_kernels(trace, steps.window, backward)
+    habits, audit = find_habits(trace, steps), audit_trace(trace, steps)
+    idle_causes, critical_path = host.result()
     return TraceAnalysis(
         file=trace.path.name,
         rank=trace.rank,
         has_device=trace.has_device,
         steps=steps,
-        breakdown=break_down(trace, steps),
-        idle_causes=find_idle_causes(trace, steps, threads),
-        kernels=use_of_kernels(trace, steps.window, backward),
+        breakdown=breakdown,
+        idle_causes=idle_causes,
+        kernels=kernels,
         copies=use_of_copies(trace, steps.window),
         collectives=use_of_collectives(trace, steps.window),
         recomputation=recomputation,
-        critical_path=find_critical_path(trace, steps, backward, threads),
+        critical_path=critical_path,
         absences=find_absences(trace, steps, recomputation),
         has_stacks=trace.has_stacks,
-        habits=find_habits(trace, steps),
-        audit=audit_trace(trace, steps),
+        habits=habits,
+        audit=audit,
         loads_in_process=_loads_in_process(trace),
     )
 
