@@ -17,6 +17,7 @@ from diagnostics.report.html_findings import findings_parts
 from diagnostics.report.html_markup import Markup, element, join
 from diagnostics.report.html_page import Section, make_page, verdict_section
 from diagnostics.report.html_partition import partition_parts
+from diagnostics.report.html_rules import rules_parts
 from diagnostics.report.model import Report, Trust
 from diagnostics.report.series_run import RunSeries
 from diagnostics.report.terminal import SECTIONS, title_lines
@@ -104,7 +105,10 @@ def _sections(name: str, report: Report, series: RunSeries) -> Iterator[Section]
     """The sections that one of the terminal's becomes: one for each of its headings."""
     if name == "findings":
         parts = findings_parts(report.causes, report.findings)
-        yield Section("findings", words.FINDINGS, parts)
+        yield Section(name, words.FINDINGS, parts)
+        return
+    if name == "rules":
+        yield Section(name, words.NOT_FIRED, rules_parts(report.passed, report.not_evaluated))
         return
     yield from sections_of(name, SECTIONS[name](report))
     yield from _charts(name, report, series)

@@ -56,6 +56,15 @@ CHECK = "To check:"
 SYMPTOM = "{name}: {summary}"
 EXPLAINS = "Symptoms that this explains"
 
+# Rules that did not fire.
+NOT_FIRED = "Rules that did not fire"
+PASSED = "looked, all well: {passed}"
+NOT_EVALUATED = "Not evaluated"
+WHY_NOT = "why not"
+RULES = "rules"
+RECORD_NEXT = "to know it"
+EXPLAIN = "`python analyze_performance.py --explain RULE` says what a rule measures."
+
 # Charts.
 STEPS_CHART = "Time line of the steps"
 STEPS_CHART_SAYS = (
