@@ -1,4 +1,4 @@
-"""The rules that did not fire: which looked, and a table of which could not, why, what to record."""
+"""The rules that did not fire: which looked, and which could not, why, and what to record."""
 
 from collections.abc import Sequence
 
