@@ -4,6 +4,7 @@ A file is a list of pairs `en` and its translation, keyed by the language: texts
 spells them, templates with their fields.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,6 +16,9 @@ from diagnostics.language.sentence import Listing, Sentence
 FOREIGN = "foreign.yaml"
 """Templates of texts that other programs made: recognised by what stands between their fields."""
 MAX_FOREIGN_CHARACTERS = 1000
+_WIDE = "[\u3000-\u303f\u4e00-\u9fff\uff00-\uff60]"
+_BETWEEN_WIDE = re.compile(f"(?<={_WIDE}) (?={_WIDE})")
+"""A blank around a field is for values in Latin letters; Chinese ones stand without."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Catalogue:
             return self._constant(text.template).join(self.say(part) for part in text.parts)
         if isinstance(text, Sentence):
             values = {name: self._value(value) for name, value in text.values.items()}
-            return self._constant(text.template).format_map(values)
+            return _BETWEEN_WIDE.sub("", self._constant(text.template).format_map(values))
         return self.texts.get(text) or self._foreign(text)
 
     def _constant(self, text: str) -> str:

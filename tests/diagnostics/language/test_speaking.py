@@ -52,6 +52,13 @@ def test_sentences_hold_sentences() -> None:
     assert catalogue().say(say("{error}; left out", error=OSError(inner))) == "(it|50%)"
 
 
+def test_blanks_around_a_field_are_for_latin_letters() -> None:
+    with speaking("zh"):
+        text = "most of it: {named}"
+        assert spoken(say(text, named="backward")) == "其中最多的是反向"
+        assert spoken(say(text, named="flow")) == "其中最多的是 flow"
+
+
 def test_lists_have_the_separators_of_the_language() -> None:
     assert catalogue().say(listed(["the step", "b"])) == "STEP+b"
 
