@@ -1,8 +1,10 @@
 """From the records of a facts folder to the rows of the declared tables."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pandas as pd
 
 from diagnostics import tables as declared
@@ -17,6 +19,7 @@ from diagnostics.parsers.fact_records import (
     StepRecord,
     Values,
 )
+from diagnostics.parsers.layout_buffer import LayoutBuffer
 from diagnostics.parsers.loading_rows import LOADING_KEYS, LOADING_TABLES, add_loading
 from diagnostics.parsers.rank_rows import communication_row, rank_rows
 from diagnostics.parsers.row_buffer import MAX_ROWS, RowBuffer
@@ -42,6 +45,7 @@ _KEYS = {
 _MAX_ROWS = {"events": 100_000, "spans": 100_000, "rank_places": 100_000, "rank_clocks": 100_000}
 _MAX_TEXT = 500
 _NO_MEMORY = MemoryRecord()
+_HOST, _DEVICE = {"clock": "host"}, {"clock": "device"}
 
 
 class FactRows:
@@ -69,6 +73,8 @@ class FactRows:
                 declared.RANK_CLOCKS,
             )
         }
+        self._phases = LayoutBuffer(self.buffers["phases"])
+        self._stages = LayoutBuffer(self.buffers["stages"])
         self.gpus_absent_reason: str | None = None
         self._tagged: set[tuple[int, int]] = set()
         self._repeated: list[str] = []
@@ -84,10 +90,10 @@ class FactRows:
         is_tagged = bool(record.tags)
         if is_tagged:
             self._tagged.add((rank, record.step))
-        add = self.buffers["phases"].add
-        for clock, times in (("host", record.host_ms), ("device", record.device_ms or {})):
-            for name, ms in times.items():
-                add((rank, record.step, name, clock, ms, 1, is_tagged))
+        place = (rank, record.step)
+        self._phases.add(place, record.host_ms, _HOST, is_tagged=is_tagged)
+        if record.device_ms:
+            self._phases.add(place, record.device_ms, _DEVICE, is_tagged=is_tagged)
         self.buffers["steps"].add(
             (
                 rank,
@@ -115,12 +121,13 @@ class FactRows:
 
     def add_stages(self, record: StagesRecord, rank: int) -> None:
         """The stages of a step; their tags are those of the step, known when all is read."""
-        add, calls = self.buffers["stages"].add, record.calls
-        peaks = record.peak_allocated_bytes or {}
-        head = (rank, record.step)
-        for name, ms in record.ms.items():
-            kind = (name, record.phase, record.clock)
-            add((*head, *kind, ms, calls.get(name), 1, False, peaks.get(name)))
+        self._stages.add(
+            (rank, record.step),
+            record.ms,
+            {"phase": record.phase, "clock": record.clock},
+            calls=record.calls,
+            peak_allocated_bytes=record.peak_allocated_bytes,
+        )
 
     def add_span(self, record: SpanRecord, rank: int) -> None:
         """A span; a validation of rank 0 is also a row of `validations`."""
@@ -177,8 +184,12 @@ class FactRows:
 
     def tables(self) -> RunTables:
         """Every table, sorted by rank, step or time, whatever the order of the lines."""
+        self._phases.close()
+        self._stages.close()
         frames = {name: _sorted(buffer.frame()) for name, buffer in self.buffers.items()}
         for name, key in _KEYS.items():
+            if not may_repeat(frames[name], key):
+                continue
             kept = frames[name].drop_duplicates(key, keep="last", ignore_index=True)
             if repeated := len(frames[name]) - len(kept):
                 self._repeated.append(
@@ -193,17 +204,39 @@ class FactRows:
         return RunTables(**frames)
 
     def _stage_tags(self, stages: pd.DataFrame) -> pd.Series:
-        tagged = pd.MultiIndex.from_tuples(sorted(self._tagged), names=["rank", "step"])
         if not self._tagged:
             return pd.Series(False, index=stages.index)
-        return pd.Series(
-            pd.MultiIndex.from_frame(stages[["rank", "step"]]).isin(tagged), index=stages.index
-        )
+        width = int(stages["step"].max() if len(stages) else 0) + 2
+        tagged = [rank * width + step for rank, step in self._tagged if step < width]
+        found = np.isin(stages["rank"].to_numpy() * width + stages["step"].to_numpy(), tagged)
+        return pd.Series(found, index=stages.index)
+
+
+def may_repeat(frame: pd.DataFrame, key: Sequence[str]) -> bool:
+    """Whether two rows might have the same key; cheaper than looking for them."""
+    codes = np.zeros(len(frame), dtype="float64")
+    for name in key:
+        column = frame[name]
+        values = column.cat.codes if column.dtype == "category" else column
+        if values.dtype.kind not in "iuf":
+            return True
+        numbers = values.to_numpy("float64")
+        width = float(numbers.max()) + 2 if len(numbers) else 1.0
+        codes = codes * width + numbers + 1
+    if len(codes) and not codes.max() < 2**53:  # beyond it numbers are no longer told apart
+        return True
+    return len(np.unique(codes)) < len(codes)
 
 
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
     wanted = ("host", "rank", "step", "at_unix_s", "start_unix_s", "pid", "index")
     keys = [name for name in wanted if name in frame.columns]
+    if keys == ["rank", "step"] and frame["rank"].nunique() == 1:
+        if frame["step"].is_monotonic_increasing:
+            return frame.reset_index(drop=True)
+        return frame.iloc[np.argsort(frame["step"].to_numpy(), kind="stable")].reset_index(
+            drop=True
+        )
     return frame.sort_values(keys, kind="stable", ignore_index=True) if keys else frame
 
 
