@@ -127,8 +127,9 @@ _DATA_KEYS = frozenset(
 def _loader(config: Config, size: DataSize, machine: Machine) -> dict[str, Any]:
     loading, train = config.dataloader, config.train
     choice = resolve_workers(loading.total_workers, local_ranks=machine.ranks, cores=machine.cores)
-    crop = crop_shape(config.data, size, largest_crop(config.data))
-    val_crop = crop_shape(config.data, size, config.data.val_crop_size)
+    is_lean = config.data.hands_over_bytes(cuda=machine.device == "cuda")
+    crop = crop_shape(config.data, size, largest_crop(config.data), is_lean=is_lean)
+    val_crop = crop_shape(config.data, size, config.data.val_crop_size, is_lean=is_lean)
     is_pinned = loading.pin_memory and machine.device == "cuda"
     return {
         "workers_setting": loading.total_workers,
@@ -137,8 +138,8 @@ def _loader(config: Config, size: DataSize, machine: Machine) -> dict[str, Any]:
         "val_workers_per_rank": (choice.per_rank + 1) // 2,
         "train_prefetch": loading.train_prefetch_factor,
         "val_prefetch": loading.val_prefetch_factor,
-        "train_batch_bytes": train.batch_size * crop.sample_bytes,
-        "val_batch_bytes": train.val_batch_size * val_crop.sample_bytes,
+        "train_batch_bytes": train.batch_size * crop.handed_sample_bytes,
+        "val_batch_bytes": train.val_batch_size * val_crop.handed_sample_bytes,
         "pinned_train_batch_bytes": crop.pinned_batch_bytes(train.batch_size)
         if is_pinned
         else None,

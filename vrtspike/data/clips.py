@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
+from vrtspike.data import lean
 from vrtspike.data.cache import CacheStats, shared_counters
 from vrtspike.data.contract import sensor_of
 from vrtspike.data.cropping import (
@@ -25,7 +26,14 @@ from vrtspike.data.layouts import Clip, Frame, find_clips, is_complete, window_s
 from vrtspike.data.machine_cache import Caches, FrameCache
 from vrtspike.data.sample_order import OrderPlan
 from vrtspike.data.settings import DataConfig
-from vrtspike.data.spike_stream import ByteArray, Window, decode, read_dat, voxelise
+from vrtspike.data.spike_stream import (
+    ByteArray,
+    SpikeStream,
+    Window,
+    decode,
+    read_dat,
+    voxelise,
+)
 from vrtspike.errors import DataError
 from vrtspike.profiling.loading_clock import PartTimer, SilentTimer
 
@@ -94,6 +102,7 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         self._cache: FrameCache | None = None
         self._cache_slot = -1
         self._clock: PartTimer = SilentTimer()
+        self._is_lean = False
         voxels = config.use_precomputed_voxels
         starts = [
             window_starts(c, config.clip_len, voxels=voxels, stride=stride) for c in self.clips
@@ -120,12 +129,13 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         cut = self._cut(self._pairs[number], int(self._epoch[0]), index)
         sharp = [frame.sharp for frame in frames if frame.sharp is not None]
         numbers = torch.tensor([frame.number for frame in frames], dtype=torch.int64)
-        return {
+        sample = {
             "blur": self._pictures("blur", [f.blur for f in frames], cut, self._pairs[number]),
             "sharp": self._pictures("sharp", sharp, cut, self._pairs[number]),
-            "spike_vox": self._voxels(clip, frames, cut),
+            **self._spikes(clip, frames, cut),
             "meta": {"seq": clip.name, "frame_idx": numbers},
         }
+        return cast("ClipSample", sample)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the random crops and the crop size of an epoch, also in running workers."""
@@ -180,6 +190,10 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         """Keep decoded pictures and packed spikes in memory, within `share`."""
         self._cache_share = share
 
+    def hand_over_bytes(self) -> None:
+        """Samples stay bytes, for `lean.on_device` to finish."""
+        self._is_lean = True
+
     def use_clock(self, clock: PartTimer) -> None:
         """Time the parts of every sample, in the process that loads it."""
         self._clock = clock
@@ -211,7 +225,8 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         crops = [self._crop(kind, path, size, cut.picture) for path in paths]
         with self._clock.part("augment"):
             stacked = cut.turn.apply(np.stack(crops).transpose(0, 3, 1, 2))
-            return torch.from_numpy(np.ascontiguousarray(stacked)).float().div_(255.0)
+            pictures = torch.from_numpy(np.ascontiguousarray(stacked))
+            return pictures if self._is_lean else pictures.float().div_(255.0)
 
     def _crop(self, kind: str, path: Path, size: tuple[int, int], window: Window) -> ByteArray:
         """Part of a picture; only pictures of the right size come into the cache."""
@@ -238,6 +253,24 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
             )
         return picture
 
+    def _spikes(self, clip: Clip, frames: tuple[Frame, ...], cut: _Cut) -> dict[str, Any]:
+        """Voxels, or what the training device makes them of."""
+        if not self._is_lean or self.config.use_precomputed_voxels:
+            return {lean.VOXELS: self._voxels(clip, frames, cut)}
+        theta = sensor_of(clip).theta
+        packed = [lean.packed_crop(self._stream(clip, frame), cut.spikes) for frame in frames]
+        ticks = max(len(each) for each in packed)
+        with self._clock.part("augment"):
+            padded = [np.pad(each, ((0, ticks - len(each)), (0, 0), (0, 0))) for each in packed]
+            guide = lean.spike_guide(
+                [(len(each), theta) for each in packed],
+                cut.spikes.width,
+                cut.turn,
+                self.config.k,
+                self.config.voxel_mode,
+            )
+            return {lean.SPIKES: torch.from_numpy(np.stack(padded)), lean.GUIDE: guide}
+
     def _voxels(self, clip: Clip, frames: tuple[Frame, ...], cut: _Cut) -> torch.Tensor:
         made = [self._frame_voxels(clip, frame, cut.spikes) for frame in frames]
         # Voxels from a file are mapped: only now are they read.
@@ -248,12 +281,24 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
             return torch.from_numpy(np.ascontiguousarray(stacked, np.float32))
 
     def _frame_voxels(self, clip: Clip, frame: Frame, window: Window) -> NDArray[np.generic]:
-        path = frame.voxels if self.config.use_precomputed_voxels else frame.spikes
+        if self.config.use_precomputed_voxels:
+            if frame.voxels is None:
+                raise DataError(f"{clip.folder}: frame {frame.number} has no spikes")
+            return self._stored_voxels(frame.voxels, window)
+        stream = self._stream(clip, frame)
+        with self._clock.part("voxelise"):
+            return voxelise(
+                stream,
+                self.config.k,
+                mode=self.config.voxel_mode,
+                theta=sensor_of(clip).theta,
+                window=window,
+            )
+
+    def _stream(self, clip: Clip, frame: Frame) -> SpikeStream:
+        path, sensor = frame.spikes, sensor_of(clip)
         if path is None:
             raise DataError(f"{clip.folder}: frame {frame.number} has no spikes")
-        if self.config.use_precomputed_voxels:
-            return self._stored_voxels(path, window)
-        sensor = sensor_of(clip)
         cache, key = self._open_cache(), f"spike:{path}"
         packed = None if cache is None else cache.read(key, np.array)
         if packed is None:
@@ -263,17 +308,9 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
                 )
             if cache is not None:
                 cache.put(key, stream.packed)
-        else:
-            raw = np.asarray(packed, np.uint8).reshape(-1)
-            stream = decode(raw, sensor.spike_h, sensor.spike_w, source=path)
-        with self._clock.part("voxelise"):
-            return voxelise(
-                stream,
-                self.config.k,
-                mode=self.config.voxel_mode,
-                theta=sensor.theta,
-                window=window,
-            )
+            return stream
+        raw = np.asarray(packed, np.uint8).reshape(-1)
+        return decode(raw, sensor.spike_h, sensor.spike_w, source=path)
 
     def _stored_voxels(self, path: Path, window: Window) -> NDArray[np.generic]:
         """Part of what is in a file; only voxels of the right kind come into the cache."""

@@ -2,15 +2,16 @@
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, Sampler, default_collate
+from torch.utils.data import DataLoader, Sampler
 
+from vrtspike.data import lean
 from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
 from vrtspike.data.contract import check_clips
 from vrtspike.data.machine_cache import CacheJob, Gather, join_caches
@@ -107,6 +108,9 @@ def build_loaders(data: DataConfig, loading: DataLoaderConfig, job: LoaderJob) -
             f"{sampler.samples_per_epoch} training samples for each rank are less than "
             f"TRAIN.BATCH_SIZE {job.batch_size}, and DATALOADER.DROP_LAST leaves out what is left"
         )
+    if data.hands_over_bytes(cuda=job.cuda):
+        train_set.hand_over_bytes()
+        val_set.hand_over_bytes()
     workers = resolve_workers(
         loading.total_workers, local_ranks=job.local_ranks, cores=allowed_cores()
     )
@@ -158,10 +162,10 @@ def _train_loader(
     job: LoaderJob,
     workers: int,
 ) -> ClipLoader:
-    collate = None
+    collate: Callable[[list[Any]], Any] = lean.collate
     if job.facts is not None:
         dataset.use_clock(job.facts.clock)
-        collate = job.facts.clock.collating(default_collate)
+        collate = job.facts.clock.collating(collate)
     loader = ClipLoader(
         dataset,
         batch_size=job.batch_size,
@@ -184,6 +188,7 @@ def _val_loader(
     return ClipLoader(
         dataset,
         batch_size=job.val_batch_size,
+        collate_fn=lean.collate,
         sampler=ShardSampler(len(dataset), rank=job.rank, world_size=job.world_size),
         pin_memory=loading.pin_memory and job.cuda,
         **_worker_options((workers + 1) // 2, loading.val_prefetch_factor, persistent=False),

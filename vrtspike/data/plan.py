@@ -172,6 +172,8 @@ class CropShape:
     width: int
     spike_height: int
     spike_width: int
+    is_lean: bool = False
+    ticks: int | None = None
 
     @property
     def tensor_bytes(self) -> tuple[int, int, int]:
@@ -181,16 +183,34 @@ class CropShape:
         return picture, picture, voxels
 
     @property
+    def handed_bytes(self) -> tuple[int, int, int]:
+        """The same as a loading process hands them over."""
+        if not self.is_lean:
+            return self.tensor_bytes
+        picture = self.frames * 3 * self.height * self.width
+        if self.ticks is None:  # voxels from a file
+            return picture, picture, self.tensor_bytes[2]
+        row_bytes = -(-self.spike_width // 8)
+        return picture, picture, self.frames * self.ticks * self.spike_height * row_bytes
+
+    @property
     def sample_bytes(self) -> int:
-        """One sample as it is handed over; the frame numbers beside it are 8 bytes each."""
+        """One finished sample; the frame numbers beside it are 8 bytes each."""
         return sum(self.tensor_bytes) + 8 * self.frames
+
+    @property
+    def handed_sample_bytes(self) -> int:
+        """One sample as it is handed over, without what guides its finishing (some KiB)."""
+        return sum(self.handed_bytes) + 8 * self.frames
 
     def pinned_batch_bytes(self, batch: int) -> int:
         """A batch in pinned memory, where PyTorch rounds every tensor up to a power of two."""
-        return sum(1 << (batch * size - 1).bit_length() for size in self.tensor_bytes)
+        return sum(1 << (batch * size - 1).bit_length() for size in self.handed_bytes)
 
 
-def crop_shape(config: DataConfig, size: DataSize, crop: int | None) -> CropShape:
+def crop_shape(
+    config: DataConfig, size: DataSize, crop: int | None, *, is_lean: bool = False
+) -> CropShape:
     """Shape of a sample with a square crop, or of the whole frame cut to the model's grid."""
     scale = max(1, size.height // max(1, size.spike_height))
     if crop is None:
@@ -205,7 +225,14 @@ def crop_shape(config: DataConfig, size: DataSize, crop: int | None) -> CropShap
         width=width,
         spike_height=height // scale,
         spike_width=width // scale,
+        is_lean=is_lean,
+        ticks=None if config.use_precomputed_voxels else _ticks(size),
     )
+
+
+def _ticks(size: DataSize) -> int:
+    """Of the mean frame: a tick is a bit for each pixel."""
+    return 8 * size.spike_bytes // max(1, size.spike_height * size.spike_width)
 
 
 def largest_crop(config: DataConfig) -> int:
@@ -219,4 +246,4 @@ def loading_scratch_bytes(shape: CropShape, size: DataSize, batch: int) -> int:
     The finished samples of the batch, and of one kind of picture all decoded frames of a sample
     (the crop is cut out of them afterwards).
     """
-    return batch * shape.sample_bytes + shape.frames * size.picture_bytes
+    return batch * shape.handed_sample_bytes + shape.frames * size.picture_bytes

@@ -25,7 +25,8 @@ class DataConfig:
     frame. `cache_size_gb` is in GiB and is one budget for the machine, whatever the number of
     workers and ranks. The cache lies in memory, or in a file of `cache_dir` that needs no cleaning
     up. `sample_order` grouped loads `group_samples` neighbours of a clip close together, which is
-    what lets a cache smaller than the data set hit.
+    what lets a cache smaller than the data set hit. `lean_samples` hands bytes over and lets the
+    training device make floats of them; auto does so for a GPU.
     """
 
     root: str
@@ -46,6 +47,7 @@ class DataConfig:
     cache_dir: str | None = None
     sample_order: SampleOrder = "shuffled"
     group_samples: int = 16
+    lean_samples: Literal["auto"] | bool = "auto"
     augment: bool = True
 
     def __post_init__(self) -> None:
@@ -69,6 +71,10 @@ class DataConfig:
             raise ValueError(
                 f"crop_schedule: until_epoch must grow from entry to entry, got {ends}"
             )
+
+    def hands_over_bytes(self, *, cuda: bool) -> bool:
+        """Whether the training device finishes the samples."""
+        return cuda if self.lean_samples == "auto" else self.lean_samples
 
     def crop_size_at(self, epoch: int) -> int:
         """The training crop in pixels of an epoch; `crop_size` after the schedule's last entry."""

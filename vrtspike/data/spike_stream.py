@@ -203,15 +203,38 @@ def voxelise(
     Raises:
         DataError: `flat` with fewer ticks than bins, where some bins would hold nothing.
     """
-    edges = bin_edges(stream.ticks, bins)
-    if mode == "flat" and stream.ticks < bins:
-        raise DataError(f"{stream.ticks} spike ticks cannot fill DATA.K={bins} bins: lower DATA.K")
+    edges = _filled_edges(stream.ticks, bins, mode)
     counts: FloatArray = bin_counts(stream, edges, window).astype(np.float32)
     if mode == "documented":
         np.log1p(counts, out=counts)
         return counts
     counts *= (theta / np.diff(edges)).astype(np.float32)[:, None, None]
     return counts
+
+
+def voxel_gains(
+    ticks: int, bins: int, *, mode: VoxelMode = "flat", theta: float = DEFAULT_THETA
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """What `voxelise` makes of each count, for who counts the spikes elsewhere.
+
+    Returns:
+        First tick of every bin and the end, (bins + 1); the voxel of every bin for 0, 1, 2, ...
+        spikes up to the longest bin, (bins, counts) float32.
+
+    Raises:
+        DataError: as `voxelise`.
+    """
+    edges = _filled_edges(ticks, bins, mode)
+    counts = np.arange(int(np.diff(edges).max()) + 1, dtype=np.float32)
+    if mode == "documented":
+        return edges, np.ascontiguousarray(np.broadcast_to(np.log1p(counts), (bins, len(counts))))
+    return edges, (theta / np.diff(edges)).astype(np.float32)[:, None] * counts
+
+
+def _filled_edges(ticks: int, bins: int, mode: VoxelMode) -> NDArray[np.int64]:
+    if mode == "flat" and ticks < bins:
+        raise DataError(f"{ticks} spike ticks cannot fill DATA.K={bins} bins: lower DATA.K")
+    return bin_edges(ticks, bins)
 
 
 def tfp(

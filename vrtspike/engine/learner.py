@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from vrtspike.data.lean import on_device
 from vrtspike.engine.batch_stream import Batch
 from vrtspike.engine.clip_model import Clips, call_model
 from vrtspike.engine.losses import LossValue, TrainingLoss
 from vrtspike.engine.optim import set_learning_rate
 from vrtspike.engine.precision import Precision
-
-COPIED = ("blur", "spike_vox", "sharp")
-"""What of a batch goes to the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +40,8 @@ class Learner:
         return self.precision.device
 
     def to_device(self, batch: Batch) -> Clips:
-        """Start copying a micro-batch; pinned memory is copied without waiting."""
-        blur, vox, sharp = (batch[key].to(self.device, non_blocking=True) for key in COPIED)
-        return Clips(blur, vox, sharp)
+        """Start copying a micro-batch, and finishing what is still bytes; waits for nothing."""
+        return Clips(*on_device(batch, self.device))
 
     def gradient_sync(self, *, last: bool) -> AbstractContextManager[None]:
         """Around forward and backward: ranks exchange gradients in the last micro-batch only."""

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from vrtspike.data.lean import copied_tensors
 from vrtspike.engine.batch_stream import Batch, BatchStream, LoadingDiedError
 from vrtspike.engine.cache_facts import CacheFacts
 from vrtspike.engine.checkpoint import BEST, LAST, Position
@@ -16,7 +17,7 @@ from vrtspike.engine.clip_model import Clips
 from vrtspike.engine.compilation import compiled_graphs
 from vrtspike.engine.distributed import World
 from vrtspike.engine.interrupts import StopRequest
-from vrtspike.engine.learner import COPIED, Learner
+from vrtspike.engine.learner import Learner
 from vrtspike.engine.losses import LossValue
 from vrtspike.engine.numerics import NumericsGuard, StepFigures, combine
 from vrtspike.engine.save_troubles import SaveTroubles
@@ -190,7 +191,7 @@ class Trainer:
 
     def _to_device(self, batch: Batch) -> Clips:
         if self._crew.loading is not None:
-            self._crew.loading.copied(batch[key] for key in COPIED)
+            self._crew.loading.copied(copied_tensors(batch))
         with self._recorder.phase("h2d"):
             return self._learner.to_device(batch)
 

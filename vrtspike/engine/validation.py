@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from vrtspike.data.lean import on_device
 from vrtspike.engine import random_state
 from vrtspike.engine.batch_stream import Batch
 from vrtspike.engine.clip_model import ClipRestorer, Clips
@@ -58,7 +59,7 @@ class Validator:
         sums = QualitySums()
         device = self.world.device
         for batch in self.batches:
-            blur, sharp, vox = (batch[key].to(device) for key in ("blur", "sharp", "spike_vox"))
+            blur, vox, sharp = on_device(batch, device)
             with self.precision.autocast():
                 output = self.restorer(Clips(blur, vox))
             try:

@@ -1,0 +1,142 @@
+"""Samples that stay bytes until the training device finishes them: the same to the last bit."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.vrtspike.data.test_clips import config, train_set
+from vrtspike.data import lean
+from vrtspike.data.clips import SpikeDeblurDataset
+from vrtspike.data.cropping import Turn
+from vrtspike.data.loader import LoaderJob, build_loaders
+from vrtspike.data.plan import crop_shape, measure_data
+from vrtspike.data.settings import DataLoaderConfig
+from vrtspike.data.spike_stream import Window, encode, voxelise
+from vrtspike.errors import DataError
+
+CPU = torch.device("cpu")
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    ticks=st.lists(st.integers(4, 40), min_size=1, max_size=3),
+    size=st.tuples(st.integers(1, 5), st.integers(1, 30)),
+    bins=st.integers(1, 4),
+    mode=st.sampled_from(["flat", "documented"]),
+    turn=st.tuples(st.booleans(), st.booleans(), st.integers(0, 1)),
+    data=st.data(),
+)
+def test_spikes_finished_on_a_device_are_those_of_a_loading_process(
+    ticks, size, bins, mode, turn, data
+):
+    height, width = size[0] * 2, size[1]
+    top = data.draw(st.integers(0, height - 1))
+    left = data.draw(st.integers(0, width - 1))
+    window = Window(
+        top,
+        left,
+        data.draw(st.integers(1, height - top)),
+        data.draw(st.integers(1, width - left)),
+    )
+    rng = np.random.default_rng(sum(ticks))
+    streams = [encode(rng.integers(0, 2, (n, height, width))) for n in ticks]
+    thetas = [1.0 + n / 7 for n in range(len(ticks))]
+    turned = Turn(*turn)
+    expected = turned.apply(
+        np.stack(
+            [
+                voxelise(stream, bins, mode=mode, theta=theta, window=window)
+                for stream, theta in zip(streams, thetas, strict=True)
+            ]
+        )
+    )
+    packed = [lean.packed_crop(stream, window) for stream in streams]
+    guide = lean.spike_guide(
+        list(zip(ticks, thetas, strict=True)), window.width, turned, bins, mode
+    )
+    most = max(ticks)
+    spikes = torch.from_numpy(
+        np.stack([np.pad(each, ((0, most - len(each)), (0, 0), (0, 0))) for each in packed])
+    )
+    picture = torch.zeros(len(ticks), 3, 1, 1, dtype=torch.uint8)
+    sample = {"blur": picture, "sharp": picture, lean.SPIKES: spikes, lean.GUIDE: guide}
+    _, voxels, _ = lean.on_device(lean.collate([sample]), CPU)
+    np.testing.assert_array_equal(voxels[0].numpy(), expected)
+
+
+def lean_set(dataset: SpikeDeblurDataset) -> SpikeDeblurDataset:
+    dataset.hand_over_bytes()
+    return dataset
+
+
+@pytest.mark.parametrize("mode", ["flat", "documented"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_batch_is_the_same_to_the_last_bit(unified, mode, batch):
+    plain = train_set(unified, augment=True, voxel_mode=mode)
+    bytes_only = lean_set(train_set(unified, augment=True, voxel_mode=mode))
+    for first in range(0, len(plain) - batch + 1, batch):
+        expected = lean.collate([plain[first + n] for n in range(batch)])
+        made = lean.collate([bytes_only[first + n] for n in range(batch)])
+        assert all(each.dtype == torch.uint8 for each in lean.copied_tensors(made))
+        whole = lean.on_device(expected, CPU)
+        for one, other in zip(whole, lean.on_device(made, CPU), strict=True):
+            assert one.dtype == other.dtype == torch.float32
+            assert torch.equal(one, other)
+
+
+def test_frames_with_different_numbers_of_ticks_share_a_batch():
+    window = Window(0, 0, 2, 8)
+    rng = np.random.default_rng(0)
+    samples, expected = [], []
+    for ticks in (9, 13):
+        stream = encode(rng.integers(0, 2, (ticks, 2, 8)))
+        expected.append(voxelise(stream, 4, theta=1.0, window=window))
+        picture = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
+        samples.append(
+            {
+                "blur": picture,
+                "sharp": picture,
+                lean.SPIKES: torch.from_numpy(lean.packed_crop(stream, window)[None]),
+                lean.GUIDE: lean.spike_guide([(ticks, 1.0)], 8, Turn(), 4, "flat"),
+            }
+        )
+    _, voxels, _ = lean.on_device(lean.collate(samples), CPU)
+    np.testing.assert_array_equal(voxels[:, 0].numpy(), np.stack(expected))
+
+
+def test_too_few_ticks_for_the_bins_are_refused_by_the_loading_process(unified):
+    dataset = lean_set(train_set(unified, k=4000))
+    with pytest.raises(DataError, match=r"cannot fill DATA\.K=4000"):
+        dataset[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "cuda", "is_lean"),
+    [("auto", True, True), ("auto", False, False), (True, False, True), (False, True, False)],
+)
+def test_a_gpu_finishes_samples_unless_told_otherwise(unified, asked, cuda, is_lean):
+    made = build_loaders(
+        config(unified, clip_len=3, crop_size=32, lean_samples=asked),
+        DataLoaderConfig(total_workers=0, pin_memory=False),
+        LoaderJob(cuda=cuda),
+    )
+    for loader in (made.train, made.val):
+        assert (lean.SPIKES in next(iter(loader))) == is_lean
+
+
+def test_a_sample_is_handed_over_as_large_as_forecast(unified):
+    data = config(unified, clip_len=3, crop_size=32, lean_samples=True)
+    made = build_loaders(data, DataLoaderConfig(total_workers=0), LoaderJob())
+    batch = next(iter(made.train))
+    handed = sum(each.numel() * each.element_size() for each in lean.copied_tensors(batch))
+    shape = crop_shape(data, measure_data(data), 32, is_lean=True)
+    assert handed == sum(shape.handed_bytes)
+
+
+def test_a_sample_of_the_published_sizes_is_a_seventeenth_of_the_documented_one(tmp_path):
+    data = config(tmp_path / "nothing", clip_len=5, crop_size=256, k=32)
+    shape = crop_shape(data, measure_data(data), 256, is_lean=True)
+    documented = 5 * 256 * 256 * (2 * 3 + 32) * 4
+    assert 16 < documented / shape.handed_sample_bytes < 18
