@@ -134,7 +134,7 @@ def predictions(plans_folder: Path, below: Path) -> Iterator[tuple[str, PlanRow]
         measured = measured_plans(below, work.plans, device)
         run = load_run([below / str(measured[source].run_id)])
         table = predict_plans(compute_step_breakdown(run), work, measured)
-        print(f"{source}: compute share {table.compute_share}", file=sys.stderr)
+        print(f"{source}: FLOPs, bytes, layers {table.mixture}", file=sys.stderr)
         yield from ((source, row) for row in table.rows if row.name != source)
 
 

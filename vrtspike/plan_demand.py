@@ -14,7 +14,7 @@ from vrtspike.data.plan import crop_shape, largest_crop, measure_data
 from vrtspike.errors import ConfigError
 from vrtspike.memory_demand import Machine, memory_demand
 from vrtspike.model.costs import ClipShape, stage_costs, total_cost
-from vrtspike.model.settings import CheckpointingConfig
+from vrtspike.model.settings import NUM_TRUNK_STAGES, CheckpointingConfig
 
 DECISIVE = (
     "MODEL.",
@@ -90,12 +90,32 @@ def _work(name: str, config: Config, machine: Machine) -> dict[str, Any]:
         "parameters": total_cost(model, clip).parameters,
         "is_half": train.amp_enabled and machine.device == "cuda",
         "stages": [
-            {"name": stage, "flops": cost.flops, "kept_bytes": cost.saved_bytes}
+            {
+                "name": stage,
+                "flops": cost.flops,
+                "kept_bytes": cost.saved_bytes,
+                "blocks": _blocks(stage, config),
+            }
             for stage, cost in stage_costs(model, clip).items()
         ],
         "model": demand["model"],
         "start_bytes": demand["trainer_start_bytes"] if machine.device == "cpu" else 0,
     }
+
+
+def _blocks(stage: str, config: Config) -> int:
+    """Layers that run one after the other, each with a price of its own however small it is.
+
+    A transformer block counts as one; so does each warp and alignment of a frame to its neighbour,
+    each level of the flow, and each scale of the spike branch.
+    """
+    depths, neighbours = config.model.vrt_depths, 2 * (config.data.clip_len - 1)
+    if stage == "vrt.stage8":
+        return sum(depths[NUM_TRUNK_STAGES:])
+    if stage.startswith("vrt.stage"):
+        return depths[int(stage.removeprefix("vrt.stage")) - 1] + neighbours
+    scales = max(1, len(config.model.fuse.scales))
+    return {"flow": 6, "vrt.input": neighbours, "spike_encoder": scales}.get(stage, 1)
 
 
 def _clip(config: Config, machine: Machine) -> ClipShape:

@@ -11,6 +11,11 @@ from diagnostics.analyses.plan_work import StageWork, StepWork
 HALF_PRECISION_GAIN = 2.0
 """Mixed precision moves half the bytes; that is the most it is taken to gain before measured."""
 
+MIN_STAGES = 4
+"""Fewer cannot tell three parts of a mixture apart."""
+
+_SUBSETS = ((0, 1, 2), (0, 1), (0, 2), (1, 2), (0,), (1,), (2,))
+
 StageTimes = dict[tuple[str, str], float]
 """Milliseconds of a step by stage and direction."""
 
@@ -20,57 +25,73 @@ Range = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """Time of a stage: `per_flop` x FLOPs + `per_byte` x bytes; both are ms, either may be 0."""
+    """Time of a stage in ms: so much for each FLOP, each byte and each block; any may be 0."""
 
     per_flop: float
     per_byte: float
+    per_block: float
 
     def of(self, work: StageWork) -> float:
         """The time of a stage with that work."""
-        return self.per_flop * work.flops + self.per_byte * work.kept_bytes
+        return sum(self.parts_of(work))
+
+    def parts_of(self, work: StageWork) -> tuple[float, float, float]:
+        """What of it goes with FLOPs, with bytes and with blocks."""
+        return (
+            self.per_flop * work.flops,
+            self.per_byte * work.kept_bytes,
+            self.per_block * work.blocks,
+        )
 
 
 def fit_mixture(times: StageTimes, run: StepWork) -> Mixture | None:
-    """Which mixture explains the stages' times; non-negative least squares of relative errors.
+    """Which mixture explains the stages' times; None where too few stages were timed.
 
-    With two unknowns the best non-negative solution is that of both, or of one alone.
+    Non-negative least squares, each stage weighted by one over the root of its time: the best
+    solution without a negative part is the plain one of some subset of the three.
     """
     works = {each.name: each for each in run.stages}
     totals: dict[str, float] = {}
     for (name, _), ms in times.items():
         if name in works:
             totals[name] = totals.get(name, 0.0) + ms
-    if len(totals) < 3 or min(totals.values()) <= 0:
+    if len(totals) < MIN_STAGES or min(totals.values()) <= 0:
         return None
     measured_ms = np.array(list(totals.values()))
-    columns = np.array([[works[name].flops, works[name].kept_bytes] for name in totals])
-    columns = columns * run.micro_batches
-    weights = 1 / np.sqrt(measured_ms)
-    found = [_solved(columns, measured_ms, weights, used) for used in ((0, 1), (0,), (1,))]
+    unit = Mixture(per_flop=1.0, per_byte=1.0, per_block=1.0)
+    columns = np.array([unit.parts_of(works[name]) for name in totals]) * run.micro_batches
+    found = [_solved(columns, measured_ms, used) for used in _SUBSETS]
     _, rates = min((each for each in found if min(each[1]) >= 0), key=lambda each: each[0])
-    return Mixture(per_flop=float(rates[0]), per_byte=float(rates[1]))
+    return Mixture(per_flop=rates[0], per_byte=rates[1], per_block=rates[2])
 
 
-def _solved(
-    columns: Floats, ms: Floats, weights: Floats, used: Sequence[int]
-) -> tuple[float, tuple[float, float]]:
-    chosen = columns[:, list(used)] * weights[:, None]
+def _solved(columns: Floats, ms: Floats, used: Sequence[int]) -> tuple[float, list[float]]:
+    """Weighted error and rates, with the columns that are used."""
+    weights = 1 / np.sqrt(ms)
+    # Of like size, or FLOPs would drown blocks.
+    sizes = np.maximum(columns.max(axis=0), 1e-300)
+    chosen = (columns / sizes)[:, list(used)] * weights[:, None]
     solution, *_ = np.linalg.lstsq(chosen, ms * weights, rcond=None)
     error = float(np.square(chosen @ solution - ms * weights).sum())
-    rates = [0.0, 0.0]
+    rates = [0.0, 0.0, 0.0]
     for place, value in zip(used, solution, strict=True):
-        rates[place] = float(value)
-    return error, (rates[0], rates[1])
+        rates[place] = float(value / sizes[place])
+    return error, rates
 
 
-def compute_share_of(times: StageTimes, run: StepWork, mixture: Mixture | None) -> float | None:
-    """The part of the timed stages' time that goes with their FLOPs, by the mixture."""
+def shares_of(
+    times: StageTimes, run: StepWork, mixture: Mixture | None
+) -> tuple[float, float, float] | None:
+    """What of the timed stages' time goes with FLOPs, bytes and blocks, by the mixture."""
     if mixture is None:
         return None
     known = {name for name, _ in times}
-    timed = [each for each in run.stages if each.name in known]
-    whole = sum(mixture.of(each) for each in timed)
-    return mixture.per_flop * sum(each.flops for each in timed) / whole if whole > 0 else None
+    parts = np.array([mixture.parts_of(each) for each in run.stages if each.name in known])
+    sums = parts.sum(axis=0)
+    whole = float(sums.sum())
+    if whole <= 0:
+        return None
+    return float(sums[0]) / whole, float(sums[1]) / whole, float(sums[2]) / whole
 
 
 def same(factor: float) -> Range:
@@ -121,7 +142,8 @@ def _stage_factors(
     mixed = (by_flops * by_bytes) ** 0.5
     if mixture is not None and mixture.of(before) > 0:
         mixed = mixture.of(after) / mixture.of(before)
-    return min(by_flops, by_bytes), mixed, max(by_flops, by_bytes)
+    every = (by_flops, by_bytes, mixed)
+    return min(every), mixed, max(every)
 
 
 def _ratio(after: float, before: float) -> float:
@@ -135,6 +157,7 @@ def whole_factors(run: StepWork, plan: StepWork) -> Range:
             name="",
             flops=sum(each.flops for each in work.stages),
             kept_bytes=sum(each.kept_bytes for each in work.stages),
+            blocks=sum(each.blocks for each in work.stages),
         )
         for work in (run, plan)
     ]

@@ -1,11 +1,12 @@
 """What each plan is predicted to do on this machine, from the stage times of one measured run.
 
 Every stage is scaled by the work that a plan gives it. A stage that computes goes with its FLOPs,
-one that moves memory with its bytes; which of the two a machine is short of is read off the run
-itself, whose stages have different mixtures of both. The prediction takes that mixture; its
-interval reaches from the least to the most that either would give, and at least `MODEL_ERROR` to
-each side. Mixed precision that the run did not use was not measured: between no gain and half the
-time. Figures of any document are no part of it.
+one that moves memory with its bytes, a small one with the number of its layers; what a machine is
+short of is read off the run itself, whose stages have different mixtures of the three. The
+prediction takes that mixture; its interval reaches over it and over what FLOPs or bytes alone would
+give, and at least `MODEL_ERROR` to each side, `WINDOW_ERROR` for another window. Mixed precision
+that the run did not use was not measured: between no gain and half the time. Figures of any
+document are no part of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,10 @@ from dataclasses import dataclass, replace
 from diagnostics.analyses.plan_scaling import (
     Mixture,
     StageTimes,
-    compute_share_of,
     fit_mixture,
     network_factors,
     same,
+    shares_of,
     wait_factors,
     whole_factors,
 )
@@ -27,9 +28,11 @@ from diagnostics.analyses.step_parts import BACKWARD, FORWARD, RECOMPUTE
 from diagnostics.language import say
 
 MODEL_ERROR = 0.15
-"""Least half width of an interval, as a share: what remains when nothing but depths changes.
-Source: `benchmarks/results/plan_table.md`."""
+WINDOW_ERROR = 0.25
+"""Least half widths of an interval, as shares. Plans that shared a window were within 5 % of their
+predictions, those with another one within 27 % (`benchmarks/results/plan_table.md`)."""
 
+WINDOW = "MODEL.WINDOW_SIZE"
 _NOT_SCALED = (
     "MODEL.ATTENTION",
     "TRAIN.COMPILE_MODEL",
@@ -90,15 +93,16 @@ class PlanRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanTable:
-    """The plans by name; `compute_share` is the part of a stage's time that goes with its FLOPs.
+    """The plans by name.
 
-    The rest goes with its bytes; None where that could not be told from the run. `reasons` says
-    what was missing.
+    `mixture` holds the parts of the stages' time that go with their FLOPs, the bytes they move and
+    the number of their layers; None where that could not be told from the run. `reasons` says what
+    was missing.
     """
 
     run_id: str | None
     run_step_ms: float | None
-    compute_share: float | None
+    mixture: tuple[float, float, float] | None
     rows: tuple[PlanRow, ...]
     reasons: tuple[str, ...] = ()
 
@@ -122,7 +126,7 @@ def predict_plans(
     return PlanTable(
         run_id=run_id,
         run_step_ms=sum(times.values()) if times else None,
-        compute_share=compute_share_of(stages, work.run, mixture),
+        mixture=shares_of(stages, work.run, mixture),
         rows=_labelled(rows),
         reasons=tuple(reasons),
     )
@@ -220,6 +224,6 @@ def _step(
         sum(ms * factors.get(name, same(1.0))[place] for name, ms in times.items())
         for place in range(3)
     )
-    return Prediction(
-        low=min(low, mid * (1 - MODEL_ERROR)), mid=mid, high=max(high, mid * (1 + MODEL_ERROR))
-    )
+    is_alike = run.settings.get(WINDOW) == plan.settings.get(WINDOW)
+    error = MODEL_ERROR if is_alike else WINDOW_ERROR
+    return Prediction(low=min(low, mid * (1 - error)), mid=mid, high=max(high, mid * (1 + error)))

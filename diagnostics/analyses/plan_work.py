@@ -15,11 +15,15 @@ UNFIT = "the work of the plans does not fit this version: {error}"
 
 @dataclass(frozen=True, kw_only=True)
 class StageWork:
-    """One stage in one forward pass of a micro-batch: FLOPs, and bytes kept for the backward."""
+    """One stage in one forward pass of a micro-batch: FLOPs, and bytes kept for the backward.
+
+    `blocks` counts the layers that run one after the other: each costs something by itself.
+    """
 
     name: str
     flops: float
     kept_bytes: float
+    blocks: float
 
 
 @dataclass(frozen=True, kw_only=True)

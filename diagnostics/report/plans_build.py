@@ -33,7 +33,7 @@ def plans_of(run: Run, analysis: RunAnalysis, plans: PlanEvidence | None) -> Pla
         return PlanTable(
             run_id=run.info.run_id,
             run_step_ms=None,
-            compute_share=None,
+            mixture=None,
             rows=(),
             reasons=(NO_CONFIG,),
         )

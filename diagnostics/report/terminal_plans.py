@@ -14,7 +14,10 @@ from diagnostics.report.model import Report
 
 TITLE = "Plans on this machine, predicted from this run"
 BASIS = "From the stage times of {name}: a step of {ms} ms."
-MIXTURE = "Of the stages' time {share} goes with their FLOPs, the rest with the bytes they move."
+MIXTURE = (
+    "Of the stages' time {flops} goes with their FLOPs, {moved} with the bytes they move, {layers} "
+    "with the number of their layers."
+)
 CAVEAT = "- {name}: {reason}"
 NOT_EVALUATED = "Not evaluated: {reason}."
 LEGEND = (
@@ -37,8 +40,9 @@ def plans_section(report: Report) -> Iterator[RenderableType]:
         yield indented(say(NOT_EVALUATED, reason=reason))
     if not plans.rows:
         return
-    if plans.compute_share is not None:
-        yield indented(say(MIXTURE, share=units.share(plans.compute_share)))
+    if plans.mixture is not None:
+        flops, moved, layers = (units.share(each) for each in plans.mixture)
+        yield indented(say(MIXTURE, flops=flops, moved=moved, layers=layers))
     rows = make_table("plan", "step ms", "low", "high", "samples/s", "memory", "measured", "off")
     for each in plans.rows:
         add_row(rows, *_cells(each))

@@ -5,8 +5,13 @@ from dataclasses import replace
 import pytest
 
 from diagnostics.analyses.memory_demand import ModelDemand
-from diagnostics.analyses.plan_scaling import compute_share_of, fit_mixture
-from diagnostics.analyses.plan_table import MODEL_ERROR, MeasuredPlan, predict_plans
+from diagnostics.analyses.plan_scaling import fit_mixture, shares_of
+from diagnostics.analyses.plan_table import (
+    MODEL_ERROR,
+    WINDOW_ERROR,
+    MeasuredPlan,
+    predict_plans,
+)
 from diagnostics.analyses.plan_work import PlanWork, StageWork, StepWork, work_from_mapping
 from diagnostics.analyses.step_breakdown import compute_step_breakdown
 from diagnostics.errors import DiagnosticsError
@@ -21,8 +26,8 @@ SIZES = (
 MODEL = ModelDemand(**dict.fromkeys(SIZES.split(), 10))
 # The three stages of the factory's steps: 3.5, 6 and 0.5 ms of a forward of 10 ms.
 STAGES = (
-    StageWork(name="flow", flops=7.0, kept_bytes=70.0),
-    StageWork(name="vrt.stage1", flops=12.0, kept_bytes=120.0),
+    StageWork(name="flow", flops=7.0, kept_bytes=70.0, blocks=7),
+    StageWork(name="vrt.stage1", flops=12.0, kept_bytes=120.0, blocks=12),
 )
 RUN = StepWork(
     name="run",
@@ -51,7 +56,12 @@ def predicted(breakdown, plan, measured=None):
 
 
 def scaled(stage, factor):
-    return replace(stage, flops=stage.flops * factor, kept_bytes=stage.kept_bytes * factor)
+    return replace(
+        stage,
+        flops=stage.flops * factor,
+        kept_bytes=stage.kept_bytes * factor,
+        blocks=stage.blocks * factor,
+    )
 
 
 def test_the_same_work_takes_the_same_time(breakdown):
@@ -120,29 +130,54 @@ def test_measured_beside_predicted(breakdown):
     assert row.measured is found
 
 
-def test_the_mixture_is_read_off_the_stages():
-    """Stages made of 2 ms a FLOP and 0.5 ms a byte."""
+RATES = (2.0, 0.5, 0.25)
+
+
+def made_stages(rates=RATES):
+    """Stages of different mixtures, with the times that these rates give them."""
     works = tuple(
-        StageWork(name=f"s{n}", flops=flops, kept_bytes=kept)
-        for n, (flops, kept) in enumerate([(1.0, 8.0), (5.0, 2.0), (3.0, 3.0), (0.5, 9.0)])
+        StageWork(name=f"s{n}", flops=flops, kept_bytes=kept, blocks=blocks)
+        for n, (flops, kept, blocks) in enumerate(
+            [(1.0, 8.0, 3), (5.0, 2.0, 1), (3.0, 3.0, 8), (0.5, 9.0, 5), (2.0, 1.0, 2)]
+        )
     )
-    run = replace(RUN, stages=works)
-    times = {(w.name, "forward"): 2 * w.flops + 0.5 * w.kept_bytes for w in works}
+    times = {
+        (w.name, "forward"): rates[0] * w.flops + rates[1] * w.kept_bytes + rates[2] * w.blocks
+        for w in works
+    }
+    return replace(RUN, stages=works), times
+
+
+def test_the_mixture_is_read_off_the_stages():
+    run, times = made_stages()
     found = fit_mixture(times, run)
-    assert (found.per_flop, found.per_byte) == pytest.approx((2.0, 0.5))
-    whole = sum(times.values())
-    expected = 2 * sum(w.flops for w in works) / whole
-    assert compute_share_of(times, run, found) == pytest.approx(expected)
+    assert (found.per_flop, found.per_byte, found.per_block) == pytest.approx(RATES)
+    shares = shares_of(times, run, found)
+    assert sum(shares) == pytest.approx(1.0)
+    assert shares[0] == pytest.approx(2 * 11.5 / sum(times.values()))
 
 
 def test_a_mixture_is_never_negative():
-    works = tuple(
-        StageWork(name=f"s{n}", flops=float(n + 1), kept_bytes=1.0 + 10 * (n % 2)) for n in range(5)
-    )
-    times = {(w.name, "forward"): 3 * w.flops - 0.05 * w.kept_bytes for w in works}
-    found = fit_mixture(times, replace(RUN, stages=works))
-    assert found.per_byte == 0.0
+    run, times = made_stages((3.0, -0.05, 0.0))
+    found = fit_mixture(times, run)
+    assert min(found.per_flop, found.per_byte, found.per_block) >= 0
     assert found.per_flop == pytest.approx(3.0, rel=0.2)
+
+
+def test_too_few_stages_tell_no_mixture():
+    run, times = made_stages()
+    assert fit_mixture(dict(list(times.items())[:3]), run) is None
+
+
+def test_a_run_s_own_micro_batches_are_in_its_times():
+    run, times = made_stages()
+    doubled = {key: 2 * ms for key, ms in times.items()}
+    assert fit_mixture(doubled, replace(run, micro_batches=2)).per_flop == pytest.approx(2.0)
+
+
+def test_another_window_is_predicted_less_surely(breakdown):
+    row = predicted(breakdown, replace(RUN, settings={"MODEL.WINDOW_SIZE": 7}))
+    assert row.step_ms.high == pytest.approx(36.0 * (1 + WINDOW_ERROR))
 
 
 def test_names_lose_what_all_of_them_begin_with(breakdown):
