@@ -56,5 +56,8 @@ def say(template: str, /, **values: Any) -> str:
 
 
 def listed(parts: Iterable[str], separator: str = ", ") -> str:
-    """What `separator.join(parts)` gives, each part and the separator in the reader's language."""
+    """What `separator.join(parts)` gives, each part and the separator in the reader's language.
+
+    A blank separates whole sentences; Chinese has none between them.
+    """
     return Listing(separator, tuple(parts))

@@ -118,8 +118,8 @@ def _sources(report: Report) -> Iterator[RenderableType]:
 def _steps_used(report: Report) -> str:
     breakdown = report.analysis.breakdown
     by_tag = listed(
-        say("{tag} {count}", tag=tag, count=count)
-        for tag, count in breakdown.excluded_by_tags.items()
+        say("{tags} {count}", tags=listed(tags.split(" + "), " + "), count=count)
+        for tags, count in breakdown.excluded_by_tags.items()
     )
     if breakdown.is_tagged_included:
         return say(

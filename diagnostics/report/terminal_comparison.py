@@ -181,7 +181,9 @@ def _table(changes: Sequence[Change]) -> RenderableType:
     for each in changes:
         add_row(
             rows,
-            listed([word for word in (each.name, each.direction) if word], " "),
+            say("{part} {direction}", part=each.name, direction=each.direction)
+            if each.direction
+            else each.name,
             _value(each.before, each.unit),
             _value(each.after, each.unit),
             _signed(each.change, each.unit),
