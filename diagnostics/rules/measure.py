@@ -22,6 +22,7 @@ from diagnostics.rules.measure_log import measure_log
 from diagnostics.rules.measure_machine import MACHINE_FIELDS, machine_fields
 from diagnostics.rules.measure_ranks import measure_ranks
 from diagnostics.rules.measure_trace import measure_traces
+from diagnostics.rules.measure_trace_ranks import measure_trace_ranks
 from diagnostics.rules.measurements import MAX_SETTING, Measurements
 from diagnostics.run import FACTS, TRACE_ONLY, Run
 
@@ -59,13 +60,20 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         **_device_memory(run, analysis, device),
         **numerics_fields(run),
         **quality_fields(analysis.quality),
-        **measure_ranks(analysis.ranks),
+        **_ranks(analysis),
         **measure_log(analysis.log_claims),
         **machine_fields(run, analysis),
         **exchange_fields(analysis.communication),
         **course_fields(run, analysis, _max_grad_norm(run)),
         sources=_sources(run),
     )
+
+
+def _ranks(analysis: RunAnalysis) -> Fields:
+    """By the facts of many steps; by traces where those were not compared."""
+    by_facts = measure_ranks(analysis.ranks)
+    compared = "rank_slowest" in by_facts
+    return by_facts if compared else by_facts | measure_trace_ranks(analysis.trace_ranks)
 
 
 def device_of(run: Run) -> Literal["cuda", "cpu"] | None:

@@ -21,7 +21,7 @@ class ExchangeExposed(Rule):
 
     code = "CM002"
     name = "exchange-exposed"
-    explains = ("GP001", "CF001")
+    explains = ("CM201", "GP001", "CF001")
     summary = (
         "{exposed_ms:.1f} ms of each step ({share:.1%}) go into exchanging {size_mib:.0f} MiB of "
         "gradients after the backward has ended."

@@ -17,7 +17,7 @@ class RankStraggling(Rule):
 
     code = "CM001"
     name = "rank-straggling"
-    explains = ("GP001", "CF001")
+    explains = ("CM002", "CM201", "GP001", "CF001")
     summary = (
         "The ranks wait for rank {rank}{place}: it is the slowest in {times} of {steps} steps, by "
         "{cause} ({excess_ms:.1f} ms above the others), and costs {cost_ms:.1f} of {step_ms:.1f} "

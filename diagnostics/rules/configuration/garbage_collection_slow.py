@@ -20,6 +20,7 @@ class GarbageCollectionSlow(Rule):
 
     code = "CF007"
     name = "garbage-collection-slow"
+    explains = ("GP206",)
     summary = (
         "{count} steps held a full garbage collection; their extra time is {cost_ms:.2f} ms of "
         "each step ({share:.1%})."

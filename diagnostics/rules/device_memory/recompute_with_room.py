@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from diagnostics.language import say
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, ConfigChange, Gain, Severity
+from diagnostics.rules.finding import DEVICE_MEMORY, Advice, ConfigChange, Gain, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_ON_CPU, RECORD_FACTS
 from diagnostics.rules.rule import Outcome, Rule, Threshold
@@ -93,5 +93,6 @@ def _advice(measured: Measurements, again_ms: float) -> Advice:
                 config_change=ConfigChange(key=key, current=True, proposed=False),
                 predicted_gain=gain,
                 verify=say(_FORECAST, key=key),
+                towards=(DEVICE_MEMORY, "more"),
             )
-    return Advice(text=_OWN, predicted_gain=gain)
+    return Advice(text=_OWN, predicted_gain=gain, towards=(DEVICE_MEMORY, "more"))

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from diagnostics.language import say
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, ConfigChange, Severity
+from diagnostics.rules.finding import DEVICE_MEMORY, Advice, ConfigChange, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_ON_CPU, RECORD_NVML, verify
 from diagnostics.rules.rule import Outcome, Rule, Threshold
@@ -82,11 +82,14 @@ running kernel: a small batch can also show 100 %, and then this rule is silent.
 def _advice(measured: Measurements, memory: float) -> Advice:
     batch = measured.whole_setting("TRAIN.BATCH_SIZE")
     if not batch:
-        return Advice(text=say(_OTHER, memory=memory), verify=verify(SIGN))
+        return Advice(
+            text=say(_OTHER, memory=memory), verify=verify(SIGN), towards=(DEVICE_MEMORY, "more")
+        )
     passes = measured.whole_setting("TRAIN.GRADIENT_ACCUMULATION_STEPS") or 1
     halved = say(_HALVED, passes=passes) if passes > 1 else ""
     return Advice(
         text=say(_OURS, batch=batch, halved=halved, memory=memory),
         config_change=ConfigChange(key="TRAIN.BATCH_SIZE", current=batch, proposed=2 * batch),
         verify=verify(SIGN),
+        towards=(DEVICE_MEMORY, "more"),
     )

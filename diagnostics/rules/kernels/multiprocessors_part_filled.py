@@ -57,7 +57,7 @@ multiprocessors empty that this figure counts as filled. A small model on a larg
                 trace,
                 ("multiprocessors with work", filled, "share", self.at_note.value),
             ),
-            (Advice(text=LARGER, towards=(DEVICE_MEMORY, "more"), verify=say(VERIFY, sign=SIGN)),),
+            (_larger(),),
         )
 
 
