@@ -33,12 +33,7 @@ for data spans the fetch.
 ## False alarms
 Time outside the log's own times also holds logging and whatever else the loop does between steps.
 """
-    at_warn: ClassVar = Threshold(
-        0.10,
-        "share of the step by the wall clock",
-        "as much as a loader that matters",
-        "rule DL001",
-    )
+    at_warn: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Look at what the log times, and at what it leaves untimed."""

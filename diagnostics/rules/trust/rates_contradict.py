@@ -34,9 +34,7 @@ all ranks and all of the step.
 ## False alarms
 A rate and a time that are means over different steps differ by what changed between them.
 """
-    at_warn: ClassVar = Threshold(
-        0.10, "share beyond rounding", "more than means over other windows do", "own choice"
-    )
+    at_warn: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Take the rate that is furthest off."""
