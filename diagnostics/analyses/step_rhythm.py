@@ -13,7 +13,7 @@ import pandas as pd
 from diagnostics.analyses.distribution import Floats, quantile
 from diagnostics.analyses.robust_slope import theil_sen
 from diagnostics.analyses.selection import select_ordinary
-from diagnostics.run import TEXT_LOG_ONLY, Run
+from diagnostics.run import FACTS, TEXT_LOG_ONLY, Run
 
 LEAST_STEPS = 20
 """Fewer steps have no rhythm to speak of."""
@@ -76,6 +76,8 @@ class StepRhythm:
     drift: Drift | None = None
     slow: SlowSteps | None = None
     tags: Mapping[str, TagCost] = field(default_factory=dict)
+    has_tags: bool = False
+    """Whether its steps could carry tags at all; those of a trace cannot."""
 
 
 def compute_step_rhythm(run: Run) -> StepRhythm:
@@ -95,6 +97,7 @@ def compute_step_rhythm(run: Run) -> StepRhythm:
         p95_ms=quantile(ms, 0.95),
         p99_ms=quantile(ms, 0.99),
         tags=_tags(run.tables.steps, every["step"], quantile(ms, 0.5)),
+        has_tags=run.evidence == FACTS,
     )
     if len(ms) < LEAST_STEPS:
         return known

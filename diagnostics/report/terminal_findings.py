@@ -1,6 +1,6 @@
 """Findings and what could not be looked at, for a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 
@@ -20,6 +20,11 @@ from diagnostics.rules.finding import (
 
 CEILING = "If it were gone, a step would take {without} ms: {speedup:.2f} times as fast at most."
 CEILING_WHOLE = "It is the whole step: nothing would be left if it were gone."
+MAX_REASONS = 2
+"""More reasons with one way out are only counted."""
+
+UNANSWERED = "not evaluated: {codes}: {reason}{hint}"
+MANY_UNANSWERED = "not evaluated, for {count} reasons (--json has them): {codes}; to know: {hint}"
 CAPPED = "By its value {severity}; the measurement is too rough to say so."
 
 
@@ -154,18 +159,24 @@ def not_evaluated_section(report: Report) -> Iterator[RenderableType]:
     yield heading("Rules that did not fire")
     if report.passed:
         yield indented(say("looked, all well: {passed}", passed=listed(report.passed)))
-    by_reason: dict[tuple[str, str | None], list[str]] = {}
+    by_hint: dict[str | None, dict[str, list[str]]] = {}
     for item in report.not_evaluated:
-        by_reason.setdefault((item.reason, item.record_next), []).append(item.rule)
-    for (reason, record_next), codes in by_reason.items():
-        hint = say("; to know: {record_next}", record_next=record_next) if record_next else ""
-        yield indented(
-            say(
-                "not evaluated: {codes}: {reason}{hint}",
-                codes=listed(codes),
-                reason=reason,
-                hint=hint,
-            )
-        )
+        by_hint.setdefault(item.record_next, {}).setdefault(item.reason, []).append(item.rule)
+    for record_next, by_reason in by_hint.items():
+        yield from _unanswered(record_next, by_reason)
     yield line("")
     yield line("`python analyze_performance.py --explain RULE` says what a rule measures.", "dim")
+
+
+def _unanswered(
+    record_next: str | None, by_reason: Mapping[str, Sequence[str]]
+) -> Iterator[RenderableType]:
+    """The rules of each reason on one line; of many reasons with one way out, that alone."""
+    if record_next is not None and len(by_reason) > MAX_REASONS:
+        codes = sorted(code for codes in by_reason.values() for code in codes)
+        text = say(MANY_UNANSWERED, count=len(by_reason), codes=listed(codes), hint=record_next)
+        yield indented(text)
+        return
+    for reason, codes in by_reason.items():
+        hint = say("; to know: {record_next}", record_next=record_next) if record_next else ""
+        yield indented(say(UNANSWERED, codes=listed(codes), reason=reason, hint=hint))

@@ -71,7 +71,7 @@ def _rhythm(rhythm: StepRhythm) -> dict[str, Any]:
             "slow_steps_every": rhythm.slow.every_steps,
             "slow_steps_phase": rhythm.slow.phase,
         }
-    if not rhythm.num_steps:
+    if not rhythm.num_steps or not rhythm.has_tags:
         return fields
     for tag in ("gc", "compile"):
         cost = rhythm.tags.get(tag)

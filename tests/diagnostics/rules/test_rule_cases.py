@@ -53,6 +53,27 @@ def test_case(code, given, case):
         check_finding(outcome, case)
 
 
+OF_THE_MACHINE = ("OMP_NUM_THREADS", "DATALOADER.TOTAL_WORKERS", "DataLoader.num_workers")
+"""What is known without the configuration: threads of PyTorch, loading processes that ran."""
+
+
+@pytest.mark.parametrize(("code", "given", "case"), list(read_cases()))
+def test_no_value_is_proposed_without_the_present_one(code, given, case):
+    measured = Measurements(**given)
+    outcome = find_rule(code).check(measured)
+    for item in outcome.advice if isinstance(outcome, Finding) else ():
+        change = item.config_change
+        if change is None or change.key in OF_THE_MACHINE:
+            continue
+        assert change.proposed != change.current
+        section, _, name = change.key.rpartition(".")
+        if section == "DataLoader":
+            assert change.current == measured.loader[name]
+        else:
+            assert name in measured.setting(section), "the switch is not known to be there"
+            assert as_list(change.current) == measured.setting(change.key)
+
+
 def check_finding(finding, case):
     assert case.get("says", "") in finding.summary
     assert finding.evidence
