@@ -177,6 +177,6 @@ def _unanswered(
         text = say(MANY_UNANSWERED, count=len(by_reason), codes=listed(codes), hint=record_next)
         yield indented(text)
         return
-    for reason, codes in by_reason.items():
+    for reason, held in by_reason.items():
         hint = say("; to know: {record_next}", record_next=record_next) if record_next else ""
-        yield indented(say(UNANSWERED, codes=listed(codes), reason=reason, hint=hint))
+        yield indented(say(UNANSWERED, codes=listed(held), reason=reason, hint=hint))
