@@ -9,6 +9,7 @@ from diagnostics.rules.reasons import verify
 FULL_SHARE = 0.95
 """A cache that holds less of its budget is not too small."""
 
+ORDER = "DATA.SAMPLE_ORDER"
 SIGN = "cache hit rate above 75 %"
 
 
@@ -24,12 +25,27 @@ def cache_advice(measured: Measurements, most_of_memory: float) -> tuple[Advice,
             ),
         )
     larger = _larger(measured, most_of_memory) if used is not None else None
-    sooner = Advice(
-        text="Let the sampler return to the same clips sooner, for example sequence by sequence; "
-        "purely random order defeats any cache smaller than the data.",
+    sooner = _sooner(measured)
+    return (larger, sooner) if larger else (sooner,)
+
+
+def _sooner(measured: Measurements) -> Advice:
+    order = measured.setting(ORDER)
+    if order == "grouped":
+        return Advice(
+            text="The order is grouped already: what is missed are frames of groups that other "
+            "loading processes have pushed out. Fewer loading processes share a cache this small "
+            "better.",
+            verify=verify(SIGN),
+        )
+    return Advice(
+        text="Let the sampler return to the same clips sooner: neighbouring samples together, in "
+        "groups that are shuffled; purely random order defeats any cache smaller than the data.",
+        config_change=ConfigChange(key=ORDER, current=order, proposed="grouped")
+        if order == "shuffled"
+        else None,
         verify=verify(SIGN),
     )
-    return (larger, sooner) if larger else (sooner,)
 
 
 def _larger(measured: Measurements, most_of_memory: float) -> Advice | None:

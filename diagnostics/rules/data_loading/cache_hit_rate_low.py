@@ -29,7 +29,7 @@ the step really waits for data.
 
 ## What to try
 A larger budget, if the cache is full and memory has room (at most half of the physical memory);
-sampling that returns to the same clips sooner, such as sequence by sequence.
+sampling that returns to the same clips sooner (DATA.SAMPLE_ORDER: grouped).
 
 ## False alarms
 The first pass over the data misses every time: a run shorter than two epochs has a low hit rate
