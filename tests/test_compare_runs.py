@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.diagnostics.factories import MadeRun, log_lines, make_step, write_facts, write_lines
 from tests.diagnostics.trace_factory import write_trace
 
+ROOT = Path(__file__).resolve().parent.parent
 CHECKLIST_KEYS = {"item", "status", "value", "limit"}
 
 
@@ -193,3 +195,17 @@ def test_a_folder_without_plans_is_one_line(tool, tmp_path, before):
     code, out, err = tool(before, "--plans", tmp_path / "empty")
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
+
+
+def test_the_plans_from_the_demo_run(tool, tmp_path):
+    run = ROOT / "tests/data/demo_run/profiles"
+    code, out, _ = tool(run, "--plans", ROOT / "configs/deblur", "--json", "-")
+    assert code == 0
+    table = json.loads(out)["forecast"]["plans"]
+    assert [row["label"] for row in table["rows"]] == ["baseline", "fast", "lowmem", "opt"]
+    steps = {row["label"]: row["step_ms"] for row in table["rows"]}
+    assert all(step["low"] < step["mid"] < step["high"] for step in steps.values())
+    assert steps["fast"]["mid"] < steps["opt"]["mid"] < steps["baseline"]["mid"]
+    assert sum(table["mixture"]) == pytest.approx(1.0)
+    assert all("a guess" in row["reasons"][0] for row in table["rows"])
+    assert "Plans on this machine" in tool(run, "--plans", ROOT / "configs/deblur")[1]
