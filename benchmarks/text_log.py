@@ -8,6 +8,7 @@ and those it starts, sampled, each shared page counted once (PSS).
 """
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -142,10 +143,10 @@ def make(kind: str, num_lines: int, path: Path) -> None:
             file.write(next(lines) + "\n")
 
 
-def measure(path: Path) -> tuple[float, float, int]:
-    """Seconds, largest MiB and exit code of a report."""
+def measure(path: Path) -> tuple[float, float, float, int]:
+    """Seconds, seconds of processor time, largest MiB and exit code of a report."""
     tool = Path(__file__).resolve().parents[1] / "analyze_performance.py"
-    begin = time.perf_counter()
+    begin, used = time.perf_counter(), _used_s()
     process = subprocess.Popen(
         [sys.executable, str(tool), str(path), "--json", str(path) + ".json"],
         stdout=subprocess.DEVNULL,
@@ -156,7 +157,13 @@ def measure(path: Path) -> tuple[float, float, int]:
     code = process.wait()
     seconds = time.perf_counter() - begin
     watcher.join()
-    return seconds, peak[0], code
+    return seconds, _used_s() - used, peak[0], code
+
+
+def _used_s() -> float:
+    """Processor time of all processes that have ended, by the kernel's count."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def _watch(process: "subprocess.Popen[bytes]", peak: list[float]) -> None:
@@ -182,14 +189,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        print(f"{'log':10} {'lines':>9} {'MiB':>7} {'s':>6} {'peak MiB':>9} exit")
+        print(f"{'log':10} {'lines':>9} {'MiB':>7} {'s':>6} {'CPU s':>6} {'peak MiB':>9} exit")
         for kind in options.kinds.split(","):
             path = folder / f"{kind}_{options.lines}.log"
             if not path.exists():
                 make(kind, options.lines, path)
-            seconds, peak, code = measure(path)
+            seconds, used, peak, code = measure(path)
             size = path.stat().st_size / 2**20
-            print(f"{kind:10} {options.lines:9} {size:7.0f} {seconds:6.1f} {peak:9.0f} {code:4}")
+            print(
+                f"{kind:10} {options.lines:9} {size:7.0f} {seconds:6.1f} {used:6.1f} "
+                f"{peak:9.0f} {code:4}"
+            )
 
 
 if __name__ == "__main__":

@@ -94,9 +94,10 @@ class Shape:
         pieces = list(_pieces(line, reading))
         self._pattern = re.compile(b"".join(pieces), re.MULTILINE)
         self._head: re.Pattern[bytes] | None = None
-        if reading.names[:1] == (STEP,):
-            first = next(place for place, piece in enumerate(pieces) if piece in _GROUPS)
-            self._head = re.compile(b"".join(pieces[: first + 1]))
+        self._step_group = reading.names.index(STEP) + 1 if STEP in reading.names else 0
+        if self._step_group:
+            groups = [place for place, piece in enumerate(pieces) if piece in _GROUPS]
+            self._head = re.compile(b"".join(pieces[: groups[self._step_group - 1] + 1]))
         self._factors = np.array([each.factor for each in reading.numbers], dtype="float64")
         self._has_groups = any(b"," in line[each.start : each.end] for each in reading.numbers)
 
@@ -106,13 +107,14 @@ class Shape:
         return self._values(rows) if len(rows) == len(lines) else None
 
     def steps(self, lines: Sequence[bytes]) -> Floats | None:
-        """The step of each line, without reading on; None if it does not stand first."""
+        """The step of each line, without reading on; None if no step stands in them."""
         if self._head is None:
             return None
         found = [self._head.match(line) for line in lines]
         if any(each is None for each in found):
             return None
-        return np.nan_to_num([float(each[1].replace(b",", b"")) for each in found if each])
+        group = self._step_group
+        return np.nan_to_num([float(each[group].replace(b",", b"")) for each in found if each])
 
     def fits(self, line: bytes) -> bool:
         """Whether the line is of this shape."""
