@@ -40,8 +40,9 @@ def union(start: Array, end: Array) -> Intervals:
     start, end = start[filled], end[filled]
     if not len(start):
         return Intervals(start, end)
-    order = np.argsort(start, kind="stable")
-    start, end = start[order], end[order]
+    if not (start[1:] >= start[:-1]).all():
+        order = np.argsort(start, kind="stable")
+        start, end = start[order], end[order]
     reach = np.maximum.accumulate(end)
     begins = np.flatnonzero(np.concatenate([[True], start[1:] > reach[:-1]]))
     return Intervals(start[begins], reach[np.append(begins[1:], len(start)) - 1])

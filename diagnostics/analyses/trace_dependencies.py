@@ -15,7 +15,7 @@ from diagnostics.analyses.intervals import Array
 from diagnostics.analyses.trace_launches import UNKNOWN, find_launches, operators_of, places_in_rows
 from diagnostics.trace import DEVICE_KINDS, Trace
 
-MAX_WORK = 1 << 19
+MAX_WORK = 1 << 18
 """Kernels and copies looked at, the last ones of the window: some 100 bytes of memory for each."""
 
 GUESS_NS = 10_000

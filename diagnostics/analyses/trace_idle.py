@@ -5,7 +5,6 @@ that launch (after Holistic Trace Analysis' `host_wait`, which stops there): wha
 says why. From then on the work is queued, and it is the device's own time until it begins.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +13,9 @@ import numpy as np
 from diagnostics.analyses import trace_host
 from diagnostics.analyses.intervals import Array, Intervals, distinct, union
 from diagnostics.analyses.trace_host import HostThreads
-from diagnostics.analyses.trace_launches import UNKNOWN, find_launches
+from diagnostics.analyses.trace_launches import UNKNOWN
 from diagnostics.analyses.trace_places import Place, find_places
-from diagnostics.analyses.trace_rows import cover, joined, minus
+from diagnostics.analyses.trace_rows import chunks, cover, joined, minus
 from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.trace import DEVICE_KINDS, Trace
 
@@ -26,6 +25,7 @@ CAUSES: tuple[Cause, ...] = (*trace_host.CAUSES, "queued")
 MAX_LAUNCHING_TRACKS = 64
 """A process launches from a few threads; each one takes a pass over all events of the host."""
 
+_LAST = np.iinfo(np.int64).max
 MAX_PLACES = 3
 """Places named for each cause."""
 
@@ -109,23 +109,26 @@ def _ended_by(trace: Trace, gaps: Intervals) -> tuple[Array, Array]:
 
     The track is -1 where it is not known.
     """
-    starts, tracks, done = (np.concatenate(each) for each in zip(*_launched(trace), strict=True))
-    if not len(starts):
-        return np.full(len(gaps), UNKNOWN), gaps.end
-    order = np.argsort(starts, kind="stable")
-    place = np.searchsorted(starts[order], gaps.end)
-    is_last = place >= len(starts)
-    # After the last work of the trace the thread that launched it is the best guess.
-    chosen = order[np.minimum(place, len(starts) - 1)]
-    return tracks[chosen], np.where(is_last, gaps.end, done[chosen])
-
-
-def _launched(trace: Trace) -> Iterator[tuple[Array, Array, Array]]:
+    track, done = np.full(len(gaps), UNKNOWN, np.int32), gaps.end.copy()
+    best_ns = np.full(len(gaps), _LAST)
+    latest = -_LAST, UNKNOWN
     for kind in DEVICE_KINDS:
-        work = trace.events[kind]
-        launches = find_launches(trace, work)
-        # A launch that is not in the trace leaves what ended the gap unknown.
-        yield work["start_ns"], launches.track, launches.end_ns
+        first = 0
+        for work in chunks(trace.events[kind]):
+            start = np.ascontiguousarray(work["start_ns"])
+            last = int(np.searchsorted(gaps.end, start[-1], side="right"))
+            # Of each gap the first work that begins when it ends, or later where it was cut.
+            place = np.searchsorted(start, gaps.end[first:last])
+            sooner = np.flatnonzero(start[place] < best_ns[first:last])
+            mine, own = first + sooner, place[sooner]
+            best_ns[mine], track[mine] = start[own], work["launch_track"][own]
+            done[mine] = work["launch_end_ns"][own]
+            known = work[work["launch_track"] >= 0][-1:]
+            latest = max([latest, *zip(known["start_ns"], known["launch_track"], strict=True)])
+            first = last
+    # After the last work of the trace the thread that launched it is the best guess.
+    track[best_ns == _LAST] = int(latest[1])
+    return track, done
 
 
 def _waited_most(track: Array, length_ns: Array) -> Array:
