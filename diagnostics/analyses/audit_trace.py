@@ -5,21 +5,21 @@ import re
 import numpy as np
 
 from diagnostics.analyses.audit_doubt import Audit, Auditor
-from diagnostics.analyses.audit_kernels import unknown_kernel_share
+from diagnostics.analyses.audit_kernels import kernel_times
 from diagnostics.analyses.audit_limits import TRACE_LIMITS
 from diagnostics.analyses.audit_overlaps import device_overlap_share, host_overlap_share
 from diagnostics.analyses.audit_warm_up import warm_up
 from diagnostics.analyses.intervals import Intervals, Timeline, union
-from diagnostics.analyses.step_habits import within
 from diagnostics.analyses.step_sections import HOST_SPANS
-from diagnostics.analyses.trace_launches import find_launches
+from diagnostics.analyses.trace_launches import find_launches, places_in_rows
 from diagnostics.analyses.trace_names import PROFILER_STEP
-from diagnostics.analyses.trace_rows import chosen
+from diagnostics.analyses.trace_rows import begins_in, chosen, chunks, rows_in
 from diagnostics.analyses.trace_steps import TraceSteps
-from diagnostics.trace import KINDS, Events, Trace
+from diagnostics.trace import Events, Kind, Trace
 
 OVERLAP_SHARE = 0.01
 """Marks touch to the microsecond; an overlap beyond this share of a step is none."""
+HOST_KINDS: tuple[Kind, ...] = ("op", "span", "runtime", "python")
 MAX_DIGITS = 17
 """A longer number of a step is none."""
 CLOCK_TOLERANCE_NS = 1_000
@@ -80,51 +80,55 @@ def _number(name: str) -> int:
 
 
 def _device_work(auditor: Auditor, trace: Trace, steps: TraceSteps) -> None:
-    kernels = trace.events["kernel"]
-    if not len(kernels):
+    if not len(trace.events["kernel"]):
         return
-    kernels = kernels[within(kernels["start_ns"], steps.window)]
     _dropped(auditor, trace, steps)
-    if not len(kernels):
+    count, unknown, early, worst_ns = 0, 0, 0, 0
+    spent_ns, nameless_ns = 0, 0
+    for chunk in chunks(trace.events["kernel"]):
+        kernels = rows_in(chunk, steps.window)
+        launches = find_launches(trace, kernels)
+        early_ns = (launches.start_ns - kernels["start_ns"])[launches.is_known]
+        count += len(kernels)
+        unknown += int((~launches.is_known).sum())
+        early += int((early_ns > CLOCK_TOLERANCE_NS).sum())
+        worst_ns = max(worst_ns, int(early_ns.max(initial=0)))
+        times = kernel_times(trace, kernels)
+        spent_ns, nameless_ns = spent_ns + times[0], nameless_ns + times[1]
+    if not count:
         return
-    launches = find_launches(trace, kernels)
-    known = launches.is_known
-    auditor.judge("launches_missing", float(np.mean(~known)), kernels=int((~known).sum()))
-    if known.any():
-        early_ns = (launches.start_ns - kernels["start_ns"])[known]
-        early = early_ns > CLOCK_TOLERANCE_NS
-        worst_us = float(early_ns.max()) / 1e3
-        share = float(np.mean(early))
-        auditor.judge("kernels_before_launch", share, worst_us=max(worst_us, 0.0))
-    auditor.judge("unknown_kernels", unknown_kernel_share(trace, kernels))
+    auditor.judge("launches_missing", unknown / count, kernels=unknown)
+    if count > unknown:
+        share = early / (count - unknown)
+        auditor.judge("kernels_before_launch", share, worst_us=worst_ns / 1e3)
+    if spent_ns:
+        auditor.judge("unknown_kernels", nameless_ns / spent_ns)
 
 
 def _dropped(auditor: Auditor, trace: Trace, steps: TraceSteps) -> None:
     """Launches of kernels in the steps for which the trace has no kernel, whole or by step."""
-    calls = _kernel_launches(trace)
-    step = np.searchsorted(steps.start_ns, calls["start_ns"], side="right") - 1
-    inside = (step >= 0) & (calls["start_ns"] < steps.host_end_ns[np.maximum(step, 0)])
-    calls, step = calls[inside], step[inside]
-    if not len(calls):
+    lost_of, all_of = np.zeros(len(steps)), np.zeros(len(steps))
+    for chunk in chunks(trace.events["runtime"]):
+        calls = chosen(chunk, trace.named(LAUNCH))
+        step = np.searchsorted(steps.start_ns, calls["start_ns"], side="right") - 1
+        inside = (step >= 0) & (calls["start_ns"] < steps.host_end_ns[np.maximum(step, 0)])
+        inside &= calls["correlation"] >= 0
+        calls, step = calls[inside], step[inside]
+        if len(calls):
+            kernels = trace.events["kernel"]
+            lost = places_in_rows(kernels, "correlation", calls["correlation"]) < 0
+            lost_of += np.bincount(step, weights=lost, minlength=len(steps))
+            all_of += np.bincount(step, minlength=len(steps))
+    if not all_of.sum():
         return
-    lost = ~np.isin(calls["correlation"], trace.events["kernel"]["correlation"])
-    by_step = np.bincount(step, weights=lost, minlength=len(steps))
-    of_step = np.maximum(np.bincount(step, minlength=len(steps)), 1)
-    worst = int(np.argmax(by_step / of_step))
+    worst = int(np.argmax(lost_of / np.maximum(all_of, 1)))
     auditor.judge(
         "device_events_dropped",
-        float(np.mean(lost)),
-        launches=int(lost.sum()),
+        float(lost_of.sum() / all_of.sum()),
+        launches=int(lost_of.sum()),
         worst_step=int(steps.numbers[worst]),
-        worst_share=float(by_step[worst] / of_step[worst]),
+        worst_share=float(lost_of[worst] / max(all_of[worst], 1)),
     )
-
-
-def _kernel_launches(trace: Trace) -> Events:
-    calls = trace.events["runtime"]
-    launching = calls[np.isin(calls["name"], trace.named(LAUNCH))]
-    chosen: Events = launching[launching["correlation"] >= 0]
-    return chosen
 
 
 def _overhead(auditor: Auditor, trace: Trace, window: Intervals) -> None:
@@ -136,9 +140,9 @@ def _overhead(auditor: Auditor, trace: Trace, window: Intervals) -> None:
         auditor.judge("profiler_overhead", spent / window.total_ns)
         return
     count = sum(
-        int(within(trace.events[kind]["start_ns"], window).sum())
-        for kind in KINDS
-        if kind in {"op", "span", "runtime", "python"}
+        int(begins_in(chunk, window).sum())
+        for kind in HOST_KINDS
+        for chunk in chunks(trace.events[kind])
     )
     share = count * EVENT_COST_US * 1e3 / window.total_ns
     auditor.judge("profiler_events", share, events=count)

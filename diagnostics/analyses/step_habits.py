@@ -6,7 +6,7 @@ can cost: a program that never waits still needs time to launch its work.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from diagnostics.analyses.step_sections import HOST_SPANS, Section, sections_of
 from diagnostics.analyses.trace_launches import enclosing, find_launches, operators_of
 from diagnostics.analyses.trace_names import DATA_LOADING
 from diagnostics.analyses.trace_places import is_own_code
-from diagnostics.analyses.trace_rows import chosen, cover, joined
+from diagnostics.analyses.trace_rows import chosen, cover, joined, rows_in
 from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.trace import DEVICE_KINDS, Events, Trace
 
+MAX_KERNELS = 1 << 17
+"""Kernels beyond this repeat what was seen; their rows are some 10 MB."""
 SHORT_KERNEL_US = 10.0
 """Launching a kernel costs the program about as much (nsys-ai's small kernel)."""
 QUEUED_GAP_US = 30.0
@@ -69,27 +71,30 @@ class StepHabits:
 
 
 def find_habits(trace: Trace, steps: TraceSteps) -> StepHabits | None:
-    """The habits over all steps; None without a step or without a kernel in one."""
+    """The habits of the steps; None without a step or without a kernel in one.
+
+    Of a long trace the first steps stand for all: as many as launch `MAX_KERNELS` kernels.
+    """
+    steps = _first_steps(trace, steps)
     window = steps.window
-    if not window.total_ns:
+    if not window.total_ns or not len(steps):
         return None
-    kernels = trace.events["kernel"]
-    kernels = kernels[within(kernels["start_ns"], window)]
+    kernels = rows_in(trace.events["kernel"], window)
     if not len(kernels):
         return None
-    gaps = _gaps(trace, window)
+    gaps, calls = _gaps(trace, window), rows_in(trace.events["runtime"], window)
     us = (kernels["end_ns"] - kernels["start_ns"]) / 1e3
     copies = np.isin(operators_of(trace, kernels), trace.named(_COPYING))
     copies |= np.isin(kernels["name"], trace.named(_REORDERING))
     sections = sections_of(trace, steps, kernels, gaps)
     return StepHabits(
         step_ms=window.total_ns / 1e6 / len(steps),
-        synchronisations=_calls(trace, steps, gaps, _waits(trace)),
-        allocations=_calls(trace, steps, gaps, _named(trace, _ALLOCATOR)),
+        synchronisations=_calls(trace, steps, gaps, _waits(trace, calls)),
+        allocations=_calls(trace, steps, gaps, chosen(calls, trace.named(_ALLOCATOR))),
         kernels=len(kernels) / len(steps),
         short_kernel_share=float(np.mean(us < SHORT_KERNEL_US)),
         median_kernel_us=float(np.median(us)),
-        queued_gap_ms=_queued_ns(trace, gaps) / 1e6 / len(steps),
+        queued_gap_ms=_queued_ns(trace, kernels, gaps) / 1e6 / len(steps),
         copying_kernels=int(copies.sum()) / len(steps),
         copying_ms=float(us[copies].sum()) / 1e3 / len(steps),
         optimizer=sections["optimizer"],
@@ -97,6 +102,22 @@ def find_habits(trace: Trace, steps: TraceSteps) -> StepHabits | None:
         backend=trace.backend,
         num_devices=len(np.unique(kernels["device"][kernels["device"] >= 0])) or None,
         is_data_parallel=bool(len(trace.named(_DATA_PARALLEL))),
+    )
+
+
+def _first_steps(trace: Trace, steps: TraceSteps) -> TraceSteps:
+    starts = trace.events["kernel"]["start_ns"]
+    if len(starts) <= MAX_KERNELS:
+        return steps
+    count = max(1, int(np.searchsorted(steps.end_ns, starts[MAX_KERNELS], side="right")))
+    first = slice(count)
+    return replace(
+        steps,
+        numbers=steps.numbers[first],
+        start_ns=steps.start_ns[first],
+        host_end_ns=steps.host_end_ns[first],
+        begin_ns=steps.begin_ns[first],
+        end_ns=steps.end_ns[first],
     )
 
 
@@ -115,13 +136,8 @@ def _gaps(trace: Trace, window: Intervals) -> Intervals:
     return line.where(line.covered(0) & ~line.covered(1))
 
 
-def _named(trace: Trace, pattern: re.Pattern[str]) -> Events:
-    return chosen(trace.events["runtime"], trace.named(pattern))
-
-
-def _waits(trace: Trace) -> Events:
+def _waits(trace: Trace, calls: Events) -> Events:
     """Calls that wait for the device: synchronisations, and copies of results to the program."""
-    calls = trace.events["runtime"]
     copies = trace.events["memcpy"]
     to_host = copies["correlation"][np.isin(copies["name"], trace.named(_TO_HOST))]
     fetches = np.isin(calls["correlation"], to_host[to_host >= 0])
@@ -131,8 +147,6 @@ def _waits(trace: Trace) -> Events:
 
 
 def _calls(trace: Trace, steps: TraceSteps, gaps: Intervals, calls: Events) -> Calls:
-    inside = within(calls["start_ns"], steps.window)
-    calls = calls[inside]
     if not len(calls):
         return Calls(per_step=0.0, idle_ms=0.0)
     behind, idle_ns = _idle_behind(trace, gaps, calls)
@@ -186,9 +200,8 @@ def _where(trace: Trace, call: Events) -> str | None:
     return None
 
 
-def _queued_ns(trace: Trace, gaps: Intervals) -> int:
+def _queued_ns(trace: Trace, kernels: Events, gaps: Intervals) -> int:
     """Idle time between two kernels of which the second was launched before the first ended."""
-    kernels = trace.events["kernel"]
     launches = find_launches(trace, kernels)
     order = np.argsort(kernels["start_ns"], kind="stable")
     starts, launched = kernels["start_ns"][order], launches.end_ns[order]
