@@ -115,6 +115,8 @@ def _loader(analysis: RunAnalysis) -> dict[str, Any]:
             "loader_start_ms": starts.mean_ms,
             "loader_start_cost_ms": starts.cost_ms_per_step,
         }
+    if loading.wait is not None:
+        fields["fetch_wait_p95_ms"] = loading.wait.p95_ms
     if loading.made is not None:
         fields |= {"made_ms": loading.made.mean_ms, "made_p95_ms": loading.made.p95_ms}
         fields["loaders_per_rank"] = _loaders_per_rank(loading)

@@ -48,6 +48,8 @@ class CourseFields:
     made_ms: float | None = None
     """Mean time that one process takes for a batch."""
     made_p95_ms: float | None = None
+    fetch_wait_p95_ms: float | None = None
+    """Of the waits for single batches."""
     loaders_per_rank: float | None = None
     """Loading processes seen to make a rank's batches; 0 where the trainer makes them itself."""
     slowest_loader: str | None = None

@@ -10,9 +10,6 @@ from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 
-LEAST_START_SHARE = 0.01
-"""Of the step: starts of the loader that cost less are not worth a switch."""
-
 PREFETCH_FACTOR = 4
 """The prefetch factor of the performance guide's plans."""
 
@@ -27,7 +24,7 @@ def loader_advice(measured: Measurements, wait_ms: float, step_ms: float) -> tup
     candidates = (
         *([each for each in faster if each is not None] or [_look_closer(measured)]),
         _pinned(measured),
-        _persistent_if_it_matters(measured, step_ms),
+        _persistent_if_unknown(measured),
         _prefetch(measured, wait_ms, step_ms),
     )
     return tuple(item for item in candidates if item is not None)
@@ -43,12 +40,10 @@ def _pinned(measured: Measurements) -> Advice | None:
     )
 
 
-def _persistent_if_it_matters(measured: Measurements, step_ms: float) -> Advice | None:
-    """Left out where starts of the loader were measured and cost next to nothing."""
-    cost_ms = measured.loader_start_cost_ms
-    if cost_ms is not None and cost_ms < LEAST_START_SHARE * step_ms:
-        return None
-    return persistent_workers(measured)
+def _persistent_if_unknown(measured: Measurements) -> Advice | None:
+    """Where starts of the loader were measured, rule DL004 speaks of them."""
+    is_measured = measured.loader_start_cost_ms is not None
+    return None if is_measured else persistent_workers(measured)
 
 
 def persistent_workers(measured: Measurements) -> Advice | None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from diagnostics.rules.finding import Gain
 from diagnostics.rules.measurements import Measurements
 
+MOSTLY = 0.5
+"""Fetches without a finished batch above this share: the step waits for the making."""
+
 MOST = 10_000
 """A need beyond it is a step that computes nothing."""
 
@@ -61,19 +64,39 @@ class LoaderCapacity:
 def loader_capacity(
     measured: Measurements, wait_ms: float, step_ms: float, processes: int
 ) -> LoaderCapacity | None:
-    """None where the making of batches was not timed, or the step does nothing but wait."""
-    busy_ms = step_ms - wait_ms
-    if measured.made_ms is None or busy_ms <= 0 or measured.made_ms <= 0:
+    """None where what making a batch takes is not known, or the step does nothing but wait."""
+    busy_ms, passes = step_ms - wait_ms, measured.micro_batches or 1.0
+    made_ms, made_p95_ms = _making(measured, wait_ms / passes, step_ms / passes)
+    if made_ms is None or busy_ms <= 0 or made_ms <= 0:
         return None
     return LoaderCapacity(
-        made_ms=measured.made_ms,
-        made_p95_ms=measured.made_p95_ms or measured.made_ms,
-        passes=measured.micro_batches or 1.0,
+        made_ms=made_ms,
+        made_p95_ms=made_p95_ms or made_ms,
+        passes=passes,
         wait_ms=wait_ms,
         busy_ms=busy_ms,
         ranks_per_machine=measured.ranks_per_machine,
         is_cpu_shared=_share_all_cores(measured, processes),
     )
+
+
+def _making(
+    measured: Measurements, wait_ms: float, between_ms: float
+) -> tuple[float | None, float | None]:
+    """Mean and p95 of making a batch: as timed, else as the queue tells; times of one batch.
+
+    Without loading processes a fetch is the making. A loader whose fetches mostly find nothing
+    sets the pace: it delivers one batch in each `between_ms`, and each process takes so many times
+    as long as there are of them.
+    """
+    if measured.made_ms is not None:
+        return measured.made_ms, measured.made_p95_ms
+    workers, empty = measured.num_workers, measured.fetch_empty_share
+    if workers == 0 and measured.fetch_wait_p95_ms is not None:
+        return wait_ms, measured.fetch_wait_p95_ms
+    if workers and empty is not None and empty >= MOSTLY:
+        return between_ms * workers / measured.ranks_per_machine, None
+    return None, None
 
 
 def _share_all_cores(measured: Measurements, processes: int) -> bool:

@@ -69,7 +69,10 @@ is a note at most. A program that the trainer started itself counts as the run's
 
 
 def _cost_ms(measured: Measurements, foreign: float, own: float) -> float | None:
-    """At most what the others' share of the work takes of a CPU run's step; of a GPU's unknown."""
+    """What sharing cores takes of a CPU run's step at most; of a GPU's it is unknown.
+
+    Only the time in which the run itself had a core, or wanted one, becomes longer by sharing.
+    """
     if measured.device != "cpu" or not measured.step_ms or foreign + own <= 0:
         return None
-    return measured.step_ms * foreign / (foreign + own)
+    return measured.step_ms * min(1.0, own) * foreign / (foreign + own)
