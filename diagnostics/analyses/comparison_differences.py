@@ -25,6 +25,7 @@ _DEVICE_NAMES = {
 _NOT_COMPARED = ("LOG.", "DATA.ROOT", "TRAIN.TOTAL_STEPS", "TRAIN.EPOCHS", "SEED")
 """Where a run writes, how long it is and its seed do not change what a step costs."""
 MAX_VALUE_CHARACTERS = 120
+MAX_DEPTH = 16
 SAMPLES_PER_STEP = "samples per step"
 SAME_WORK_SHARE = 0.05
 """A log rounds its samples/s: below this share two counts of samples are the same."""
@@ -112,13 +113,15 @@ def _configuration(before: Run, after: Run) -> Iterator[Difference]:
             yield from _differing("configuration", key, settings[0].get(key), settings[1].get(key))
 
 
-def flattened(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting by its dotted key."""
+def flattened(
+    config: Mapping[str, Any], prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, Any]]:
+    """Every setting by its dotted key; what lies deeper than any configuration is left out."""
     for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{key}.")
-        else:
+        if not isinstance(value, Mapping):
             yield f"{prefix}{key}", value
+        elif depth < MAX_DEPTH:
+            yield from flattened(value, f"{prefix}{key}.", depth + 1)
 
 
 def _differing(kind: DifferenceKind, name: str, before: Any, after: Any) -> Iterator[Difference]:

@@ -236,3 +236,12 @@ def test_a_log_that_states_samples_alone_is_compared_by_them(tmp_path):
     assert found.headline is found.per_sample
     assert found.headline.outcome == "higher"
     assert found.headline.before == pytest.approx(1000 / 2.01, rel=0.01)
+
+
+def test_settings_of_any_depth_are_compared(tmp_path):
+    deep = {"A": 1}
+    for _ in range(300):
+        deep = {"B": deep}
+    config = {"TRAIN": {"BATCH_SIZE": 2}, "DEEP": deep}
+    found = compare_runs(facts(tmp_path, 1), facts(tmp_path, 2, meta={"config": config}))
+    assert found.is_like_with_like
