@@ -29,8 +29,8 @@ from diagnostics.language import say
 
 MODEL_ERROR = 0.15
 WINDOW_ERROR = 0.25
-"""Least half widths of an interval, as shares. Plans that shared a window were within 5 % of their
-predictions, those with another one within 27 % (`benchmarks/results/plan_table.md`)."""
+"""Least half widths of an interval, as shares. Plans that shared a window were within 7 % of their
+predictions, those with another one within 23 % (`benchmarks/results/plan_table.md`)."""
 
 WINDOW = "MODEL.WINDOW_SIZE"
 _NOT_SCALED = (
