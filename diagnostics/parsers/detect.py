@@ -1,6 +1,7 @@
 """What kind of input a path is, by its content."""
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from diagnostics.run import InputKind
 
 _HEAD_BYTES = 64 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
+_NUL_RUN = re.compile(rb"\0{8,}")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -92,10 +94,12 @@ def _detect_file(path: Path, head: bytes) -> InputKind:
 
 
 def _detect_text(head: bytes) -> InputKind:
-    if head.startswith(_UTF16_MARKS) or b"\0" in head:
+    """Text may be damaged, and hold the runs of NULs that a file system leaves after a crash."""
+    if head.startswith(_UTF16_MARKS):
         return "unknown"
-    damaged = head.decode("utf-8", "replace").count("\ufffd")
-    return "text log" if damaged * 10 <= len(head) else "unknown"
+    text = _NUL_RUN.sub(b"", head)
+    damaged = text.decode("utf-8", "replace").count("\ufffd") + text.count(b"\0")
+    return "text log" if text and damaged * 10 <= len(text) else "unknown"
 
 
 def _is_trace(head: bytes) -> bool:

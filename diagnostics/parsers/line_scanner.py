@@ -41,9 +41,9 @@ MAX_SHAPE_BYTES = 8192
 MAX_NUMBERS = 1_000_000
 """Of one kind of lines; beyond it only every 2nd, 4th, ... step is kept."""
 
-_MAX_SHAPES = 4096
+_MAX_SHAPES = 1024
 _MAX_VARIANTS = 256
-_MAX_COLUMNS = 4096
+_MAX_COLUMNS = 512
 _MAX_STATEMENTS = 100_000  # of one kind
 _MAX_FAILURES = 1000  # of one skeleton: no reader has use for such lines
 _MAX_SAID = 50  # the same for lines that say nothing that a table wants

@@ -50,6 +50,12 @@ def test_a_log_with_damaged_text_is_still_one(tmp_path):
     assert detect(write(tmp_path / "braces.log", b"{not json} step 1/2\n")) == "text log"
 
 
+def test_a_log_with_nuls_of_a_crash_in_it_is_still_one(tmp_path):
+    text = b"step 1/2 | loss=0.1\n"
+    assert detect(write(tmp_path / "a.log", text + b"\0" * 5000 + text)) == "text log"
+    assert detect(write(tmp_path / "b.log", b"\0" * 5000)) == "unknown"
+
+
 def test_what_cannot_be_read_is_one_clear_line(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "none").mkdir()
