@@ -72,7 +72,7 @@ def test_the_newest_run_and_its_memory_are_shown(tool, tmp_path):
     code, out, _ = tool()
     assert code == 0
     assert made.run_id in " ".join(out.split())
-    assert "read: profiles" in out.replace("\n", " ")
+    assert "read facts folder: profiles" in out.replace("\n", " ")
 
 
 def test_a_log_can_be_named(tool, tmp_path):
