@@ -3,7 +3,7 @@
     python benchmarks/trace_engine.py --source TRACE.json.gz [--gigabytes 1.3] [--hta PYTHON]
 
 The source is repeated with shifted times, correlations and step numbers until it has the wanted
-size. Each reader runs in a process of its own; memory is the anonymous part (`RssAnon`), sampled
+size; a file of that size from an earlier run is used again. Each reader runs in a process of its own; memory is the anonymous part (`RssAnon`), sampled
 every 20 ms over the process and its children. `--hta` names the interpreter of an environment with
 HolisticTraceAnalysis 0.5.0 (pandas < 3), whose parsing and four analyses are timed in the same run.
 """
@@ -68,9 +68,10 @@ def main() -> None:
     parser.add_argument("--decode", action="store_true", help="also a bare decode of the whole")
     args = parser.parse_args()
     trace = args.work / f"trace_engine_{args.gigabytes:g}.json"
-    copies, events = replicate(args.source, trace, int(args.gigabytes * 1e9))
+    if not trace.exists():
+        replicate(args.source, trace, int(args.gigabytes * 1e9))
     size = trace.stat().st_size
-    print(f"{trace}: {size / 1e9:.2f} GB, {events} events, {copies} copies of {args.source.name}")
+    print(f"{trace}: {size / 1e9:.2f} GB, {count_events(trace)} events of {args.source.name}")
     print("| reader | wall s | CPU s | peak anonymous MiB | MB/s |\n|---|---|---|---|---|")
     names = ["report", "parse only", *(["typed decode only"] if args.decode else [])]
     commands = {name: READERS[name] for name in names}
@@ -86,8 +87,13 @@ def main() -> None:
         )
 
 
-def replicate(source: Path, target: Path, size: int) -> tuple[int, int]:
-    """Writes copies of the trace one after the other; returns their number and that of events."""
+def count_events(trace: Path) -> int:
+    with trace.open("rb") as file:
+        return sum(line.startswith(b'{"ph"') for line in file)
+
+
+def replicate(source: Path, target: Path, size: int) -> None:
+    """Writes copies of the trace one after the other, under a name of its own until it is whole."""
     opener = gzip.open if source.suffix == ".gz" else open
     with opener(source, "rb") as file:
         document = json.loads(file.read())
@@ -95,14 +101,15 @@ def replicate(source: Path, target: Path, size: int) -> tuple[int, int]:
     length = max(e["ts"] + e["dur"] for e in events) - min(e["ts"] for e in events) + 1000
     head = {key: value for key, value in document.items() if key != "traceEvents"}
     copies = 0
-    with target.open("w") as out:
+    part = target.with_suffix(".part")
+    with part.open("w") as out:
         out.write(json.dumps(head)[:-1] + ', "traceEvents": [\n')
         while out.tell() < size:
             text = ",\n".join(json.dumps(shifted(e, copies, length)) for e in events)
             out.write((",\n" if copies else "") + text)
             copies += 1
         out.write("\n]}\n")
-    return copies, copies * len(events)
+    part.replace(target)
 
 
 def shifted(event: dict[str, Any], copy: int, length: float) -> dict[str, Any]:
