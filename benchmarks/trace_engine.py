@@ -3,9 +3,10 @@
     python benchmarks/trace_engine.py --source TRACE.json.gz [--gigabytes 1.3] [--hta PYTHON]
 
 The source is repeated with shifted times, correlations and step numbers until it has the wanted
-size; a file of that size from an earlier run is used again. Each reader runs in a process of its own; memory is the anonymous part (`RssAnon`), sampled
-every 20 ms over the process and its children. `--hta` names the interpreter of an environment with
-HolisticTraceAnalysis 0.5.0 (pandas < 3), whose parsing and four analyses are timed in the same run.
+size; a file of that size from an earlier run is used again. Each reader runs in a process of its
+own; memory is the anonymous part (`RssAnon`), sampled every 20 ms over the process and its
+children. `--hta` names the interpreter of an environment with HolisticTraceAnalysis 0.5.0
+(pandas < 3), whose parsing and four analyses are timed in the same run.
 """
 
 import argparse

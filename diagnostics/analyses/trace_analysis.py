@@ -20,6 +20,9 @@ from diagnostics.analyses.trace_recompute import Recomputation, find_recomputati
 from diagnostics.analyses.trace_steps import StepMark, TraceSteps, find_steps
 from diagnostics.trace import Trace
 
+MAX_BESIDE_EVENTS = 3_000_000
+"""A longer trace is analysed in one thread: two need their memory at the same time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TraceAnalysis:
@@ -69,6 +72,8 @@ def analyse_trace(trace: Trace) -> TraceAnalysis:
     recomputation = find_recomputation(trace, backward, steps.window)
     with ThreadPoolExecutor(1) as beside:
         host = beside.submit(_of_host, trace, steps, backward)
+        if trace.num_events > MAX_BESIDE_EVENTS:
+            host.exception()  # waits for it
         return _analysed(trace, steps, backward, recomputation, host)
 
 
