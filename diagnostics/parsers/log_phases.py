@@ -59,10 +59,10 @@ def _without_wholes(wide: pd.DataFrame) -> pd.DataFrame:
     return wide
 
 
-def run_phase(last_step: int, ms: float) -> pd.DataFrame:
-    """The step as the time of the whole run tells it."""
+def run_phase(last_step: int, ms: float, name: str = "step") -> pd.DataFrame:
+    """The step, or a phase of it, as the mean over the whole run tells it."""
     return declared.PHASES.from_rows(
-        [(0, last_step, "step", "host", ms, max(1, last_step), False)] if ms <= MAX_MS else []
+        [(0, last_step, name, "host", ms, max(1, last_step), False)] if ms <= MAX_MS else []
     )
 
 

@@ -166,7 +166,7 @@ class _Built:
             world_size=start.world_size,
             samples_per_step=start.samples_per_step or self._stated_samples(),
             timing_log=start.timing_log,
-            is_unsynchronised=self.stages.are_single_steps,
+            is_unsynchronised=self.stages.are_single_steps or bool(self.said.summaries),
             leaves_fetch_out=bool(family and family.has_fetch is False and has_data_time),
         )
 
@@ -235,7 +235,7 @@ class _Built:
         if self.stages.are_single_steps:  # what is timed is one forward, whatever a step has
             steps = steps.assign(micro_batches=1.0)
         return RunTables(
-            phases=declared.PHASES.concat([whole_steps, parts, phases]),
+            phases=declared.PHASES.concat([whole_steps, parts, phases, self._summed_up(phases)]),
             stages=declared.STAGES.validate(with_windows(self.stages.stages, stage_windows)),
             steps=steps,
             spans=spans,
@@ -246,6 +246,13 @@ class _Built:
             validations=last_of(self.said.validations.frame(), ["step"]),
             cache_stats=self.said.cache_stats.frame(),
         )
+
+    def _summed_up(self, phases: pd.DataFrame) -> pd.DataFrame:
+        """The forward of the original trainer's summary, where no line of a step states it."""
+        summary = self.said.summaries.get("forward")
+        if summary is None or (phases["name"] == "forward").any():
+            return declared.PHASES.empty()
+        return run_phase(int(summary["count"]), float(summary["avg_ms"]), "forward")
 
     def _wall_steps(self, log_steps: pd.DataFrame, tagged: dict[int, str]) -> list[pd.DataFrame]:
         """The step by the log's own clock, or as the whole run's time tells it."""

@@ -107,6 +107,16 @@ def test_colours_and_cursor_movements_of_the_console_block(tmp_path):
     assert stages_of(log, 42) == {"vrt.other": 270.0, "forward.other": 10.0}
 
 
+def test_the_summary_at_the_end_tells_the_forward_where_no_block_does(tmp_path):
+    lines = [line.decode() for line in published("original_trainer.log")]
+    path = tmp_path / "train.log"
+    path.write_text("\n".join([*(each for each in lines if "│" not in each), ""]), "utf-8")
+    log = parse_text_log(path)
+    rows = log.tables.phases[log.tables.phases["name"] == "forward"]
+    assert list(zip(rows["ms"], rows["num_steps"], strict=True)) == [(280.0, 1000)]
+    assert log.is_unsynchronised
+
+
 def test_ranks_that_print_into_one_log(tmp_path):
     """Every rank prints its start-up lines; launchers put the rank in front."""
     alone = [line.decode() for line in published("original_trainer.log")]
