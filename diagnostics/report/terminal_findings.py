@@ -125,7 +125,7 @@ def _gain(gain: Gain | None) -> str:
             " Predicted to save {saved_ms} ms of each step.", saved_ms=units.ms(gain.high_ms)
         )
     likely = "" if gain.mid_ms is None else say(", likely {mid_ms}", mid_ms=units.ms(gain.mid_ms))
-    low = f"{gain.low_ms:g}"
+    low = units.ms(gain.low_ms) if gain.low_ms else "0"
     return say(
         " Predicted to save {low} to {high_ms} ms of each step{likely}.",
         low=low,
