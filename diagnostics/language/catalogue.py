@@ -74,7 +74,7 @@ class Catalogue:
                 values = each.values_in(text)
                 if values is not None:
                     spoken = {name: self.say(value) for name, value in values.items()}
-                    return each.translation.format_map(spoken)
+                    return _BETWEEN_WIDE.sub("", each.translation.format_map(spoken))
         return text
 
 

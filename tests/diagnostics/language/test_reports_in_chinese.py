@@ -111,6 +111,15 @@ def test_errors(new_tool, arguments: list[str], expected: str) -> None:
     assert err.count("\n") == 1
 
 
+def test_what_the_trainer_says_of_a_configuration(new_tool) -> None:
+    config = ROOT / "configs/demo.yaml"
+    code, _, err = new_tool("diagnose_memory.py")(
+        "--config", config, "TRAIN.BATCH_SIZE=x", "--lang=zh"
+    )
+    assert code == 2
+    assert "命令行：'TRAIN.BATCH_SIZE' 必须是整数，得到的是 'x'" in err
+
+
 def test_an_unknown_language_is_a_bad_argument(new_tool) -> None:
     code, _, err = new_tool("analyze_performance.py")(DEMO, "--lang", "fr")
     assert code == 2
