@@ -144,6 +144,19 @@ def parse_no_gpu(text: str) -> str:
     return clipped(found[1]) if found else "no NVIDIA GPU"
 
 
+_RAN_OUT = re.compile(
+    r"(?:^|[:\]>.!]|\b(?:CUDA|HIP|MPS|XPU|Error|ERROR|error|GPU|device|host|system|cgroup|ran|run|went))"
+    r"[ \t]*(?:[Oo]ut of memory|OUT OF MEMORY)|OutOfMemoryError"
+)
+"""Where memory ran out the words stand by themselves, or behind what ran out; prose that only
+speaks of it ("a run that runs out of memory") is none."""
+
+
+def parse_out_of_memory(text: str) -> str | None:
+    """A line that says that memory has run out."""
+    return clipped(text) if _RAN_OUT.search(text) else None
+
+
 def clipped(text: str) -> str:
     """As much of the text as an event keeps."""
     return text[:MAX_TEXT]

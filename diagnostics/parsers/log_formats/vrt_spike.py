@@ -179,8 +179,8 @@ FORMATS = (
     LineFormat(b"[Memory Ceiling]", stating("memory_warning", log_lines.parse_warning)),
     LineFormat(b"[Memory Warning]", stating("memory_warning", log_lines.parse_warning)),
     LineFormat(b"[error] ", stating("run_failed", log_lines.parse_error)),
-    LineFormat(b"ut of memory", stating("oom", log_lines.clipped)),
-    LineFormat(b"OutOfMemoryError", stating("oom", log_lines.clipped)),
+    LineFormat(b"ut of memory", stating("oom", log_lines.parse_out_of_memory)),
+    LineFormat(b"OutOfMemoryError", stating("oom", log_lines.parse_out_of_memory)),
     LineFormat(
         b"a data loading process died: ", stating("loading_process_died", log_lines.parse_death)
     ),
