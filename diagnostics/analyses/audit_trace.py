@@ -11,7 +11,7 @@ from diagnostics.analyses.audit_overlaps import device_overlap_share, host_overl
 from diagnostics.analyses.audit_warm_up import warm_up
 from diagnostics.analyses.intervals import Intervals, Timeline, union
 from diagnostics.analyses.step_sections import HOST_SPANS
-from diagnostics.analyses.trace_launches import find_launches, places_in_rows
+from diagnostics.analyses.trace_launches import find_launches
 from diagnostics.analyses.trace_names import PROFILER_STEP
 from diagnostics.analyses.trace_rows import begins_in, chosen, chunks, rows_in
 from diagnostics.analyses.trace_steps import TraceSteps
@@ -108,6 +108,7 @@ def _device_work(auditor: Auditor, trace: Trace, steps: TraceSteps) -> None:
 def _dropped(auditor: Auditor, trace: Trace, steps: TraceSteps) -> None:
     """Launches of kernels in the steps for which the trace has no kernel, whole or by step."""
     lost_of, all_of = np.zeros(len(steps)), np.zeros(len(steps))
+    kernels = np.sort(trace.events["kernel"]["correlation"])
     for chunk in chunks(trace.events["runtime"]):
         calls = chosen(chunk, trace.named(LAUNCH))
         step = np.searchsorted(steps.start_ns, calls["start_ns"], side="right") - 1
@@ -115,8 +116,9 @@ def _dropped(auditor: Auditor, trace: Trace, steps: TraceSteps) -> None:
         inside &= calls["correlation"] >= 0
         calls, step = calls[inside], step[inside]
         if len(calls):
-            kernels = trace.events["kernel"]
-            lost = places_in_rows(kernels, "correlation", calls["correlation"]) < 0
+            wanted = calls["correlation"]
+            place = np.minimum(np.searchsorted(kernels, wanted), len(kernels) - 1)
+            lost = kernels[place] != wanted
             lost_of += np.bincount(step, weights=lost, minlength=len(steps))
             all_of += np.bincount(step, minlength=len(steps))
     if not all_of.sum():

@@ -16,6 +16,7 @@ from diagnostics.analyses.trace_launches import enclosing, find_launches, operat
 from diagnostics.analyses.trace_names import DATA_LOADING
 from diagnostics.analyses.trace_places import is_own_code
 from diagnostics.analyses.trace_rows import chosen, cover, joined, rows_in
+from diagnostics.analyses.trace_slices import excerpt
 from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.trace import DEVICE_KINDS, Events, Trace
 
@@ -75,10 +76,12 @@ def find_habits(trace: Trace, steps: TraceSteps) -> StepHabits | None:
 
     Of a long trace the first steps stand for all: as many as launch `MAX_KERNELS` kernels.
     """
-    steps = _first_steps(trace, steps)
+    whole, all_steps, steps = trace, steps, _first_steps(trace, steps)
     window = steps.window
     if not window.total_ns or not len(steps):
         return None
+    if len(steps) < len(all_steps):
+        trace = excerpt(trace, int(steps.start_ns[0]), int(steps.end_ns.max()))
     kernels = rows_in(trace.events["kernel"], window)
     if not len(kernels):
         return None
@@ -89,7 +92,7 @@ def find_habits(trace: Trace, steps: TraceSteps) -> StepHabits | None:
     sections = sections_of(trace, steps, kernels, gaps)
     return StepHabits(
         step_ms=window.total_ns / 1e6 / len(steps),
-        synchronisations=_calls(trace, steps, gaps, _waits(trace, calls)),
+        synchronisations=_calls(trace, steps, gaps, _waits(whole, calls)),
         allocations=_calls(trace, steps, gaps, chosen(calls, trace.named(_ALLOCATOR))),
         kernels=len(kernels) / len(steps),
         short_kernel_share=float(np.mean(us < SHORT_KERNEL_US)),
@@ -138,8 +141,7 @@ def _gaps(trace: Trace, window: Intervals) -> Intervals:
 
 def _waits(trace: Trace, calls: Events) -> Events:
     """Calls that wait for the device: synchronisations, and copies of results to the program."""
-    copies = trace.events["memcpy"]
-    to_host = copies["correlation"][np.isin(copies["name"], trace.named(_TO_HOST))]
+    to_host = chosen(trace.events["memcpy"], trace.named(_TO_HOST))["correlation"]
     fetches = np.isin(calls["correlation"], to_host[to_host >= 0])
     waits = np.isin(calls["name"], trace.named(_SYNC))
     waiting: Events = calls[fetches | waits]

@@ -12,16 +12,12 @@ from diagnostics.analyses.trace_breakdown import TraceBreakdown, break_down
 from diagnostics.analyses.trace_collectives import CollectiveUse, use_of_collectives
 from diagnostics.analyses.trace_copies import CopyUse, use_of_copies
 from diagnostics.analyses.trace_critical_path import CriticalPath, find_critical_path
-from diagnostics.analyses.trace_host import HostThreads
 from diagnostics.analyses.trace_idle import IdleCause, find_idle_causes
 from diagnostics.analyses.trace_kernels import KernelUse, use_of_kernels
 from diagnostics.analyses.trace_names import LOADER_ITERATOR
 from diagnostics.analyses.trace_recompute import Recomputation, find_recomputation
 from diagnostics.analyses.trace_steps import StepMark, TraceSteps, find_steps
 from diagnostics.trace import Trace
-
-MAX_BESIDE_EVENTS = 3_000_000
-"""A longer trace is analysed in one thread: two need their memory at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +68,13 @@ def analyse_trace(trace: Trace) -> TraceAnalysis:
     recomputation = find_recomputation(trace, backward, steps.window)
     with ThreadPoolExecutor(1) as beside:
         host = beside.submit(_of_host, trace, steps, backward)
-        if trace.num_events > MAX_BESIDE_EVENTS:
-            host.exception()  # waits for it
         return _analysed(trace, steps, backward, recomputation, host)
 
 
 def _of_host(
     trace: Trace, steps: TraceSteps, backward: Backward
 ) -> tuple[tuple[IdleCause, ...], CriticalPath | None]:
-    threads = HostThreads(trace)
-    idle_causes = find_idle_causes(trace, steps, threads)
-    return idle_causes, find_critical_path(trace, steps, backward, threads)
+    return find_idle_causes(trace, steps), find_critical_path(trace, steps, backward)
 
 
 def _analysed(

@@ -13,10 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
-from diagnostics.analyses.intervals import Array
+from diagnostics.analyses.intervals import Array, distinct
 from diagnostics.analyses.trace_launches import UNKNOWN
 from diagnostics.analyses.trace_rows import chosen, chunks, has_name, outermost
-from diagnostics.trace import Events, Trace
+from diagnostics.trace import OP_DTYPE, Events, Trace
 
 _NODE = re.compile(r"^autograd::engine::evaluate_function: |^\w+Backward\w*$")
 _OF_AUTOGRAD = re.compile(r"^autograd::|^torch::autograd::|Backward\d*$|^torch::jit::")
@@ -27,20 +27,18 @@ _BACKWARD_OPERATOR = re.compile(r"^aten::\w*_backward\w*$")
 class Backward:
     """What a trace shows of the backward pass.
 
-    `nodes` are the outermost ones, `forward` and `again` the operators outside and inside of nodes
-    that carry a sequence number. `is_differentiable` says that the backward itself recorded
-    gradients, so that `again` may be something else than recomputation.
+    `nodes` are the outermost ones; `forward` has the last operator outside of nodes that led to
+    them, one for each sequence number of a node, in order of it; `again` the operators inside of
+    nodes that carry a number. `knows_sequence` says whether the trace numbers its operators at all,
+    `is_differentiable` that the backward itself recorded gradients, so that `again` may be
+    something else than recomputation.
     """
 
     nodes: Events
     forward: Events
     again: Events
+    knows_sequence: bool
     is_differentiable: bool
-
-    @property
-    def knows_sequence(self) -> bool:
-        """Whether the trace numbers its operators at all."""
-        return bool(len(self.forward) or len(self.again))
 
     def node_of(self, track: Array, at_ns: Array) -> Array:
         """The place in `nodes` of the one that runs on a track at a time; -1 where none does."""
@@ -49,16 +47,9 @@ class Backward:
     def forward_of(self, nodes: Array) -> Array:
         """The place in `forward` of the last operator that led to each node; -1 unknown."""
         wanted = np.append(self.nodes["sequence"], UNKNOWN)[nodes]
-        ids, order = self._forward_by_sequence
-        place = np.searchsorted(ids, wanted, side="right") - 1
-        is_found = (place >= 0) & (wanted >= 0)
-        is_found[is_found] &= ids[place[is_found]] == wanted[is_found]
-        return np.where(is_found, np.append(order, UNKNOWN)[place], UNKNOWN)
-
-    @cached_property
-    def _forward_by_sequence(self) -> tuple[Array, Array]:
-        order = np.argsort(self.forward["sequence"], kind="stable")
-        return self.forward["sequence"][order], order
+        ids = np.append(self.forward["sequence"], UNKNOWN)
+        place = np.searchsorted(ids[:-1], wanted)
+        return np.where((ids[place] == wanted) & (wanted >= 0), place, UNKNOWN)
 
     def is_again(self, track: Array, at_ns: Array) -> Array:
         """Whether each track computed something of the forward again at a time."""
@@ -78,16 +69,42 @@ def find_backward(trace: Trace) -> Backward:
     ops = trace.events["op"]
     nodes = outermost(chosen(ops, trace.named(_NODE)))
     is_autograd = trace.named(_OF_AUTOGRAD)
-    forward, again = [ops[:0]], [ops[:0]]
+    wanted = distinct(nodes["sequence"][nodes["sequence"] >= 0])
+    forward, is_led = np.zeros(len(wanted), _FORWARD), np.zeros(len(wanted), bool)
+    again, num_numbered = [ops[:0]], 0
     for chunk in chunks(ops):
         rows = chunk[chunk["sequence"] >= 0]
         rows = rows[~has_name(rows, is_autograd)]
         inside = _around(nodes, rows["track"], rows["start_ns"]) >= 0
-        forward.append(rows[~inside])
         again.append(rows[inside])
+        num_numbered += len(rows)
+        place, rows = _in_order(wanted, rows[~inside])
+        is_led[place] = True
+        for column in _FORWARD.names or ():
+            forward[column][place] = rows[column]
     computed_again = np.concatenate(again)
     is_differentiable = has_name(computed_again, trace.named(_BACKWARD_OPERATOR)).any()
-    return Backward(nodes, np.concatenate(forward), computed_again, bool(is_differentiable))
+    return Backward(
+        nodes=nodes,
+        forward=forward[is_led],
+        again=computed_again,
+        knows_sequence=bool(num_numbered),
+        is_differentiable=bool(is_differentiable),
+    )
+
+
+_FORWARD = np.dtype([(name, OP_DTYPE[name].str) for name in ("start_ns", "track", "sequence")])
+
+
+def _in_order(wanted: Array, rows: Events) -> tuple[Array, Events]:
+    """The last row of each wanted number, and the number's place."""
+    place = np.searchsorted(wanted, rows["sequence"])
+    fits = np.append(wanted, UNKNOWN)[place] == rows["sequence"]
+    place, rows = place[fits], rows[fits]
+    last = np.full(len(wanted), UNKNOWN)
+    last[place] = np.arange(len(place))  # of equal places the last one stays
+    known = np.flatnonzero(last >= 0)
+    return known, rows[last[known]]
 
 
 def _around(spans: Events, track: Array, at_ns: Array) -> Array:

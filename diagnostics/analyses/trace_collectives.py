@@ -18,7 +18,7 @@ import numpy as np
 from diagnostics.analyses.intervals import Array, Intervals
 from diagnostics.analyses.trace_launches import UNKNOWN, enclosing_rows, find_launches, places
 from diagnostics.analyses.trace_names import COMMUNICATION
-from diagnostics.analyses.trace_rows import begins_in, cover, covered_ns, has_name
+from diagnostics.analyses.trace_rows import begins_in, chosen, covered_by_rows_ns
 from diagnostics.trace import Events, Trace
 
 Collective = Literal[
@@ -112,8 +112,7 @@ def collective_of(name: str) -> Collective:
 
 def find_exchanges(trace: Trace, window: Intervals | None = None) -> Exchanges:
     """The communication kernels, of the window only if one is given."""
-    kernels = trace.events["kernel"]
-    rows = kernels[has_name(kernels, trace.named(COMMUNICATION))]
+    rows = chosen(trace.events["kernel"], trace.named(COMMUNICATION))
     if window is not None:
         rows = rows[begins_in(rows, window)]
     told = _told(trace, rows)
@@ -174,8 +173,12 @@ def use_of_collectives(trace: Trace, window: Intervals) -> tuple[CollectiveUse, 
     found = find_exchanges(trace, window)
     if not len(found.rows) or not window.total_ns:
         return ()
-    compute = cover(trace.events["kernel"], but=trace.named(COMMUNICATION))
-    hidden = covered_ns(found.rows["start_ns"], found.rows["end_ns"], compute)
+    hidden = covered_by_rows_ns(
+        found.rows["start_ns"],
+        found.rows["end_ns"],
+        trace.events["kernel"],
+        but=trace.named(COMMUNICATION),
+    )
     keys = np.stack([found.number, found.dtype, found.group_size], axis=1)
     kinds, place = np.unique(keys, axis=0, return_inverse=True)
     uses = [

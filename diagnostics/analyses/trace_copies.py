@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from diagnostics.analyses.intervals import Array, Intervals
-from diagnostics.analyses.trace_rows import begins_in, cover, covered_ns, has_name
+from diagnostics.analyses.trace_rows import begins_in, covered_by_rows_ns, has_name
 from diagnostics.trace import Events, Trace
 
 Direction = Literal["to_device", "from_device", "on_device", "between_devices", "on_host", "other"]
@@ -60,14 +60,14 @@ def use_of_copies(trace: Trace, window: Intervals) -> tuple[CopyUse, ...]:
     copies = copies[begins_in(copies, window)]
     if not len(copies) or not window.total_ns:
         return ()
-    kernels = cover(trace.events["kernel"])
+    hidden = covered_by_rows_ns(copies["start_ns"], copies["end_ns"], trace.events["kernel"])
     groups: dict[tuple[Direction, Memory | None], list[int]] = {}
     for number in np.unique(copies["name"]).tolist():
         groups.setdefault(_ends_of(trace.names[number]), []).append(number)
-    found = [
-        _use(*ends, copies[has_name(copies, np.array(names))], kernels, window)
-        for ends, names in groups.items()
-    ]
+    found = []
+    for ends, names in groups.items():
+        own = has_name(copies, np.array(names))
+        found.append(_use(*ends, copies[own], hidden[own], window))
     return tuple(sorted(found, key=lambda each: (-each.ns, each.direction)))
 
 
@@ -90,11 +90,10 @@ def _use(
     direction: Direction,
     memory: Memory | None,
     copies: Events,
-    kernels: Intervals,
+    hidden: Array,
     window: Intervals,
 ) -> CopyUse:
     lengths = copies["end_ns"] - copies["start_ns"]
-    hidden = covered_ns(copies["start_ns"], copies["end_ns"], kernels)
     total = int(lengths.sum())
     is_sized = np.isfinite(copies["num_bytes"])
     num_bytes = float(copies["num_bytes"][is_sized].sum()) if is_sized.any() else None

@@ -33,6 +33,7 @@ from diagnostics.analyses.trace_host import HostThreads
 from diagnostics.analyses.trace_launches import UNKNOWN
 from diagnostics.analyses.trace_names import COMMUNICATION, RANGE
 from diagnostics.analyses.trace_rows import between, covered_ns, minus, outermost_on, overlap
+from diagnostics.analyses.trace_slices import excerpt
 from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.analyses.trace_threads import Thread, find_threads
 from diagnostics.trace import DEVICE_KINDS, Trace
@@ -87,9 +88,7 @@ class CriticalPath:
     is_shortened: bool
 
 
-def find_critical_path(
-    trace: Trace, steps: TraceSteps, backward: Backward, threads: HostThreads
-) -> CriticalPath | None:
+def find_critical_path(trace: Trace, steps: TraceSteps, backward: Backward) -> CriticalPath | None:
     """The critical path through the steps; None without a window."""
     window = steps.window
     if not window.total_ns:
@@ -100,6 +99,8 @@ def find_critical_path(
     if is_shortened:
         begin = int(work.start_ns[0])
         window = between(window, begin, end)
+        trace = excerpt(trace, begin, end)
+    threads = HostThreads(trace)
     main = steps.track if steps.track >= 0 else _busiest(work)
     walk = _Walk(work, find_threads(trace, work, backward, main, begin), begin, main)
     walk.from_end(end)

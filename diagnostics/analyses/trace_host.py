@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from diagnostics.analyses.intervals import Intervals, Timeline
+import numpy as np
+
+from diagnostics.analyses.intervals import Array, Intervals, Timeline, union
 from diagnostics.analyses.trace_names import DATA_LOADING, RANGE
 from diagnostics.analyses.trace_rows import chunks, cover, joined, sliced
 from diagnostics.trace import Events, Kind, Trace
@@ -75,17 +77,27 @@ class HostThreads:
 
 def _read(trace: Trace, track: int) -> HostThread:
     covers: dict[Cause, list[Intervals]] = {cause: [] for cause in CAUSES[:-1]}
-    names = {cause: trace.named(pattern) for cause, pattern in _PATTERNS.items()}
-    ranges = trace.named(RANGE)
+    bits, range_bit = _bits_of_names(trace), 1 << len(_PATTERNS)
     for kind in _HOST_KINDS:
         for rows in _on(trace.events[kind], track):
+            start, end, flags = rows["start_ns"], rows["end_ns"], bits[rows["name"]]
+            covers["python"].append(union(start, end))
             if kind in {"op", "runtime"}:
-                covers["launching"].append(cover(rows, but=ranges))
-            covers["python"].append(cover(rows))
-            for cause, fitting in names.items():
-                covers[cause].append(cover(rows, fitting))
+                is_call = flags & range_bit == 0
+                covers["launching"].append(union(start[is_call], end[is_call]))
+            for place, cause in enumerate(_PATTERNS):
+                own = np.flatnonzero(flags & (1 << place))
+                covers[cause].append(union(start[own], end[own]))
     covers["profiler"] = [cover(rows) for rows in _on(trace.events["overhead"], track)]
     return HostThread(track, {cause: joined(*each) for cause, each in covers.items()})
+
+
+def _bits_of_names(trace: Trace) -> Array:
+    """For each name the causes that it fits, as bits, and one more for ranges."""
+    bits = np.zeros(len(trace.names) + 1, np.uint8)  # what has no name goes to the last place
+    for place, pattern in enumerate([*_PATTERNS.values(), RANGE]):
+        bits[trace.named(pattern)] |= 1 << place
+    return bits
 
 
 def _on(rows: Events, track: int) -> Iterator[Events]:

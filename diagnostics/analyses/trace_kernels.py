@@ -9,8 +9,8 @@ from diagnostics.analyses.intervals import Array, Intervals, Timeline, union
 from diagnostics.analyses.trace_backward import Backward, find_backward
 from diagnostics.analyses.trace_kernel_names import could_use_matrix_units, uses_matrix_units
 from diagnostics.analyses.trace_launches import UNKNOWN, find_launches, operators_of
-from diagnostics.analyses.trace_rows import rows_in
-from diagnostics.analyses.trace_stages import PHASES, Origin, Phase, find_origins
+from diagnostics.analyses.trace_rows import chunks_apart, rows_in
+from diagnostics.analyses.trace_stages import PHASES, Origin, Phase, find_origins, find_ranges
 from diagnostics.trace import Events, Trace
 
 TOP = 20
@@ -73,42 +73,86 @@ def use_of_kernels(
     trace: Trace, window: Intervals, backward: Backward | None = None, top: int = TOP
 ) -> KernelUse | None:
     """The kernels that begin in the window; None if there are none."""
-    kernels = rows_in(trace.events["kernel"], window)
-    if not len(kernels):
-        return None
-    lengths = kernels["end_ns"] - kernels["start_ns"]
-    total = int(lengths.sum())
-    origin = find_origins(trace, backward or find_backward(trace), find_launches(trace, kernels))
-    operator = operators_of(trace, kernels)
-    on_matrix_units = _of_names(trace.names, kernels["name"], uses_matrix_units)
-    eligible = _of_names(trace.names, operator, could_use_matrix_units)
-    knows_operator = bool((operator >= 0).any())
-    return KernelUse(
-        count=len(kernels),
-        ns=total,
-        by_name=groups(trace.names, kernels["name"], lengths, top),
-        by_operator=groups(trace.names, operator, lengths, top),
-        by_stage=_stages(trace.names, origin, lengths, top),
-        by_module=_modules(trace.names, origin, lengths, top),
-        tensor_core_share=_share(lengths[on_matrix_units], total),
-        eligible_share=_share(lengths[eligible], total) if knows_operator else None,
-        unused_share=(
-            _share(lengths[eligible & ~on_matrix_units], total) if knows_operator else None
-        ),
-        sm_efficiency=_efficiency(kernels, window),
-        occupancy_percent=_weighted(kernels["occupancy_percent"], lengths),
-    )
+    backward = backward or find_backward(trace)
+    ranges, use = find_ranges(trace), _Use(trace)
+    for rows in chunks_apart(trace.events["kernel"]):
+        kernels = rows_in(rows, window)
+        if len(kernels):
+            use.add(kernels, find_origins(ranges, backward, find_launches(trace, kernels)), window)
+    return use.whole(window, top) if use.count else None
 
 
-def _share(lengths: Array, total: int) -> float:
-    return float(lengths.sum()) / total if total else 0.0
+class _Use:
+    """What kernels took, summed up over parts of a trace."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.count = 0
+        self._trace = trace
+        self._name, self._operator, self._stage, self._module = (_Tally() for _ in range(4))
+        self._ns = {"all": 0, "on_units": 0, "eligible": 0, "unused": 0}
+        self._filled_ns: list[float] = []
+        self._occupied, self._weight = 0.0, 0.0
+
+    def add(self, kernels: Events, origin: Origin, window: Intervals) -> None:
+        """Takes kernels in account that no other ones overlap."""
+        names = self._trace.names
+        lengths = kernels["end_ns"] - kernels["start_ns"]
+        operator = operators_of(self._trace, kernels)
+        on_units = _of_names(names, kernels["name"], uses_matrix_units)
+        eligible = _of_names(names, operator, could_use_matrix_units)
+        self.count += len(kernels)
+        self._name.add(kernels["name"], lengths)
+        self._operator.add(operator, lengths)
+        self._stage.add((origin.span + 1) * len(PHASES) + origin.phase, lengths)
+        self._module.add(origin.module, lengths)
+        self._ns["all"] += int(lengths.sum())
+        self._ns["on_units"] += int(lengths[on_units].sum())
+        self._ns["eligible"] += int(lengths[eligible].sum())
+        self._ns["unused"] += int(lengths[eligible & ~on_units].sum())
+        filled = kernels["blocks_per_sm"].astype(np.float64)
+        if np.isfinite(filled).any():
+            self._filled_ns.append(_filled_ns(kernels, filled, window))
+        occupancy = kernels["occupancy_percent"].astype(np.float64)
+        known = np.isfinite(occupancy) & (lengths > 0)
+        self._occupied += float((occupancy[known] * lengths[known]).sum())
+        self._weight += float(lengths[known].sum())
+
+    def whole(self, window: Intervals, top: int) -> KernelUse:
+        """All of it."""
+        names = self._trace.names
+        knows_operator = self._operator.knows_any
+        return KernelUse(
+            count=self.count,
+            ns=self._ns["all"],
+            by_name=_groups(names, self._name.heaviest(top)),
+            by_operator=_groups(names, self._operator.heaviest(top)),
+            by_stage=_stages(names, self._stage.heaviest(top)),
+            by_module=(
+                _groups(names, self._module.heaviest(top)) if self._module.knows_any else ()
+            ),
+            tensor_core_share=self._share("on_units"),
+            eligible_share=self._share("eligible") if knows_operator else None,
+            unused_share=self._share("unused") if knows_operator else None,
+            sm_efficiency=(
+                sum(self._filled_ns) / window.total_ns
+                if self._filled_ns and window.total_ns
+                else None
+            ),
+            occupancy_percent=self._occupied / self._weight if self._weight else None,
+        )
+
+    def _share(self, name: str) -> float:
+        return self._ns[name] / self._ns["all"] if self._ns["all"] else 0.0
 
 
 def _of_names(names: Sequence[str], numbers: Array, fits: Callable[[str], bool]) -> Array:
     """Whether the name of each number fits."""
-    distinct = np.unique(numbers[numbers >= 0])
-    chosen = [number for number in distinct.tolist() if fits(names[number])]
-    return np.isin(numbers, chosen)
+    found = np.flatnonzero(np.bincount(numbers + 1)) - 1
+    is_fitting = np.zeros(len(names) + 1, bool)  # what has no name goes to the last place
+    for number in found[found >= 0].tolist():
+        is_fitting[number] = fits(names[number])
+    chosen: Array = is_fitting[numbers]
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -121,25 +165,46 @@ class Heavy:
     share: float
 
 
-def heaviest(keys: Array, lengths: Array, top: int = TOP) -> list[Heavy]:
-    """The keys that took longest together."""
-    total = max(int(lengths.sum()), 1)
-    found, place, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    spent = np.bincount(place, weights=lengths).astype(np.int64)
-    order = np.argsort(-spent, kind="stable")[:top].tolist()
-    return [
-        Heavy(int(found[each]), int(counts[each]), int(spent[each]), int(spent[each]) / total)
-        for each in order
-    ]
+class _Tally:
+    """How many events of each key there are, and how long they take together; keys from -1 on."""
+
+    def __init__(self) -> None:
+        self._count: dict[int, int] = {}
+        self._ns: dict[int, int] = {}
+
+    @property
+    def knows_any(self) -> bool:
+        """Whether any event has a key, which -1 is none."""
+        return any(key != UNKNOWN for key in self._count)
+
+    def add(self, keys: Array, lengths: Array) -> None:
+        counts = np.bincount(keys + 1)
+        spent = np.bincount(keys + 1, weights=lengths)
+        for place in np.flatnonzero(counts).tolist():
+            key = place - 1
+            self._count[key] = self._count.get(key, 0) + int(counts[place])
+            self._ns[key] = self._ns.get(key, 0) + int(spent[place])
+
+    def heaviest(self, top: int) -> list[Heavy]:
+        """The keys that took longest together."""
+        total = max(sum(self._ns.values()), 1)
+        order = sorted(self._ns, key=lambda key: (-self._ns[key], key))[:top]
+        return [Heavy(key, self._count[key], self._ns[key], self._ns[key] / total) for key in order]
 
 
 def groups(
     names: Sequence[str], keys: Array, lengths: Array, top: int = TOP
 ) -> tuple[KernelGroup, ...]:
     """The heaviest groups of equal names."""
+    tally = _Tally()
+    tally.add(keys, lengths)
+    return _groups(names, tally.heaviest(top))
+
+
+def _groups(names: Sequence[str], found: Sequence[Heavy]) -> tuple[KernelGroup, ...]:
     return tuple(
         KernelGroup(name=_name(names, each.key), count=each.count, ns=each.ns, share=each.share)
-        for each in heaviest(keys, lengths, top)
+        for each in found
     )
 
 
@@ -147,11 +212,8 @@ def _name(names: Sequence[str], number: int) -> str:
     return "(unknown)" if number == UNKNOWN else names[number]
 
 
-def _stages(
-    names: Sequence[str], origin: Origin, lengths: Array, top: int
-) -> tuple[StageKernels, ...]:
+def _stages(names: Sequence[str], found: Sequence[Heavy]) -> tuple[StageKernels, ...]:
     num_phases = len(PHASES)
-    keys = (origin.span + 1) * num_phases + origin.phase
     return tuple(
         StageKernels(
             name=_name(names, each.key // num_phases - 1),
@@ -160,29 +222,12 @@ def _stages(
             ns=each.ns,
             share=each.share,
         )
-        for each in heaviest(keys, lengths, top)
+        for each in found
     )
 
 
-def _modules(
-    names: Sequence[str], origin: Origin, lengths: Array, top: int
-) -> tuple[KernelGroup, ...]:
-    is_known = origin.module >= 0
-    return groups(names, origin.module, lengths, top) if is_known.any() else ()
-
-
-def _weighted(values: Array, weights: Array) -> float | None:
-    known = np.isfinite(values) & (weights > 0)
-    if not known.any():
-        return None
-    return float(np.average(values[known], weights=weights[known]))
-
-
-def _efficiency(kernels: Events, window: Intervals) -> float | None:
+def _filled_ns(kernels: Events, filled: Array, window: Intervals) -> float:
     """Where kernels overlap, the one that fills most multiprocessors counts."""
-    filled = kernels["blocks_per_sm"].astype(np.float64)
-    if not window.total_ns or not np.isfinite(filled).any():
-        return None
     filled = np.clip(np.nan_to_num(filled), 0.0, 1.0)
     start, end = kernels["start_ns"], np.minimum(kernels["end_ns"], window.end[-1])
     reach = np.maximum.accumulate(end)
@@ -190,7 +235,7 @@ def _efficiency(kernels: Events, window: Intervals) -> float | None:
     single = ~(np.append(overlaps, False) | np.insert(overlaps, 0, False))
     spent = float((filled * np.maximum(end - start, 0))[single].sum())
     spent += _overlapping(start[~single], end[~single], filled[~single])
-    return spent / window.total_ns
+    return spent
 
 
 def _overlapping(start: Array, end: Array, filled: Array) -> float:

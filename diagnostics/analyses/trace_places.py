@@ -48,22 +48,36 @@ MAX_ROWS = 1 << 20
 """Rows looked at for one thread and cause; the longest ones count where there are more."""
 
 
-def find_places(trace: Trace, times: Mapping[int, Intervals], top: int) -> tuple[Place, ...]:
-    """The places where most of the times of each track were spent, heaviest first."""
-    names = _NameKinds(trace)
-    spent: dict[tuple[str, bool], int] = {}
-    for track, own in times.items():
-        rest = own
-        for kinds, numbers in (
-            (_FRAMES, names.own), (_FRAMES, names.frames), (_SPANS, names.events),
-        ):  # fmt: skip
-            rows = _touching(trace, kinds, track, rest, numbers)
-            by_name, rest = _charge(rows, rest)
-            for number, ns in by_name.items():
-                key = (_readable(trace.names[number]), kinds is _FRAMES)
-                spent[key] = spent.get(key, 0) + ns
-    order = sorted(spent.items(), key=lambda each: (-each[1], each[0]))[:top]
-    return tuple(Place(where=where, is_frame=frame, ns=ns) for (where, frame), ns in order)
+class PlaceTimes:
+    """Where times were spent, summed up over parts of a trace."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._names = trace.names
+        self._kinds = _name_kinds(trace)
+        self._spent: dict[tuple[int, bool], int] = {}
+
+    def add(self, trace: Trace, times: Mapping[int, Intervals]) -> None:
+        """Takes times of each track in account, in which a part of the trace was recorded."""
+        names = self._kinds
+        for track, own in times.items():
+            rest = own
+            for kinds, numbers in (
+                (_FRAMES, names.own), (_FRAMES, names.frames), (_SPANS, names.events),
+            ):  # fmt: skip
+                rows = _touching(trace, kinds, track, rest, numbers)
+                by_name, rest = _charge(rows, rest)
+                for number, ns in by_name.items():
+                    key = number, kinds is _FRAMES
+                    self._spent[key] = self._spent.get(key, 0) + ns
+
+    def heaviest(self, top: int) -> tuple[Place, ...]:
+        """The places with most of the times, heaviest first."""
+        spent: dict[tuple[str, bool], int] = {}
+        for (number, is_frame), ns in self._spent.items():
+            key = _readable(self._names[number]), is_frame
+            spent[key] = spent.get(key, 0) + ns
+        order = sorted(spent.items(), key=lambda each: (-each[1], each[0]))[:top]
+        return tuple(Place(where=where, is_frame=frame, ns=ns) for (where, frame), ns in order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +87,22 @@ class _Rows:
     name: Array
 
 
+@dataclass(frozen=True, eq=False)
 class _NameKinds:
     """The names of frames, of those of the program's own code, and of everything else."""
 
-    def __init__(self, trace: Trace) -> None:
-        frames, own, events = [], [], []
-        for number, name in enumerate(trace.names):
-            found = _FRAME.match(name)
-            if found:
-                frames.append(number)
-                if is_own_code(found["file"]):
-                    own.append(number)
-            elif not _SAYS_NOTHING.match(name):
-                events.append(number)
-        self.frames, self.own = np.array(frames, np.int64), np.array(own, np.int64)
-        self.events = np.array(events, np.int64)
+    frames: Array
+    own: Array
+    events: Array
+
+
+def _name_kinds(trace: Trace) -> _NameKinds:
+    frames = trace.named(_FRAME)
+    files = ((number, _FRAME.match(trace.names[number])) for number in frames.tolist())
+    own = [number for number, found in files if found and is_own_code(found["file"])]
+    silent = np.concatenate([frames, trace.named(_SAYS_NOTHING)])
+    events = np.setdiff1d(np.arange(len(trace.names)), silent)
+    return _NameKinds(frames, np.array(own, np.int64), events)
 
 
 def is_own_code(file: str) -> bool:

@@ -20,7 +20,7 @@ from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_collectives import Exchanges, find_exchanges
 from diagnostics.analyses.trace_launches import UNKNOWN
 from diagnostics.analyses.trace_names import COMMUNICATION
-from diagnostics.analyses.trace_rows import cover, covered_ns
+from diagnostics.analyses.trace_rows import covered_by_rows_ns
 from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.trace import Trace
 
@@ -224,8 +224,8 @@ def _times(rank: _Rank, mine: Array, transfer_ns: Array) -> Array:
     """Step, own time, exposed wait and wait for data, by step, in ms."""
     start = rank.start_ns[mine]
     until = np.maximum(rank.end_ns[mine] - transfer_ns, start)
-    compute = cover(rank.trace.events["kernel"], but=rank.trace.named(COMMUNICATION))
-    waited = (until - start) - covered_ns(start, until, compute)
+    kernels, exchanges = rank.trace.events["kernel"], rank.trace.named(COMMUNICATION)
+    waited = (until - start) - covered_by_rows_ns(start, until, kernels, but=exchanges)
     steps = rank.steps
     step = np.searchsorted(steps.begin_ns, start, side="right") - 1
     wait = np.bincount(np.maximum(step, 0), weights=waited, minlength=len(steps))

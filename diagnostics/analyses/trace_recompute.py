@@ -9,7 +9,7 @@ from diagnostics.analyses.intervals import Intervals, union
 from diagnostics.analyses.trace_backward import Backward
 from diagnostics.analyses.trace_kernels import KernelGroup, groups
 from diagnostics.analyses.trace_launches import find_launches
-from diagnostics.analyses.trace_rows import overlap, rows_in
+from diagnostics.analyses.trace_rows import chunks, overlap, rows_in
 from diagnostics.trace import Trace
 
 WhyNot = Literal["no_backward", "no_sequence_numbers", "second_derivative"]
@@ -44,16 +44,19 @@ def find_recomputation(trace: Trace, backward: Backward, window: Intervals) -> R
         return Recomputation(why_not="second_derivative")
     again = rows_in(backward.outermost_again[_by_start(backward)], window)
     host_ns = _on_threads_ns(backward, window)
-    kernels = rows_in(trace.events["kernel"], window)
-    lengths = kernels["end_ns"] - kernels["start_ns"]
-    launches = find_launches(trace, kernels)
-    is_again = backward.is_again(launches.track, launches.start_ns)
-    total, spent = int(lengths.sum()), int(lengths[is_again].sum())
-    has_device = bool(len(kernels))
+    total, spent, num_kernels, num_again = 0, 0, 0, 0
+    for chunk in chunks(trace.events["kernel"]):
+        kernels = rows_in(chunk, window)
+        lengths = kernels["end_ns"] - kernels["start_ns"]
+        launches = find_launches(trace, kernels)
+        is_again = backward.is_again(launches.track, launches.start_ns)
+        total, spent = total + int(lengths.sum()), spent + int(lengths[is_again].sum())
+        num_kernels, num_again = num_kernels + len(kernels), num_again + int(is_again.sum())
+    has_device = bool(num_kernels)
     return Recomputation(
         host_ns=host_ns,
         host_share_of_window=host_ns / window.total_ns if window.total_ns else None,
-        num_kernels=int(is_again.sum()) if has_device else None,
+        num_kernels=num_again if has_device else None,
         kernel_ns=spent if has_device else None,
         kernel_share=spent / total if total else None,
         operators=groups(trace.names, again["name"], again["end_ns"] - again["start_ns"]),

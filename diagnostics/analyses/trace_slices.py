@@ -39,7 +39,11 @@ def slices(trace: Trace, steps: TraceSteps, num_rows: int = SLICE_ROWS) -> Itera
     if sum(map(len, trace.events.values())) <= num_rows:
         yield Slice(trace=trace, steps=steps, first_step=0)
         return
-    cuts = _cuts(trace, steps, num_rows)
+    yield from slices_at(trace, steps, cuts_between(trace, steps, num_rows))
+
+
+def slices_at(trace: Trace, steps: TraceSteps, cuts: Array) -> Iterator[Slice]:
+    """The trace from each of the times to the next one."""
     long_rows = {kind: _LongRows.of(rows, cuts) for kind, rows in trace.events.items()}
     for number, (start_ns, end_ns) in enumerate(pairwise(cuts.tolist())):
         first_step, own_steps = _steps_between(steps, start_ns, end_ns)
@@ -47,7 +51,7 @@ def slices(trace: Trace, steps: TraceSteps, num_rows: int = SLICE_ROWS) -> Itera
         yield Slice(trace=replace(trace, events=events), steps=own_steps, first_step=first_step)
 
 
-def _cuts(trace: Trace, steps: TraceSteps, num_rows: int) -> Array:
+def cuts_between(trace: Trace, steps: TraceSteps, num_rows: int) -> Array:
     """Where slices begin and end: at the beginning of a step, if one begins in time."""
     start_ns, end_ns = int(steps.start_ns[0]), int(steps.end_ns.max())
     samples = [
@@ -59,6 +63,23 @@ def _cuts(trace: Trace, steps: TraceSteps, num_rows: int) -> Array:
     begins = np.append(steps.begin_ns, end_ns)[step]
     in_time = begins < np.append(at_ns[1:], end_ns)
     return np.unique([start_ns, *np.where(in_time, begins, at_ns).tolist(), end_ns])
+
+
+def excerpt(trace: Trace, start_ns: int, end_ns: int) -> Trace:
+    """The trace with those rows only that have a part in [start, end); copied where needed."""
+    events = {kind: _rows_of(rows, start_ns, end_ns) for kind, rows in trace.events.items()}
+    return replace(trace, events=events)
+
+
+def _rows_of(rows: Events, start_ns: int, end_ns: int) -> Events:
+    first, last = (_place(rows, at_ns) for at_ns in (start_ns, end_ns))
+    earlier = [rows[:0]]
+    for begin in range(0, first, _CHUNK_ROWS):
+        chunk = rows[begin : min(begin + _CHUNK_ROWS, first)]
+        earlier.append(chunk[chunk["end_ns"] > start_ns])
+    if not any(map(len, earlier)):
+        return rows[first:last]
+    return np.concatenate([*earlier, rows[first:last]])
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,11 +33,23 @@ class Origin:
     phase: Array
 
 
-def find_origins(trace: Trace, backward: Backward, launches: Launches) -> Origin:
-    """Where each launch came from."""
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """The ranges of the program that are stages, and the modules that ran."""
+
+    stages: Events
+    modules: Events
+
+
+def find_ranges(trace: Trace) -> Ranges:
+    """The stages and modules of a trace."""
     spans = trace.events["span"]
     spans = spans[~np.isin(spans["name"], trace.named(_NO_STAGE))]
-    modules = chosen(trace.events["python"], trace.named(_MODULE))
+    return Ranges(spans, chosen(trace.events["python"], trace.named(_MODULE)))
+
+
+def find_origins(ranges: Ranges, backward: Backward, launches: Launches) -> Origin:
+    """Where each launch came from."""
     node = backward.node_of(launches.track, launches.start_ns)
     led = backward.forward_of(node)
     forward = backward.forward
@@ -47,8 +59,8 @@ def find_origins(trace: Trace, backward: Backward, launches: Launches) -> Origin
     phase = np.where(node >= 0, PHASES.index("backward"), PHASES.index("direct"))
     phase[backward.is_again(launches.track, launches.start_ns)] = PHASES.index("recompute")
     return Origin(
-        span=_first_known(spans, (track, launches.track), (at_ns, launches.start_ns)),
-        module=_first_known(modules, (track, launches.track), (at_ns, launches.start_ns)),
+        span=_first_known(ranges.stages, (track, launches.track), (at_ns, launches.start_ns)),
+        module=_first_known(ranges.modules, (track, launches.track), (at_ns, launches.start_ns)),
         phase=phase,
     )
 
