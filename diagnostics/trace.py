@@ -71,6 +71,14 @@ COLLECTIVE_DTYPE = np.dtype(
     ]
 )
 
+MEMORY_DTYPE = np.dtype(
+    [
+        ("time_ns", "i8"),  # where an interval begins, since the trace's first event
+        ("allocated_bytes", "f8"),  # most within it; NaN unknown
+        ("reserved_bytes", "f8"),
+    ]
+)
+
 NAME_COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     "collective": ("name", "collective", "dtype", "group"),
 }
@@ -94,6 +102,24 @@ class Track:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class RecordedMemory:
+    """What PyTorch's allocator of one device said while the trace was recorded.
+
+    `device_type` is PyTorch's own number of it: 0 is the CPU. `allocated` is what tensors held,
+    `reserved` what the allocator had of the driver, in bytes; None was not said. `course` has the
+    most of both in each interval of `interval_ns` that has an event (MEMORY_DTYPE).
+    """
+
+    device_type: int
+    device_id: int
+    num_events: int
+    peak_allocated_bytes: int | None
+    peak_reserved_bytes: int | None
+    interval_ns: int
+    course: Events
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Trace:
     """One rank's trace, read.
 
@@ -110,6 +136,8 @@ class Trace:
     world_size: int | None = None
     backend: str | None = None
     devices: tuple[Mapping[str, Any], ...] = ()
+    memory: tuple[RecordedMemory, ...] = ()
+    """By device; empty where the profiler was not asked for it (`profile_memory`)."""
     has_stacks: bool = False
     num_events: int = 0
     num_unread: int = 0

@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from diagnostics.analyses.trace_memory import CPU_TYPE
 from diagnostics.analyses.trace_recompute import Recomputation
 from diagnostics.analyses.trace_steps import TraceSteps
 from diagnostics.trace import Trace
 
-Question = Literal["per_step", "device", "source_lines", "recomputation", "stream_waits"]
+Question = Literal[
+    "per_step", "device", "source_lines", "recomputation", "stream_waits", "device_memory"
+]
 Reason = Literal[
     "no_step", "no_event", "no_device", "no_stacks", "no_backward", "no_sequence_numbers",
-    "second_derivative", "no_sync_events",
+    "second_derivative", "no_sync_events", "no_memory_events",
 ]  # fmt: skip
 
 
@@ -22,6 +25,7 @@ class Absence:
     `per_step`: figures of a step; then all figures are of the whole trace. `device`: everything
     about a device. `source_lines`: where idle time was spent, by file and line. `recomputation`:
     what the backward computes again. `stream_waits`: what streams wait for, which is guessed.
+    `device_memory`: how full the device was.
     """
 
     question: Question
@@ -44,6 +48,8 @@ def _absences(trace: Trace, steps: TraceSteps, recomputation: Recomputation) -> 
         yield Absence(question="device", reason="no_device")
     elif not len(trace.events["sync"]):
         yield Absence(question="stream_waits", reason="no_sync_events")
+    if trace.has_device and not any(each.device_type != CPU_TYPE for each in trace.memory):
+        yield Absence(question="device_memory", reason="no_memory_events")
     if not trace.has_stacks:
         yield Absence(question="source_lines", reason="no_stacks")
     if recomputation.why_not is not None:

@@ -14,6 +14,7 @@ from diagnostics.analyses.trace_copies import CopyUse, use_of_copies
 from diagnostics.analyses.trace_critical_path import CriticalPath, find_critical_path
 from diagnostics.analyses.trace_idle import IdleCause, find_idle_causes
 from diagnostics.analyses.trace_kernels import KernelUse, use_of_kernels
+from diagnostics.analyses.trace_memory import TraceMemory, find_memory
 from diagnostics.analyses.trace_names import LOADER_ITERATOR
 from diagnostics.analyses.trace_recompute import Recomputation, find_recomputation
 from diagnostics.analyses.trace_steps import StepMark, TraceSteps, find_steps
@@ -46,6 +47,7 @@ class TraceAnalysis:
     audit: Audit
     loads_in_process: bool | None
     """Whether the program itself loaded the data (no workers); None where that is not seen."""
+    memory: tuple[TraceMemory, ...] = ()
 
     @property
     def num_steps(self) -> int:
@@ -105,6 +107,7 @@ def _analysed(
         habits=habits,
         audit=audit,
         loads_in_process=_loads_in_process(trace),
+        memory=find_memory(trace),
     )
 
 

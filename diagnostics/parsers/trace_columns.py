@@ -15,6 +15,7 @@ import numpy as np
 
 from diagnostics.parsers.trace_details import collectives, with_sequence, with_waits
 from diagnostics.parsers.trace_events import Args, Event, Number, to_number
+from diagnostics.parsers.trace_memory import DeviceKey, MemoryCourse, courses_of
 from diagnostics.trace import (
     DEVICE_DTYPE,
     DEVICE_KINDS,
@@ -158,11 +159,15 @@ class PieceRows:
     num_bad_times: int
     origin_ns: int
     """What the trace's own clock showed at time 0 of the rows."""
+    memory: Mapping[DeviceKey, MemoryCourse]
 
 
-def rows_of(events: Sequence[Event], clock: Clock) -> PieceRows:
-    """Complete events (`ph` X) that have a time, as rows by kind."""
-    piece = _Piece(clock)
+def rows_of(events: Sequence[Event], clock: Clock | None) -> PieceRows:
+    """Complete events (`ph` X) that have a time, as rows by kind.
+
+    Without a clock there is none.
+    """
+    piece = _Piece(clock or Clock(0.0, is_in_ns=False))
     piece.take(events)
     return PieceRows(
         rows=piece.rows,
@@ -170,7 +175,8 @@ def rows_of(events: Sequence[Event], clock: Clock) -> PieceRows:
         tracks=piece.tracks,
         num_events=len(events),
         num_bad_times=piece.num_bad_times,
-        origin_ns=clock.origin_ns,
+        origin_ns=clock.origin_ns if clock else 0,
+        memory=courses_of(piece.instants, clock),
     )
 
 
@@ -182,6 +188,7 @@ class _Piece:
         self.names = Names()
         self.tracks: list[Track] = []
         self.num_bad_times = 0
+        self.instants: list[Event] = []
         self._clock = clock
         self._name_numbers = Numbered(self.names.number)
         self._track_numbers = Numbered(self._new_track)
@@ -192,6 +199,7 @@ class _Piece:
         phases = list(map(_PH, events))
         if phases.count("X") < len(events):
             kinds[[phase != "X" for phase in phases]] = _NO_KIND
+            self.instants = list(compress(events, [phase == "i" for phase in phases]))
         events, kinds = _chosen(events, kinds, kinds != _NO_KIND)
         ts, dur = _column(_TS, events), _column(_DUR, events)
         if None in ts or None in dur:

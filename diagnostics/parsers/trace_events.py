@@ -32,6 +32,10 @@ class Args(msgspec.Struct, gc=False):
     seq: Number = msgspec.field(name="Seq", default=None)
     waits_for: Number = msgspec.field(name="wait_on_cuda_event_record_corr_id", default=None)
     waits_for_stream: Number = msgspec.field(name="wait_on_stream", default=None)
+    device_type: Number = msgspec.field(name="Device Type", default=None)
+    device_id: Number = msgspec.field(name="Device Id", default=None)
+    total_allocated: Number = msgspec.field(name="Total Allocated", default=None)
+    total_reserved: Number = msgspec.field(name="Total Reserved", default=None)
 
 
 class Event(msgspec.Struct, gc=False):

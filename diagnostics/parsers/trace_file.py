@@ -13,6 +13,7 @@ from diagnostics.language import say
 from diagnostics.parsers.trace_blocks import NotATraceError, TraceText
 from diagnostics.parsers.trace_bytes import MAX_EXPANSION, open_trace
 from diagnostics.parsers.trace_columns import MAX_NAMES_BYTES
+from diagnostics.parsers.trace_memory import MAX_DEVICES
 from diagnostics.parsers.trace_parts import bodies_of
 from diagnostics.parsers.trace_pieces import Workers, read_pieces
 from diagnostics.parsers.trace_store import TraceStore
@@ -87,6 +88,7 @@ class _Found:
             world_size=_whole(distributed.get("world_size")),
             backend=_text(distributed.get("backend")),
             devices=_devices(fields.get("deviceProperties")),
+            memory=self.store.memory.recorded(),
             has_stacks=bool(len(events["python"])),
             num_events=self.store.num_events,
             num_unread=self.num_unread + self.store.num_bad_times,
@@ -119,6 +121,11 @@ class _Found:
             yield say(
                 "it has more names than are kept ({limit} MiB of them)",
                 limit=MAX_NAMES_BYTES >> 20,
+            )
+        if self.store.memory.is_full:
+            yield say(
+                "it tells the memory of more than {limit} devices: the others were left out",
+                limit=MAX_DEVICES,
             )
 
 

@@ -54,7 +54,7 @@ def _first(body: Body) -> tuple[Clock | None, Piece]:
     with _without_collection():
         events, bad = decode(listed(body))
         clock = Clock.of(events)
-        return clock, (rows_of(events, clock or Clock(0.0, is_in_ns=False)), bad)
+        return clock, (rows_of(events, clock), bad)
 
 
 def read_piece(body: Body, clock: Clock) -> Piece:

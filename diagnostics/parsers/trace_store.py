@@ -17,6 +17,7 @@ from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
 from diagnostics.parsers.trace_columns import MAX_TRACKS, Names, PieceRows
 from diagnostics.parsers.trace_links import link
+from diagnostics.parsers.trace_memory import MemoryStore
 from diagnostics.trace import KINDS, NAME_COLUMNS, Events, Kind, Track, dtype_of
 
 MERGED_ROWS = 1 << 18
@@ -149,6 +150,7 @@ class TraceStore:
         self.num_events = 0
         self.num_bad_times = 0
         self.origin_ns = 0
+        self.memory = MemoryStore()
         self._names = Names()
         self._tracks: dict[Track, int] = {}
         self._rows = {kind: KindRows(kind, spill_bytes) for kind in KINDS}
@@ -173,6 +175,7 @@ class TraceStore:
         self.num_events += piece.num_events
         self.num_bad_times += piece.num_bad_times
         self.origin_ns = piece.origin_ns
+        self.memory.add(piece.memory)
         names = _places(map(self._names.number, piece.names), len(piece.names))
         tracks = _places(map(self._number_of, piece.tracks), len(piece.tracks))
         for kind, rows in piece.rows.items():

@@ -105,6 +105,10 @@ def traces_of(report: Report) -> list[dict[str, Any]]:
             "copies": [in_ms(copy) for copy in each.copies],
             "collectives": [in_ms(use) for use in each.collectives],
             "recomputation": in_ms(each.recomputation),
+            "memory": [
+                in_ms(memory) | {"peak_bytes": memory.peak_bytes, "share": memory.share}
+                for memory in each.memory
+            ],
             "critical_path": None if each.critical_path is None else in_ms(each.critical_path),
         }
         for each in report.analysis.traces

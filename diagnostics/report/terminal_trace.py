@@ -13,6 +13,7 @@ from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
 from diagnostics.report.model import Report
 from diagnostics.report.terminal_trace_details import short, short_place, trace_details
+from diagnostics.report.terminal_trace_memory import trace_memory_lines
 from diagnostics.report.terminal_trace_ranks import trace_ranks_section
 
 TOP_KERNELS = 5
@@ -48,6 +49,7 @@ def trace_section(report: Report) -> Iterator[RenderableType]:
     """Busy and idle device, the causes of idleness, the kernels; of each trace."""
     for each in report.analysis.traces:
         yield from _device(each)
+        yield from trace_memory_lines(each)
         yield from _idle(each)
         if each.kernels is not None:
             yield from _kernels(each.kernels)

@@ -26,6 +26,9 @@ from diagnostics.rules.device_memory.allocator_fragmented import AllocatorFragme
 from diagnostics.rules.device_memory.device_memory_exhausted import DeviceMemoryExhausted
 from diagnostics.rules.device_memory.device_memory_growing import DeviceMemoryGrowing
 from diagnostics.rules.device_memory.device_memory_near_limit import DeviceMemoryNearLimit
+from diagnostics.rules.device_memory.device_memory_near_limit_in_trace import (
+    DeviceMemoryNearLimitInTrace,
+)
 from diagnostics.rules.device_memory.recompute_with_room import RecomputeWithRoom
 from diagnostics.rules.device_use.allocator_calls_in_step import AllocatorCallsInStep
 from diagnostics.rules.device_use.batch_small_for_device import BatchSmallForDevice
@@ -116,6 +119,7 @@ CATALOGUE: tuple[Rule, ...] = (
     DeviceMemoryGrowing(),
     AllocatorFragmented(),
     RecomputeWithRoom(),
+    DeviceMemoryNearLimitInTrace(),
     GpuUtilisationLow(),
     GpuBusyButSlow(),
     BatchSmallForDevice(),

@@ -22,6 +22,7 @@ from diagnostics.rules.measure_log import measure_log
 from diagnostics.rules.measure_machine import MACHINE_FIELDS, machine_fields
 from diagnostics.rules.measure_ranks import measure_ranks
 from diagnostics.rules.measure_trace import measure_traces
+from diagnostics.rules.measure_trace_memory import measure_trace_memory
 from diagnostics.rules.measure_trace_ranks import measure_trace_ranks
 from diagnostics.rules.measurements import MAX_SETTING, Measurements
 from diagnostics.run import FACTS, TRACE_ONLY, Run
@@ -52,6 +53,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         status=run.info.status,
         is_unsynchronised=run.info.is_unsynchronised,
         in_trace=measure_traces(analysis.traces),
+        **measure_trace_memory(analysis.traces),
         trace=str(run.info.traces[0]) if run.info.traces else None,
         **_steps(run, analysis),
         **_loading(run, analysis),

@@ -32,6 +32,15 @@ class DeviceFields:
     device_memory_growth_bytes_per_step: float | None = None
     """Slope of what tensors hold at the end of a step, where it rises steadily; else 0."""
     device_memory_course_steps: int | None = None
+    traced_reserved_bytes: int | None = None
+    """Of the fullest GPU, most that PyTorch reserved while a profiler trace was recorded."""
+    traced_allocated_bytes: int | None = None
+    """The same, most that tensors held."""
+    traced_total_bytes: int | None = None
+    """The same, what the GPU has."""
+    traced_device: int | None = None
+    """Its number; None where no trace tells the memory of a GPU."""
+    traced_file: str | None = None
     recompute_ms: float | None = None
     """Of a step, for activations computed again in the backward; 0 where none were."""
 

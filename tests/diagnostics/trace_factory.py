@@ -49,6 +49,20 @@ def work(
     ]
 
 
+def memory(
+    ts: Any, allocated: Any, reserved: Any, *, kind: Any = 1, device: Any = 0
+) -> EventDict:  # fmt: skip
+    """An instant after an allocation or a free: totals in bytes, of a GPU unless `kind` is 0."""
+    args = {
+        "Total Reserved": reserved, "Total Allocated": allocated, "Bytes": 512,
+        "Device Id": device, "Device Type": kind, "Addr": 94113236906560, "finished": False,
+    }  # fmt: skip
+    return {
+        "ph": "i", "cat": "cpu_instant_event", "s": "t", "name": "[memory]", "pid": 1,
+        "tid": MAIN_THREAD, "ts": ts, "args": args,
+    }  # fmt: skip
+
+
 def profiler_step(number: int, ts: float, dur: float) -> EventDict:
     """A step of the torch profiler."""
     return event("user_annotation", f"ProfilerStep#{number}", ts, dur)

@@ -14,7 +14,7 @@ class DeviceMemoryExhausted(Rule):
 
     code = "GM002"
     name = "device-memory-exhausted"
-    explains = ("GM001",)
+    explains = ("GM001", "GM201")
     summary = "The GPU ran out of memory {count} time(s) in this run (CUDA out of memory)."
     docs = """
 ## What it measures

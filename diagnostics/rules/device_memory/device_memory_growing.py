@@ -27,7 +27,7 @@ class DeviceMemoryGrowing(Rule):
 
     code = "GM003"
     name = "device-memory-growing"
-    explains = ("GM001", "GM002")
+    explains = ("GM001", "GM002", "GM201")
     summary = (
         "Tensors on the GPU hold {mib_per_step:.2f} MiB more with each step: {rise_gib:.2f} GiB "
         "over {steps} steps."

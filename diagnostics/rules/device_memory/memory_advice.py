@@ -73,7 +73,7 @@ def smaller_batch(measured: Measurements, sign: str) -> Advice | None:
 
 
 def _look_closer(measured: Measurements) -> Advice:
-    if measured.is_own_loop:
+    if measured.is_own_loop or measured.is_trainer_unknown:
         text = (
             "What lowers it in any loop: mixed precision (torch.autocast), recomputing activations "
             "(torch.utils.checkpoint), and half the batch with twice the accumulation."
