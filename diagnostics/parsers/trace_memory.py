@@ -200,7 +200,10 @@ def _bytes(values: Sequence[Number]) -> Numbers:
 
 
 def _floats(values: Sequence[Number]) -> Numbers:
-    return np.array([to_number(value) for value in values], np.float64)
+    try:
+        return np.array(values, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        return np.array([to_number(value) for value in values], np.float64)
 
 
 def _begins(places: Numbers) -> Numbers:
