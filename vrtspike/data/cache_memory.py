@@ -5,9 +5,11 @@ however that process ended. Locks in it belong to processes and end with them.
 """
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,19 +58,31 @@ class CacheMemory:
         self._can_free = True
 
     @classmethod
-    def make(cls, num_bytes: int, folder: Path | None = None) -> "CacheMemory":
+    def make(
+        cls, num_bytes: int, folder: Path | None = None, *, kept_bytes: int = 0
+    ) -> "CacheMemory":
         """New memory: of the machine, or a nameless file in `folder`.
+
+        Args:
+            num_bytes: Its length.
+            folder: Where the file lies.
+            kept_bytes: So much of its beginning has room from now on: a process that stores into
+                a page for which a disk has none is killed by the system.
 
         Raises:
             OSError: the system has no such memory, or a limit of the process is smaller.
             DataError: the folder is none, or nothing can be written there.
         """
+        if num_bytes > sys.maxsize:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         if folder is None:
             descriptor = os.memfd_create("vrtspike-cache", os.MFD_CLOEXEC)
         else:
             descriptor = _nameless_file(folder)
         try:
             os.ftruncate(descriptor, num_bytes)
+            if kept_bytes:
+                os.posix_fallocate(descriptor, 0, kept_bytes)
             return cls(descriptor, num_bytes)
         except OSError:
             os.close(descriptor)

@@ -176,8 +176,9 @@ def join_caches(keys: Sequence[str], job: CacheJob) -> tuple[Caches, str]:
 
 def _make(size: _Size, folder: Path | None) -> tuple[CacheMemory | None, str]:
     num_bytes = SharedCache.bytes_for(size.num_items, size.limit_bytes, size.num_slots)
+    table_bytes = SharedCache.table_bytes(size.num_items, size.num_slots)
     try:
-        return CacheMemory.make(num_bytes, folder), ""
+        return CacheMemory.make(num_bytes, folder, kept_bytes=table_bytes), ""
     except OSError as error:
         return None, f"{error.strerror or error}"
 

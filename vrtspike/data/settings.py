@@ -7,6 +7,8 @@ VoxelMode = Literal["flat", "documented"]
 SampleOrder = Literal["shuffled", "grouped"]
 BlurFolder = Literal["blur", "blur_gamma"]
 MAX_WORKERS = 1024
+MAX_CACHE_GIB = 2**30
+"""More than any machine has; beyond it bytes would no longer be whole numbers that fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,10 @@ class DataConfig:
             raise ValueError(f"k: at least 1 voxel bin is needed, got {self.k}")
         if self.cache_size_gb < 0:
             raise ValueError(f"cache_size_gb: must not be negative, got {self.cache_size_gb}")
+        if self.cache_size_gb > MAX_CACHE_GIB:
+            raise ValueError(
+                f"cache_size_gb: must be at most {MAX_CACHE_GIB}, got {self.cache_size_gb}"
+            )
         crops = [("crop_size", self.crop_size)]
         crops += [("crop_schedule", stage.crop_size) for stage in self.crop_schedule]
         if self.val_crop_size is not None:

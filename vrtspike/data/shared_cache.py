@@ -61,15 +61,19 @@ class SharedCache:
         self._checks = checks
         self._rows = memory.words(0, num_items, _ROW)
         self._counts = memory.words(num_items * _ROW * 8, num_slots, _COUNTERS)
-        self._first = whole_pages(num_items * _ROW * 8 + num_slots * _COUNTERS * 8)
+        self._first = self.table_bytes(num_items, num_slots)
         self._end = memory.num_bytes
         self.corrupt = 0
 
     @staticmethod
     def bytes_for(num_items: int, limit_bytes: int, num_slots: int) -> int:
         """How large the memory has to be."""
-        table = whole_pages(num_items * _ROW * 8 + num_slots * _COUNTERS * 8)
-        return table + whole_pages(SPARE_ROOM * limit_bytes)
+        return SharedCache.table_bytes(num_items, num_slots) + whole_pages(SPARE_ROOM * limit_bytes)
+
+    @staticmethod
+    def table_bytes(num_items: int, num_slots: int) -> int:
+        """How much of its beginning is stored into, and so must have room from the start."""
+        return whole_pages(num_items * _ROW * 8 + num_slots * _COUNTERS * 8)
 
     def read(self, item: int, slot: int, take: Callable[[Array], Array]) -> Array | None:
         """What `take` copies out of an entry, which becomes the most recently used.

@@ -1,5 +1,6 @@
 """Ranks of a machine come to one cache, or say why each keeps its own."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from vrtspike.data.cache import CacheShare
 from vrtspike.data.cache_memory import CacheMemory
 from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.data.machine_cache import CacheJob, MachineCache, join_caches
+from vrtspike.data.shared_cache import SharedCache
 
 KEYS = [f"blur:{number}.png" for number in range(6)]
 
@@ -73,13 +75,51 @@ def test_ranks_on_two_machines_have_a_cache_each(monkeypatch):
 
 
 def test_a_machine_without_such_memory_divides_the_budget(monkeypatch):
-    def refuse(num_bytes, folder=None):
+    def refuse(num_bytes, folder=None, *, kept_bytes=0):
         raise OSError(12, "Cannot allocate memory")
 
     monkeypatch.setattr(CacheMemory, "make", refuse)
     for caches, line in Meeting(2).join():
         assert isinstance(caches, CacheShare)
         assert "no shared cache: Cannot allocate memory" in line
+
+
+@pytest.mark.parametrize("machine_bytes", [1 << 62, 1 << 63, 1 << 90])
+def test_a_budget_beyond_every_address_is_divided(machine_bytes):
+    for caches, line in Meeting(2).join(machine_bytes=machine_bytes):
+        assert isinstance(caches, CacheShare)
+        assert "no shared cache: File too large" in line
+
+
+def test_the_table_has_room_on_the_disk_before_it_is_used(tmp_path, monkeypatch):
+    """Storing into a page for which a full disk has no room would kill the process."""
+    made = []
+    make = CacheMemory.make
+
+    def keep(*args, **kwargs):
+        made.append(make(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(CacheMemory, "make", keep)
+    many = [f"blur:{number}.png" for number in range(3000)]
+    caches, _ = join_caches(
+        many, CacheJob(machine_bytes=1 << 20, workers=1, local_ranks=1, folder=tmp_path)
+    )
+    assert isinstance(caches, MachineCache)
+    on_disk = made[0].address.path.stat().st_blocks * 512
+    assert on_disk >= SharedCache.table_bytes(len(many), 2)
+
+
+def test_a_disk_without_room_for_the_table_divides_the_budget(tmp_path, monkeypatch):
+    def refuse(descriptor, start, num_bytes):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    caches, line = join_caches(
+        KEYS, CacheJob(machine_bytes=1 << 20, workers=1, local_ranks=1, folder=tmp_path)
+    )
+    assert isinstance(caches, CacheShare)
+    assert "no shared cache: No space left on device" in line
 
 
 def test_a_rank_that_cannot_reach_the_memory_takes_the_others_back(monkeypatch):
