@@ -91,8 +91,9 @@ WORDS: Mapping[str, Words] = {
     ),
     "warm_up_inside": Words(
         "Slow first steps among the others",
-        "the first {steps} step(s) take up to {ratio:.1f} times a typical one",
-        "means are {value:.0%} longer than of a run that has warmed up",
+        "the first {steps} step(s) take up to {ratio:.1f} times a typical one, which makes means "
+        "{value:.0%} longer",
+        "means are longer than of a run that has warmed up",
         LONGER,
     ),
     "device_missing": Words(

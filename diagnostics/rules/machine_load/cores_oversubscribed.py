@@ -41,11 +41,12 @@ one that was put aside, and a step takes much longer than its work.
 OMP_NUM_THREADS so that ranks times threads and the loader processes fit; fewer ranks on a CPU.
 
 ## False alarms
-Loader processes that wait for a slow disk use no core. Without a shortage, the pressure shown
-beside it stays near zero.
+Loader processes that wait for a slow disk use no core: where the run was seen to leave cores
+unused, nothing is said.
 """
     at_note: ClassVar[Threshold]
     at_warn: ClassVar[Threshold]
+    least_used: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
         """Count who wants a core."""
@@ -60,7 +61,8 @@ beside it stays near zero.
         severity = graded(
             busy / cores, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN)
         )
-        if severity is None:
+        own = measured.own_cores
+        if severity is None or (own is not None and own < self.least_used.value * cores):
             return None
         values = {
             "busy": busy, "cores": cores, "ranks": ranks, "threads": threads, "workers": workers

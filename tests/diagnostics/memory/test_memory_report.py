@@ -196,7 +196,7 @@ def test_an_input_that_failed_is_shown() -> None:
     failed = Input(path=Path("gone.log"), kind="unknown", status="failed", notes=("no such file",))
     run = RunView(report=None, absent_reason="no such file", inputs=(failed,))
     made = report(run=run)
-    assert "failed: gone.log" in text_of(made)
+    assert "failed unknown: gone.log" in text_of(made)
     assert json.loads(to_json(made))["inputs"][0]["status"] == "failed"
 
 
