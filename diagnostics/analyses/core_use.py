@@ -17,7 +17,8 @@ class CoreUse:
     """Means over the samples of one machine, in cores.
 
     `foreign_cores` is what neither the trainer nor its loading processes used; never below 0, for
-    the two figures are read some milliseconds apart.
+    the two figures are read some milliseconds apart. `loader_cores` is the loading processes' part
+    of `own_cores`, None where none was sampled.
     """
 
     host: str
@@ -26,6 +27,7 @@ class CoreUse:
     busy_cores: float
     own_cores: float
     foreign_cores: float
+    loader_cores: float | None
 
     @property
     def busy_share(self) -> float:
@@ -58,6 +60,7 @@ def _of_host(
 ) -> CoreUse | None:
     count = int(cores["core"].nunique())
     own = sum_of_complete(processes, "cpu_percent") / 100
+    loaders = sum_of_complete(processes[processes["role"] == "worker"], "cpu_percent") / 100
     busy = samples.groupby("at_unix_s")["cpu_percent"].mean().dropna() / 100 * count
     both = pd.concat({"busy": busy, "own": own}, axis=1).dropna()
     if not count or len(both) < LEAST_SAMPLES:
@@ -72,4 +75,5 @@ def _of_host(
         busy_cores=busy_cores,
         own_cores=own_cores,
         foreign_cores=max(0.0, busy_cores - own_cores),
+        loader_cores=known(loaders.mean()),
     )

@@ -56,6 +56,7 @@ def _cores(uses: Iterable[CoreUse]) -> dict[str, Any]:
         "busy_cores": crowded.busy_cores,
         "own_cores": crowded.own_cores,
         "foreign_cores": crowded.foreign_cores,
+        "loader_cores": crowded.loader_cores,
     }
 
 

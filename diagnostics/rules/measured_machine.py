@@ -15,6 +15,8 @@ class MachineFields:
     """Mean cores that the trainer and its loading processes used."""
     foreign_cores: float | None = None
     """Mean cores that others used on the same machine."""
+    loader_cores: float | None = None
+    """Mean cores that the loading processes of the machine used together."""
     host_cpu_p95_percent: float | None = None
     compute_threads: int | None = None
     """Threads of PyTorch in each rank of a CPU run."""

@@ -14,7 +14,7 @@ _FEWER_THREADS = (
     "{ranks} rank(s) share {cores} cores."
 )
 _FEWER_PROCESSES = (
-    "Use fewer ranks or loader processes: {busy} of them share {cores} cores, and each is busy."
+    "Use fewer ranks or loader processes: {busy:.3g} of them share {cores} cores, and each is busy."
 )
 
 
@@ -25,13 +25,14 @@ class CoresOversubscribed(Rule):
     name = "cores-oversubscribed"
     explains = ("CF006",)
     summary = (
-        "{busy} threads of this run want {cores} cores ({ranks} rank(s) of {threads} compute "
+        "{busy:.3g} threads of this run want {cores} cores ({ranks} rank(s) of {threads} compute "
         "thread(s), {workers} loader process(es))."
     )
     docs = """
 ## What it measures
 The compute threads of all ranks of a machine (one for each rank on a GPU) and its loader
-processes, against the cores that they may use.
+processes, against the cores that they may use. Loader processes count with the cores that they
+were seen to use, or, where nobody watched them, with one core each.
 
 ## Why it matters
 Threads that share a core interrupt each other: OpenMP's threads then spin while they wait for the
@@ -57,7 +58,7 @@ unused, nothing is said.
                 "cores, compute threads or loader processes are not known", RECORD_MACHINE
             )
         ranks = measured.ranks_per_machine
-        busy = ranks * threads + workers
+        busy = ranks * threads + _loaders(measured, workers)
         severity = graded(
             busy / cores, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN)
         )
@@ -79,11 +80,17 @@ unused, nothing is said.
         )
 
 
+def _loaders(measured: Measurements, workers: int) -> float:
+    """Cores that the loader processes want: what they were seen to use, one each at most."""
+    return workers if measured.loader_cores is None else min(workers, measured.loader_cores)
+
+
 def _advice(measured: Measurements, cores: int, ranks: int, threads: int, workers: int) -> Advice:
-    proposed = max(1, (cores - min(workers, cores // 2)) // ranks)
+    loaders = _loaders(measured, workers)
+    proposed = max(1, int((cores - min(loaders, cores // 2)) // ranks))
     sign = verify("steps shorter and less uneven")
     if measured.device == "cuda" or proposed >= threads:
-        busy = ranks * threads + workers
+        busy = ranks * threads + loaders
         return Advice(text=say(_FEWER_PROCESSES, busy=busy, cores=cores), verify=sign)
     return Advice(
         text=say(

@@ -16,13 +16,13 @@ from diagnostics.run import RunInfo
 from tests.diagnostics.factories import phase_rows, run_of
 
 
-def machine(cpu_percent, own_percent, num_cores=4, samples=6):
+def machine(cpu_percent, own_percent, num_cores=4, samples=6, roles=("main", "main")):
     times = [1000.0 + i for i in range(samples)]
     rows = [{"host": "a", "at_unix_s": t, "cpu_percent": cpu_percent} for t in times]
     processes = [
-        {"host": "a", "at_unix_s": t, "pid": pid, "role": "main", "name": "x", "cpu_percent": p}
+        {"host": "a", "at_unix_s": t, "pid": pid, "role": role, "name": "x", "cpu_percent": p}
         for t in times
-        for pid, p in enumerate(own_percent)
+        for pid, (p, role) in enumerate(zip(own_percent, roles, strict=False))
     ]
     cores = [
         {"host": "a", "at_unix_s": t, "core": core, "cpu_percent": cpu_percent}
@@ -43,6 +43,13 @@ def test_what_the_run_did_not_use_others_did():
     assert (use.cores, use.busy_cores, use.own_cores) == (4, 4.0, 1.5)
     assert use.foreign_cores == pytest.approx(2.5)
     assert (use.busy_share, use.foreign_share) == (1.0, 0.625)
+
+
+def test_the_loading_processes_are_a_part_of_the_run_s_own():
+    (use,) = machine(100.0, [120.0, 30.0, 20.0], roles=("main", "worker", "worker"))
+    assert (use.own_cores, use.loader_cores) == (1.7, 0.5)
+    (without,) = machine(100.0, [120.0])
+    assert without.loader_cores is None
 
 
 def test_readings_some_milliseconds_apart_are_no_negative_neighbour():
