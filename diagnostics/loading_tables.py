@@ -1,6 +1,7 @@
 """The declared tables of what a loader does: each fetch, what the making consists of, copies."""
 
 from diagnostics.table_type import Column, Table
+from diagnostics.table_type import numbers as _numbers
 
 _STEP_COLUMNS = (
     Column("rank", "int", "-", "Rank of the process in the training run."),
@@ -45,5 +46,32 @@ COPIES = Table(
         *_STEP_COLUMNS,
         Column("bytes", "float", "bytes", "Copied in the step."),
         Column("pinned_bytes", "float", "bytes", "Of it from pinned memory."),
+    ),
+)
+
+WORKER_PLANS = Table(
+    "worker_plans",
+    "How each rank came to its number of loading processes, before the first step.",
+    (
+        Column("rank", "int", "-", "Rank of the process in the training run."),
+        *_numbers(
+            "processes",
+            per_rank="Loading processes of the rank.",
+            needed_per_rank="So many keep up with the steps, where both prices were known.",
+            guide_per_rank="What the performance guide's own rule would give.",
+            limit_per_rank="What the cores leave when each rank keeps one.",
+        ),
+        *_numbers("samples", samples_timed="Samples timed for it.", samples_per_step="Of a rank."),
+        *_numbers(
+            "ms",
+            sample_ms="Making one sample, nothing of it cached.",
+            sample_cpu_ms="Of it on a core.",
+            slowest_sample_ms="The longest that was timed.",
+            timing_ms="What the timing took.",
+            step_ms="A step without its wait for data, in an earlier run.",
+        ),
+        Column("part_ms", "mapping", "ms", "The parts of sample_ms, by name; they sum to it."),
+        Column("worker_rule", "text", "-", "The choice in words.", True),
+        Column("reason", "text", "-", "Why the number needed is not known.", True),
     ),
 )

@@ -4,7 +4,7 @@ A measured run gives the times, this gives the work: FLOPs and bytes of every st
 for each plan, so that the tools can scale the one by the other. They know nothing of this code.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,27 +15,8 @@ from vrtspike.errors import ConfigError
 from vrtspike.memory_demand import Machine, memory_demand
 from vrtspike.model.costs import ClipShape, stage_costs, total_cost
 from vrtspike.model.settings import NUM_TRUNK_STAGES, CheckpointingConfig
+from vrtspike.step_settings import decisive_settings
 
-DECISIVE = (
-    "MODEL.",
-    "DATA.CLIP_LEN",
-    "DATA.CROP_SIZE",
-    "DATA.CROP_SCHEDULE",
-    "DATA.K",
-    "TRAIN.BATCH_SIZE",
-    "TRAIN.GRADIENT_ACCUMULATION_STEPS",
-    "TRAIN.AMP_ENABLED",
-    "TRAIN.COMPILE_MODEL",
-    "TRAIN.DISTILLATION.TEACHER_CHECKPOINT",
-    "LOSS.VGG_PERCEPTUAL.WEIGHT",
-)
-"""Settings that decide what a step costs: two runs that share them did the same work."""
-
-_WITHOUT_EFFECT = (
-    "MODEL.PRETRAINED_FLOW",
-    "MODEL.DROP_PATH_RATE",
-    "LOSS.VGG_PERCEPTUAL.WEIGHTS_PATH",
-)
 MAX_PLANS = 32
 
 
@@ -82,7 +63,7 @@ def _work(name: str, config: Config, machine: Machine) -> dict[str, Any]:
     train = config.train
     return {
         "name": name,
-        "settings": dict(_decisive(config)),
+        "settings": dict(decisive_settings(config_to_mapping(config))),
         "micro_batches": train.gradient_accumulation_steps,
         "samples_per_step": train.batch_size * train.gradient_accumulation_steps * machine.ranks,
         "pixels": clip.pixels,
@@ -133,17 +114,3 @@ def _clip(config: Config, machine: Machine) -> ClipShape:
         half=False,
         fused=not is_explicit,
     )
-
-
-def _decisive(config: Config) -> Iterator[tuple[str, Any]]:
-    for key, value in _flattened(config_to_mapping(config).items()):
-        if key.startswith(DECISIVE) and key not in _WITHOUT_EFFECT:
-            yield key, value
-
-
-def _flattened(items: Iterable[tuple[str, Any]], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in items:
-        if isinstance(value, Mapping):
-            yield from _flattened(value.items(), f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -28,6 +28,7 @@ from diagnostics.analyses.throughput import Throughput, compute_throughput
 from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_ranks import TraceRanks, compare_trace_ranks
 from diagnostics.analyses.trace_summary import TraceSummary, summarise_traces
+from diagnostics.analyses.worker_plan import WorkerPlan, compute_worker_plan
 from diagnostics.run import Run
 
 
@@ -64,6 +65,7 @@ class RunAnalysis:
     outside: OutsideSteps = field(default_factory=OutsideSteps)
     core_use: tuple[CoreUse, ...] = ()
     loader_starts: LoaderStarts | None = None
+    worker_plan: WorkerPlan | None = None
 
 
 def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis:
@@ -97,4 +99,5 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         outside=compute_outside_steps(run),
         core_use=compute_core_use(run),
         loader_starts=compute_loader_starts(run),
+        worker_plan=compute_worker_plan(run),
     )

@@ -20,7 +20,12 @@ from diagnostics.parsers.fact_records import (
     Values,
 )
 from diagnostics.parsers.layout_buffer import LayoutBuffer
-from diagnostics.parsers.loading_rows import LOADING_KEYS, LOADING_TABLES, add_loading
+from diagnostics.parsers.loading_rows import (
+    LOADING_KEYS,
+    LOADING_TABLES,
+    add_loading,
+    worker_plan_rows,
+)
 from diagnostics.parsers.rank_rows import communication_row, rank_rows
 from diagnostics.parsers.row_buffer import MAX_ROWS, RowBuffer
 from diagnostics.run import RunTables
@@ -148,6 +153,8 @@ class FactRows:
         )
         for table, row in rank_rows(record, rank):
             self.buffers[table].add(row)
+        for row in worker_plan_rows(record, rank):
+            self.buffers["worker_plans"].add(row)
         found = {
             column: next(
                 (_float(record.values.get(key)) for key in keys if key in record.values), None

@@ -1,17 +1,21 @@
 """From the loader's part of a step's record to the rows of its tables."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from diagnostics.loading_tables import COPIES, FETCHES, LOADING
-from diagnostics.parsers.fact_records import StepRecord
+from diagnostics.loading_tables import COPIES, FETCHES, LOADING, WORKER_PLANS
+from diagnostics.parsers.fact_records import EventRecord, StepRecord, Values
 from diagnostics.parsers.row_buffer import RowBuffer
 
-LOADING_TABLES = (FETCHES, LOADING, COPIES)
+LOADING_TABLES = (FETCHES, LOADING, COPIES, WORKER_PLANS)
 LOADING_KEYS = {
     "fetches": ["rank", "step", "number"],
     "loading": ["rank", "step", "name"],
     "copies": ["rank", "step"],
+    "worker_plans": ["rank"],
 }
+_MAX_TEXT, _MAX_PARTS = 500, 20
+_MAX_NUMBER = 1e15
 
 
 def add_loading(buffers: Mapping[str, RowBuffer], record: StepRecord, rank: int) -> None:
@@ -35,3 +39,32 @@ def add_loading(buffers: Mapping[str, RowBuffer], record: StepRecord, rank: int)
             buffers["loading"].add((*head, name, ms))
     if record.copy is not None:
         buffers["copies"].add((*head, record.copy.bytes, record.copy.pinned_bytes))
+
+
+def worker_plan_rows(record: EventRecord, rank: int) -> Iterator[tuple[Any, ...]]:
+    """The row of an event that says how the number of loading processes came about."""
+    if record.name != "worker_plan":
+        return
+    values = record.values
+    names = [column.name for column in WORKER_PLANS.columns if column.dtype == "float"]
+    texts = [
+        value[:_MAX_TEXT] if isinstance(value := values.get(name), str) else None
+        for name in ("worker_rule", "reason")
+    ]
+    yield (rank, *(_number(values.get(name)) for name in names), _parts(values), *texts)
+
+
+def _parts(values: Values) -> dict[str, float]:
+    """`part_<name>_ms` by name."""
+    held = {
+        key.removeprefix("part_").removesuffix("_ms"): _number(value)
+        for key, value in list(values.items())
+        if key.startswith("part_") and key.endswith("_ms")
+    }
+    return {name[:_MAX_TEXT]: ms for name, ms in list(held.items())[:_MAX_PARTS] if ms is not None}
+
+
+def _number(value: float | int | str | None) -> float | None:
+    if isinstance(value, str) or value is None or not abs(value) <= _MAX_NUMBER:
+        return None
+    return float(value)

@@ -77,6 +77,9 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "loader_starts": (
             asdict(report.analysis.loader_starts) if report.analysis.loader_starts else None
         ),
+        "worker_plan": (
+            asdict(report.analysis.worker_plan) if report.analysis.worker_plan else None
+        ),
         "rhythm": asdict(report.analysis.rhythm),
         "outside_steps": asdict(report.analysis.outside),
         "core_use": [asdict(each) for each in report.analysis.core_use],

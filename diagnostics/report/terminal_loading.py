@@ -6,7 +6,8 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from diagnostics.analyses.loading import CopyUse, Loading, QueueUse
-from diagnostics.language import say
+from diagnostics.analyses.worker_plan import WorkerPlan
+from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
@@ -18,6 +19,9 @@ MAX_DEPTHS = 8
 def loading_section(report: Report) -> Iterator[RenderableType]:
     """The parts of making a batch, the queue at each fetch, and the copies to the device."""
     found = report.analysis.loading
+    if report.analysis.worker_plan is not None:
+        yield heading("Loading processes, as chosen at the start")
+        yield from worker_plan_lines(report.analysis.worker_plan)
     if found.parts:
         yield heading("What a worker spends its time on")
         yield from _parts(found)
@@ -27,6 +31,26 @@ def loading_section(report: Report) -> Iterator[RenderableType]:
     if found.copies is not None:
         yield heading("Copies to the device")
         yield indented(_copies(found.copies))
+
+
+def worker_plan_lines(plan: WorkerPlan) -> Iterator[RenderableType]:
+    """The choice in the trainer's words, and what a sample was found to cost."""
+    if plan.worker_rule:
+        yield indented(say("{rule}.", rule=plan.worker_rule))
+    if plan.sample_ms is None:
+        return
+    parts = [say("{name} {ms} ms", name=name, ms=units.ms(ms)) for name, ms in plan.parts]
+    yield indented(
+        say(
+            "A sample took {sample_ms} ms, none of it from a cache ({samples} timed in {timing_ms} "
+            "ms, the slowest {slowest_ms} ms): {parts}.",
+            sample_ms=units.ms(plan.sample_ms),
+            samples=units.number(plan.samples_timed, 0),
+            timing_ms=units.ms(plan.timing_ms),
+            slowest_ms=units.ms(plan.slowest_sample_ms),
+            parts=listed(parts),
+        )
+    )
 
 
 def _parts(found: Loading) -> Iterator[RenderableType]:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from vrtspike.data import lean
 from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
 from vrtspike.data.contract import check_clips
+from vrtspike.data.loading_need import LoadingNeed, StepTime
 from vrtspike.data.machine_cache import CacheJob, Gather, join_caches
+from vrtspike.data.sample_timing import keep_to_one_thread, time_samples
 from vrtspike.data.samplers import EpochSampler, ShardSampler
 from vrtspike.data.settings import DataConfig, DataLoaderConfig
 from vrtspike.data.workers import WorkerChoice, allowed_cores, resolve_workers
@@ -27,7 +28,8 @@ class LoaderJob:
     """What the loaders must know about the run.
 
     `batch_size` is of one rank; `facts` hears how the training batches came to be; `gather` asks
-    every rank, None if there is one only.
+    every rank, None if there is one only. `samples_per_step` are those of one rank's optimizer
+    step, `step` how long one takes, where that is known, else `step_unknown`.
     """
 
     batch_size: int = 1
@@ -39,6 +41,9 @@ class LoaderJob:
     cuda: bool = False
     facts: LoaderFacts | None = None
     gather: Gather | None = None
+    samples_per_step: int = 1
+    step: StepTime | None = None
+    step_unknown: str = "no step time is known"
 
 
 class ClipLoader(DataLoader[ClipSample]):
@@ -79,7 +84,30 @@ class Loaders:
     val_set: SpikeDeblurDataset
     sampler: EpochSampler
     workers: WorkerChoice
+    need: LoadingNeed
     notes: tuple[str, ...]
+
+    def worker_facts(self) -> dict[str, float | int | str | None]:
+        """How the number of workers came about, and what decided it; None is not known."""
+        need, choice = self.need, self.workers
+        cost = need.cost
+        parts = {} if cost is None else cost.part_ms
+        return {
+            "per_rank": choice.per_rank,
+            "worker_rule": choice.explanation,
+            "needed_per_rank": choice.needed,
+            "guide_per_rank": choice.guide,
+            "limit_per_rank": choice.limit,
+            "samples_timed": None if cost is None else cost.samples,
+            "sample_ms": None if cost is None else cost.made_ms,
+            "sample_cpu_ms": None if cost is None else cost.cpu_ms,
+            "slowest_sample_ms": None if cost is None else cost.slowest_ms,
+            "timing_ms": None if cost is None else cost.spent_ms,
+            "step_ms": None if need.step is None else need.step.ms,
+            "samples_per_step": need.samples_per_step,
+            "reason": need.reason_unknown(),
+            **{f"part_{name}_ms": ms for name, ms in parts.items()},
+        }
 
     def start_epoch(self, epoch: int, batches_done: int = 0) -> None:
         """Set order and crops of an epoch, skipping batches that a stopped run already used.
@@ -111,8 +139,9 @@ def build_loaders(data: DataConfig, loading: DataLoaderConfig, job: LoaderJob) -
     if data.hands_over_bytes(cuda=job.cuda):
         train_set.hand_over_bytes()
         val_set.hand_over_bytes()
+    need = _loading_need(train_set, loading, job)
     workers = resolve_workers(
-        loading.total_workers, local_ranks=job.local_ranks, cores=allowed_cores()
+        loading.total_workers, local_ranks=job.local_ranks, cores=allowed_cores(), need=need
     )
     notes = [
         *train_set.summary(),
@@ -142,7 +171,27 @@ def build_loaders(data: DataConfig, loading: DataLoaderConfig, job: LoaderJob) -
         val_set=val_set,
         sampler=sampler,
         workers=workers,
+        need=need,
         notes=tuple(notes),
+    )
+
+
+def _loading_need(
+    train_set: SpikeDeblurDataset, loading: DataLoaderConfig, job: LoaderJob
+) -> LoadingNeed:
+    """Rank 0 times a few samples where the number of workers is to follow from them."""
+    cost, unknown = None, "samples are timed for DATALOADER.TOTAL_WORKERS auto only"
+    if loading.total_workers == "auto":
+        measured = time_samples(train_set) if job.rank == 0 else None
+        gathered = [measured] if job.gather is None else job.gather(measured)
+        cost, unknown = gathered[0] or (None, "rank 0 timed no sample")
+    return LoadingNeed(
+        samples_per_step=job.samples_per_step,
+        batch_size=job.batch_size,
+        cost=cost,
+        cost_unknown=unknown,
+        step=job.step,
+        step_unknown=job.step_unknown,
     )
 
 
@@ -213,8 +262,7 @@ def _worker_options(workers: int, prefetch: int, *, persistent: bool) -> dict[st
 
 def start_worker(_worker_id: int) -> None:
     """Keep a worker to one core, and deaf to Ctrl-C: the trainer decides when it ends."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
+    keep_to_one_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -11,14 +11,16 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vrtspike.config import Config
+from vrtspike.config import Config, config_to_mapping
 from vrtspike.data.loader import LoaderJob, Loaders, build_loaders
+from vrtspike.data.loading_need import StepTime
 from vrtspike.engine import random_state
 from vrtspike.engine.batch_stream import Batch
 from vrtspike.engine.clip_model import ClipRestorer, least_side
 from vrtspike.engine.compilation import compile_stages
 from vrtspike.engine.distillation import Teacher
 from vrtspike.engine.distributed import World
+from vrtspike.engine.earlier_steps import Where, earlier_step_time
 from vrtspike.engine.learner import Learner
 from vrtspike.engine.losses import TrainingLoss
 from vrtspike.engine.numerics import (
@@ -36,6 +38,7 @@ from vrtspike.engine.trainer import Schedule
 from vrtspike.engine.validation import Validator
 from vrtspike.errors import ConfigError
 from vrtspike.model.stages import stage_submodules
+from vrtspike.profiling.environment import describe_device
 from vrtspike.profiling.gradient_exchange import average_gradients
 from vrtspike.profiling.loader_facts import LoaderFacts
 
@@ -59,6 +62,7 @@ class LoaderSource:
 
 def make_loaders(config: Config, world: World, facts: LoaderFacts | None = None) -> Loaders:
     """The loaders of this rank; `facts` hears how the training batches came to be."""
+    step, unknown = _step_time(config, world)
     job = LoaderJob(
         batch_size=config.train.batch_size,
         val_batch_size=config.train.val_batch_size,
@@ -69,8 +73,26 @@ def make_loaders(config: Config, world: World, facts: LoaderFacts | None = None)
         cuda=world.device.type == "cuda",
         facts=facts,
         gather=world.gather,
+        samples_per_step=config.train.batch_size * config.train.gradient_accumulation_steps,
+        step=step,
+        step_unknown=unknown,
     )
     return build_loaders(config.data, config.dataloader, job)
+
+
+def _step_time(config: Config, world: World) -> tuple[StepTime | None, str]:
+    """How long a step will take, where an earlier run tells; asked only where it decides."""
+    if config.dataloader.total_workers != "auto":
+        return None, "the number of workers is given"
+    found = None
+    if world.is_main:
+        device = describe_device(world.device)
+        where = Where(
+            device=world.device.type, ranks=world.size, device_name=str(device.get("name"))
+        )
+        folder = Path(config.log.profiles_dir)
+        found = earlier_step_time(folder, config_to_mapping(config), where)
+    return world.share(found) or (None, "rank 0 found no earlier run")
 
 
 def make_model(config: Config, device: torch.device, *, trained: bool) -> nn.Module:

@@ -65,6 +65,7 @@ def prepare(run: OpenRun) -> Trainer:
     with run.recorder.span("dataset_creation") as span:
         loaders = assembly.make_loaders(config, world, run.loading)
         span.values.update(train_samples=len(loaders.train_set), val_samples=len(loaders.val_set))
+    run.recorder.event("worker_plan", **loaders.worker_facts())
     for note in loaders.notes:
         run.say(note if note.startswith("[") else f"[data] {note}")
     source = assembly.LoaderSource(loaders)

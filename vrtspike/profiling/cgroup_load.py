@@ -92,6 +92,15 @@ class CgroupReader:
         )
 
 
+def cores_quota(root: Path = CGROUP_ROOT, membership: Path = SELF_CGROUP) -> float | None:
+    """The smallest quota of cores on the own group and all above it, of either version."""
+    groups = own_groups(membership)
+    unified = [root, *_existing(root, groups.get(""), ("",))]
+    old = [root / mount for mount in _CPU_MOUNTS_V1]
+    old += _existing(root, groups.get("cpu"), _CPU_MOUNTS_V1)
+    return _smallest(iter([*map(_quota_v2, unified), *map(_quota_v1, old)]))
+
+
 def pressure(folder: Path, ending: str = "") -> dict[tuple[str, str], int]:
     """Microseconds of waiting so far by (resource, kind), from the pressure files of a folder."""
     found = {}
