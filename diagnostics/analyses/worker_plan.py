@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from diagnostics.run import Run
 
@@ -46,5 +47,5 @@ def compute_worker_plan(run: Run) -> WorkerPlan | None:
     return WorkerPlan(**{str(name): _known(value) for name, value in row.items()})
 
 
-def _known(value: object) -> object:
+def _known(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -35,7 +35,7 @@ def time_samples(
 
     Args:
         dataset: For training.
-        most: How many to time.
+        most: How many to time, at least 1.
         budget_s: No further one is begun once so much time is spent.
         perf_ns: A monotonic clock.
         cpu_ns: Processor time of this thread.
@@ -43,8 +43,6 @@ def time_samples(
     Returns:
         The price, or None and why there is none.
     """
-    if most < 1:
-        return None, "no sample was to be timed"
     began_ns = perf_ns()
     clock = LoadingClock(perf_ns=perf_ns)
     timed: list[TimedSample] = []
@@ -52,17 +50,18 @@ def time_samples(
     dataset.use_clock(clock)
     try:
         with one_thread():
-            for place, index in enumerate(spread(len(dataset), most + 1)):
+            _time_one(dataset, len(dataset) - 1, clock, cpu_ns)
+            for index in spread(len(dataset), most):
                 sample, problem = _time_one(dataset, index, clock, cpu_ns)
-                if sample is not None and place:
+                if sample is not None:
                     timed.append(sample)
-                if timed and perf_ns() - began_ns > budget_s * 1e9:
+                if perf_ns() - began_ns > budget_s * 1e9:
                     break
     finally:
         dataset.use_clock(SilentTimer())
     spent_ms = (perf_ns() - began_ns) / 1e6
     if not timed:
-        return None, problem or "the data set has only one sample"
+        return None, problem
     return typical_cost(timed, spent_ms), ""
 
 

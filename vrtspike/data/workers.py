@@ -18,8 +18,8 @@ GUIDE_MIN_PER_RANK = 4
 class WorkerChoice:
     """Worker processes of one rank, and in one line why so many.
 
-    `needed` keep up with the steps, as far as that is known; `guide` is what the performance guide's
-    own rule would give; `limit` is what the cores leave when each rank keeps one.
+    `needed` keep up with the steps, as far as that is known; `guide` is what the performance
+    guide's own rule would give; `limit` is what the cores leave when each rank keeps one.
     """
 
     per_rank: int
