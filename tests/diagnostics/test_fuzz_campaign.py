@@ -8,8 +8,6 @@ import os
 import resource
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,34 +27,36 @@ class TooLongError(Exception):
     """A case took longer than it may."""
 
 
-@contextmanager
-def watched(case: str = "") -> Iterator[None]:
-    """Ends what takes too long, by the processor's time, or too much memory."""
+class Watched:
+    """Ends what takes too long, by the processor's time, or too much memory; names its case."""
 
-    def stop(*_: object) -> None:
-        raise TooLongError
+    def __init__(self, case: str = "") -> None:
+        self._case = case
 
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (taken + MAX_MORE_BYTES, limits[1]))
-    before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, MAX_CPU_S)
-    try:
-        yield
-    except BaseException as error:
-        error.add_note(f"case: {case}")
-        raise
-    finally:
+    def __enter__(self) -> None:
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        self._limits = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (taken + MAX_MORE_BYTES, self._limits[1]))
+        self._before = signal.signal(signal.SIGPROF, self._stop)
+        signal.setitimer(signal.ITIMER_PROF, MAX_CPU_S)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
-        resource.setrlimit(resource.RLIMIT_AS, limits)
+        signal.signal(signal.SIGPROF, self._before)
+        resource.setrlimit(resource.RLIMIT_AS, self._limits)
+        if error is not None:
+            error.add_note(f"case: {self._case}")
+
+    @staticmethod
+    def _stop(*_: object) -> None:
+        raise TooLongError
 
 
 def run_cases(kind: str, seeds: range, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in seeds:
         place = folder / str(seed)
         place.mkdir()
-        with watched(f"{kind} {seed}"):
+        with Watched(f"{kind} {seed}"):
             run_case(kind, seed, place)
         said = capsys.readouterr()
         assert "Traceback" not in said.err, seed
@@ -83,13 +83,13 @@ def test_many_damaged_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str],
 
 
 def take_forever() -> None:
-    with watched():
+    with Watched():
         while True:
             pass
 
 
 def take_much() -> None:
-    with watched():
+    with Watched("much"):
         bytearray(2 * MAX_MORE_BYTES)
 
 
@@ -97,8 +97,9 @@ def test_the_watch_ends_what_takes_too_long_or_too_much(monkeypatch: pytest.Monk
     monkeypatch.setitem(globals(), "MAX_CPU_S", 0.05)
     with pytest.raises(TooLongError):
         take_forever()
-    with pytest.raises(MemoryError):
+    with pytest.raises(MemoryError) as ended:
         take_much()
+    assert ended.value.__notes__ == ["case: much"]
 
 
 def test_a_thousand_are_quick() -> None:

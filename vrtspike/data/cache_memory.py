@@ -11,6 +11,7 @@ import mmap
 import os
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class CacheMemory:
     def __init__(self, descriptor: int, num_bytes: int) -> None:
         self._descriptor = descriptor
         self._map = mmap.mmap(descriptor, num_bytes)
+        weakref.finalize(self, os.close, descriptor).atexit = False
         self.num_bytes = num_bytes
         self._can_free = True
 
@@ -70,7 +72,8 @@ class CacheMemory:
                 a page for which a disk has none is killed by the system.
 
         Raises:
-            OSError: the system has no such memory, or a limit of the process is smaller.
+            OSError: the system has no such memory or no locks in it, or a limit of the process
+                is smaller.
             DataError: the folder is none, or nothing can be written there.
         """
         if num_bytes > sys.maxsize:
@@ -83,6 +86,7 @@ class CacheMemory:
             os.ftruncate(descriptor, num_bytes)
             if kept_bytes:
                 os.posix_fallocate(descriptor, 0, kept_bytes)
+            _check_locks(descriptor)
             return cls(descriptor, num_bytes)
         except OSError:
             os.close(descriptor)
@@ -93,13 +97,16 @@ class CacheMemory:
         """The memory that another process has made.
 
         Raises:
-            OSError: that process cannot be reached from here (another user or container).
+            OSError: that process cannot be reached from here (another user or container), or
+                there are no addresses left for its memory.
         """
         descriptor = os.open(address.path, os.O_RDWR | os.O_CLOEXEC)
-        if os.fstat(descriptor).st_size != address.num_bytes:
+        try:
+            _check_size(descriptor, address)
+            return cls(descriptor, address.num_bytes)
+        except OSError:
             os.close(descriptor)
-            raise OSError(f"{address.path}: not the memory that was announced")
-        return cls(descriptor, address.num_bytes)
+            raise
 
     @property
     def address(self) -> MemoryAddress:
@@ -140,7 +147,11 @@ class CacheMemory:
 
     @contextmanager
     def locked(self, place: int) -> Iterator[None]:
-        """Holds the lock of that number, alone among the processes; ends with this process."""
+        """Holds the lock of that number, alone among the processes; ends with this process.
+
+        Raises:
+            OSError: the system gives none or takes none back; then this process holds no lock.
+        """
         fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, place)
         try:
             yield
@@ -148,16 +159,37 @@ class CacheMemory:
             self.unlock(place)
 
     def try_lock(self, place: int) -> bool:
-        """Takes the lock if no other process holds it."""
+        """Takes the lock if no other process holds it, and the system has one to give."""
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-        except (BlockingIOError, PermissionError):
+        except OSError:
             return False
         return True
 
     def unlock(self, place: int) -> None:
-        """Gives a lock back."""
-        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)
+        """Gives a lock back.
+
+        Raises:
+            OSError: the system could not; then this process has given back all that it held.
+        """
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)
+        except OSError:
+            # The kernel keeps neighbouring locks as one; to cut that in two takes memory, to
+            # give back the whole takes none. A lock that stays would stop everybody else.
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+            raise
+
+
+def _check_size(descriptor: int, address: MemoryAddress) -> None:
+    if os.fstat(descriptor).st_size != address.num_bytes:
+        raise OSError(f"{address.path}: not the memory that was announced")
+
+
+def _check_locks(descriptor: int) -> None:
+    """Raises OSError where a file system has no locks, as some network ones have none."""
+    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.lockf(descriptor, fcntl.LOCK_UN)
 
 
 def _nameless_file(folder: Path) -> int:

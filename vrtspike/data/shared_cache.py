@@ -12,6 +12,7 @@ state is no longer what it was, and the copy is thrown away.
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,21 +107,26 @@ class SharedCache:
         """Keeps a copy of an array; False if it is larger than the limit, or has no room now.
 
         Another process may be writing the same entry, or all the room; nobody waits for it.
+        Where the system gives no lock, nothing is kept.
         """
         size = whole_pages(max(1, value.nbytes))
         fits = value.nbytes > 0 and size <= self.limit_bytes
         if not fits or value.ndim > _MAX_DIMS or value.dtype not in _TYPES:
             self._counts[slot, _REFUSED] += 1
             return False
-        with self._memory.locked(_TABLE_LOCK):
-            offset = self._reserve(item, size, slot)
-            if offset is None:
-                return False
-            self._describe(item, offset, value)
+        try:
+            with self._memory.locked(_TABLE_LOCK):
+                offset = self._reserve(item, size, slot)
+                if offset is None:
+                    return False
+                self._describe(item, offset, value)
+        except OSError:  # no lock is held now: a row that says "writing" is a dead process's
+            return False
         try:
             return self._fill(item, offset, value)
         finally:
-            self._memory.unlock(1 + item)
+            with suppress(OSError):  # given back with all others
+                self._memory.unlock(1 + item)
 
     def stats(self) -> CacheStats:
         """Counts of everybody who uses the cache."""
@@ -232,7 +238,7 @@ class SharedCache:
         try:
             self._memory.write(offset, whole)
         except OSError:  # no room, whatever the limit said
-            with self._memory.locked(_TABLE_LOCK):
+            with suppress(OSError), self._memory.locked(_TABLE_LOCK):
                 self._leave([item])
             return False
         row[_CHECK] = zlib.crc32(whole) if self._checks else 0

@@ -26,7 +26,7 @@ _INSIDE = re.compile(
 _INSIDE_BYTES = re.compile(_INSIDE.pattern.encode())
 
 # A string of a trace that begins with a path is one, spaces and all, or the place of a function:
-# `/home/ann/my code/a.py(12): forward`.
+# `/data/ann/my code/a.py(12): forward`.
 _WHOLE_STRING = re.compile(rb'"/(?<!\\"/)(?!/)(?:[^"\\]|\\.)*?(?=\(\d+\): |")')
 _HOST_LINE = re.compile(rb'"host_name"\s*:\s*"(?:[^"\\]|\\.)*"')
 

@@ -87,7 +87,7 @@ def test_this_very_process_is_found() -> None:
     ("command", "expected"),
     [
         (TRAIN, True),
-        (("python3.11", "/home/a/vrtspike/train.py"), True),
+        (("python3.11", "/opt/a/vrtspike/train.py"), True),
         (("/opt/bin/torchrun", "--nproc_per_node=2", "-m", "vrtspike.train"), True),
         (("grep", "vrtspike.train"), False),
         (("vim", "vrtspike/train.py"), False),

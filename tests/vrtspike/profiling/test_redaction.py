@@ -28,16 +28,16 @@ def rewritten(value):
 @pytest.mark.parametrize(
     ("text", "kept"),
     [
-        ("/home/ann", "<path>"),
-        ("/home/ann's code/a.py(12): forward", "<path>(12): forward"),
-        ("/home/ann/a.py(1): f;/home/ann/b.py(2): g", "<path>(1): f;<path>(2): g"),
-        ("no space: '/home/ann/x.json'", "no space: '<path>'"),
-        ("failed\n/home/ann/x\nthen", "failed\n<path>\nthen"),
-        ('say "/home/ann/x" twice', 'say "<path>" twice'),
-        ("/home/ann\\", "<path>"),
-        ("PATH=/home/ann:/tmp/x", "PATH=<path>:<path>"),
-        ("file:///home/ann/x", "file:<path>"),
-        ("/home/änn/x", "<path>"),
+        ("/data/ann", "<path>"),
+        ("/data/ann's code/a.py(12): forward", "<path>(12): forward"),
+        ("/data/ann/a.py(1): f;/data/ann/b.py(2): g", "<path>(1): f;<path>(2): g"),
+        ("no space: '/data/ann/x.json'", "no space: '<path>'"),
+        ("failed\n/data/ann/x\nthen", "failed\n<path>\nthen"),
+        ('say "/data/ann/x" twice', 'say "<path>" twice'),
+        ("/data/ann\\", "<path>"),
+        ("PATH=/data/ann:/tmp/x", "PATH=<path>:<path>"),
+        ("file:///data/ann/x", "file:<path>"),
+        ("/data/änn/x", "<path>"),
     ],
 )
 def test_absolute_paths_go_and_the_trace_stays_json(text, kept):
@@ -78,7 +78,7 @@ def test_the_host_gets_its_label_even_where_its_name_is_odd():
 
 def test_texts_of_events():
     assert (
-        redact_value("[Errno 2] No such file: '/home/ann/x'") == "[Errno 2] No such file: '<path>'"
+        redact_value("[Errno 2] No such file: '/data/ann/x'") == "[Errno 2] No such file: '<path>'"
     )
     assert redact_value("~/x y") == "<path>"
     assert redact_value({"a": ["/x", 3, None]}) == {"a": ["<path>", 3, None]}
@@ -87,7 +87,7 @@ def test_texts_of_events():
 def test_no_path_slips_through_between_two_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(trace_compressor, "BLOCK_BYTES", 7)
     plain, final = tmp_path / "plain", tmp_path / "final.gz"
-    lines = [f'"name": "{"x" * n} /home/ann/{n}",\n' for n in range(40)]
+    lines = [f'"name": "{"x" * n} /data/ann/{n}",\n' for n in range(40)]
     plain.write_text("".join(lines))
     trace_compressor.compress(plain, final, trace_redaction("host-1"))
     kept = gzip.decompress(final.read_bytes()).decode().splitlines()
@@ -102,9 +102,9 @@ def run_traced(new_recorder, folder, **fields):
         with recorder.phase("forward"):
             torch.zeros(1)
         recorder.end_step(micro_batches=1, samples=1)
-        recorder.event("out_of_memory", reason="cannot write '/home/ann/x'")
+        recorder.event("out_of_memory", reason="cannot write '/data/ann/x'")
         with recorder.span("checkpoint") as span:
-            span.values["file"] = "/home/ann/last.pt"
+            span.values["file"] = "/data/ann/last.pt"
     (path,) = folder.glob("*.pt.trace.json.gz")
     return path, gzip.decompress(path.read_bytes()).decode()
 
@@ -124,4 +124,4 @@ def test_a_redacted_run_leaves_no_host_and_no_absolute_path(new_recorder, tmp_pa
 def test_without_redaction_nothing_is_changed(new_recorder, tmp_path):
     _, trace = run_traced(new_recorder, tmp_path / "facts", host="ann-pc")
     assert Path(json.loads(trace)["traceName"]).parent == tmp_path / "facts"
-    assert "/home/ann/x" in (tmp_path / "facts" / "spans.rank0.jsonl").read_text()
+    assert "/data/ann/x" in (tmp_path / "facts" / "spans.rank0.jsonl").read_text()

@@ -25,16 +25,16 @@ def test_a_run_id_tells_the_local_time_and_two_runs_of_a_second_apart():
 
 
 def opened(tmp_path, **options):
-    config = {"DATA": {"ROOT": "/home/ann/data", "SPLITS": ["train", "~/x"], "CROP": 64}}
+    config = {"DATA": {"ROOT": "/data/ann/data", "SPLITS": ["train", "~/x"], "CROP": 64}}
     return open_run(
         "train_20260304_010203_ab01",
         LogConfig(**options),
         now=NOW,
         base=tmp_path,
         config=config,
-        argv=["train.py", "--config", "/home/ann/c.yaml"],
+        argv=["train.py", "--config", "/data/ann/c.yaml"],
         host="ann-pc",
-        resumed_from="/home/ann/last.pt",
+        resumed_from="/data/ann/last.pt",
         total_steps=9,
     )
 
