@@ -149,7 +149,7 @@ def _loader(config: Config, size: DataSize, machine: Machine) -> dict[str, Any]:
         "worker_start_bytes": WORKER_START_BYTES,
         "train_scratch_bytes": loading_scratch_bytes(crop, size, train.batch_size),
         "val_scratch_bytes": loading_scratch_bytes(val_crop, size, train.val_batch_size),
-        "use_cache": config.data.use_ram_cache,
+        "use_cache": config.data.fills_cache,
         "cache_gib": config.data.cache_size_gb,
         "sample_order": config.data.sample_order,
         "hit_rates": _hit_rates(config, size),
@@ -160,7 +160,7 @@ def _hit_rates(config: Config, size: DataSize) -> list[dict[str, Any]]:
     """For the configured budget, and for parts of what all frames would take."""
     whole = size.train_frames * size.cached_frame_bytes
     sizes = {round(share * whole) for share in _CURVE_SHARES}
-    configured = int(config.data.cache_size_gb * 2**30) if config.data.use_ram_cache else None
+    configured = int(config.data.cache_size_gb * 2**30) if config.data.fills_cache else None
     rates = hit_rates(
         order_plan(config.data, size),
         frame_bytes=size.cached_frame_bytes,

@@ -7,12 +7,14 @@ gets its part of `CACHE_SIZE_GB`, and the counters of all of them lie in shared 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 Array = NDArray[np.generic]
+Taken = TypeVar("Taken")
 _ITEMS, _BYTES, _HITS, _MISSES, _EVICTED, _REFUSED = range(6)
 
 
@@ -73,8 +75,8 @@ class LRUCache:
             self._entries.move_to_end(key)
         return entry
 
-    def read(self, key: str, take: Callable[[Array], Array]) -> Array | None:
-        """What `take` copies out of the entry; None if it is not here."""
+    def read(self, key: str, take: Callable[[Array], Taken]) -> Taken | None:
+        """What `take`, which returns no None, copies out of the entry; None if it is not here."""
         entry = self.view(key)
         return None if entry is None else take(entry)
 

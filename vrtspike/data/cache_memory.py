@@ -7,6 +7,7 @@ however that process ended. Locks in it belong to processes and end with them.
 import contextlib
 import errno
 import fcntl
+import math
 import mmap
 import os
 import sys
@@ -121,7 +122,7 @@ class CacheMemory:
 
     def view(self, start: int, shape: tuple[int, ...], dtype: np.dtype) -> NDArray[np.generic]:
         """The bytes at `start` as an array that nobody may write to; no copy."""
-        count = int(np.prod(shape))
+        count = math.prod(shape)
         found = np.frombuffer(self._map, dtype, count, start).reshape(shape)
         found.flags.writeable = False
         return found

@@ -1,13 +1,14 @@
 """The data set: windows of consecutive frames with their spikes, cropped and turned together."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from vrtspike.data import lean
 from vrtspike.data.cache import CacheStats, shared_counters
@@ -21,21 +22,16 @@ from vrtspike.data.cropping import (
     random_turn,
     random_window,
 )
-from vrtspike.data.frames import decode_rgb, open_voxels, picture_size, read_picture
+from vrtspike.data.frames import open_voxels, picture_size
 from vrtspike.data.layouts import Clip, Frame, find_clips, is_complete, window_starts
-from vrtspike.data.machine_cache import Caches, FrameCache
+from vrtspike.data.machine_cache import Caches
 from vrtspike.data.sample_order import OrderPlan
 from vrtspike.data.settings import DataConfig
-from vrtspike.data.spike_stream import (
-    ByteArray,
-    SpikeStream,
-    Window,
-    decode,
-    read_dat,
-    voxelise,
-)
+from vrtspike.data.sources import FrameSources
+from vrtspike.data.spike_stream import SpikeStream, Window, voxelise
+from vrtspike.data.stored_frames import StoredFrames
 from vrtspike.errors import DataError
-from vrtspike.profiling.loading_clock import PartTimer, SilentTimer
+from vrtspike.profiling.loading_clock import PartTimer
 
 
 class ClipMeta(TypedDict):
@@ -98,10 +94,7 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         self.clips = find_clips(config, split)
         self._seed = seed
         self._epoch = shared_counters(1)
-        self._cache_share: Caches | None = None
-        self._cache: FrameCache | None = None
-        self._cache_slot = -1
-        self._clock: PartTimer = SilentTimer()
+        self._sources = FrameSources(config)
         self._is_lean = False
         voxels = config.use_precomputed_voxels
         starts = [
@@ -188,7 +181,13 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
 
     def use_cache(self, share: Caches) -> None:
         """Keep decoded pictures and packed spikes in memory, within `share`."""
-        self._cache_share = share
+        self._sources.caches = share
+
+    def use_store(self, folder: Path) -> StoredFrames:
+        """Read pictures and spikes from a fast store; raises DataError unless it is up to date."""
+        store = StoredFrames.open(folder, self.config, self.split, self.clips)
+        self._sources.store = store
+        return store
 
     def hand_over_bytes(self) -> None:
         """Samples stay bytes, for `lean.on_device` to finish."""
@@ -196,17 +195,22 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
 
     def use_clock(self, clock: PartTimer) -> None:
         """Time the parts of every sample, in the process that loads it."""
-        self._clock = clock
+        self._sources.clock = clock
 
     def cache_stats(self) -> CacheStats | None:
         """Counts of all loading processes of this rank; None without a cache."""
-        return None if self._cache_share is None else self._cache_share.stats()
+        caches = self._sources.caches
+        return None if caches is None else caches.stats()
 
     def print_cache_stats(self) -> None:
         """Print the cache's counts as the performance guide documents them."""
         stats = self.cache_stats()
         owner = type(self).__name__
         print(f"[{owner}] Cache: off" if stats is None else stats.text(owner), flush=True)
+
+    @property
+    def _clock(self) -> PartTimer:
+        return self._sources.clock
 
     def _cut(self, pair: FramePair, epoch: int, index: int) -> _Cut:
         size = self.crop_size(epoch)
@@ -221,122 +225,74 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         return _Cut(window, pair.spike_window(window), turn)
 
     def _pictures(self, kind: str, paths: list[Path], cut: _Cut, pair: FramePair) -> torch.Tensor:
-        size = (pair.height, pair.width)
-        crops = [self._crop(kind, path, size, cut.picture) for path in paths]
+        """Crops as they lie in memory, (T, h, w, 3) uint8, for the device; else (T, 3, h, w)."""
+        size, window = (pair.height, pair.width), cut.picture
+        crops = np.empty((len(paths), window.height, window.width, 3), np.uint8)
+        for path, crop in zip(paths, crops, strict=True):
+            self._sources.cut_picture(kind, path, size, window, crop)
+        if self._is_lean:
+            return torch.from_numpy(crops)
         with self._clock.part("augment"):
-            stacked = cut.turn.apply(np.stack(crops).transpose(0, 3, 1, 2))
-            pictures = torch.from_numpy(np.ascontiguousarray(stacked))
-            return pictures if self._is_lean else pictures.float().div_(255.0)
-
-    def _crop(self, kind: str, path: Path, size: tuple[int, int], window: Window) -> ByteArray:
-        """Part of a picture; only pictures of the right size come into the cache."""
-        cache, key = self._open_cache(), f"{kind}:{path}"
-        crop = None
-        if cache is not None:
-            crop = cache.read(key, lambda kept: kept[*window.slices()].copy())
-        if crop is None:
-            picture = self._picture(path, size)
-            if cache is not None:
-                cache.put(key, picture)
-            crop = picture[*window.slices()]
-        return np.asarray(crop, np.uint8)
-
-    def _picture(self, path: Path, size: tuple[int, int]) -> ByteArray:
-        with self._clock.part("read"):
-            data = read_picture(path)
-        with self._clock.part("decode"):
-            picture = decode_rgb(data, path)
-        if picture.shape[:2] != size:
-            found = "x".join(str(side) for side in picture.shape[:2])
-            raise DataError(
-                f"{path}: {found} pixels, but the clip's first picture has {size[0]}x{size[1]}"
-            )
-        return picture
+            turned = cut.turn.apply(crops.transpose(0, 3, 1, 2))
+            return torch.from_numpy(np.ascontiguousarray(turned)).float().div_(255.0)
 
     def _spikes(self, clip: Clip, frames: tuple[Frame, ...], cut: _Cut) -> dict[str, Any]:
         """Voxels, or what the training device makes them of."""
-        if not self._is_lean or self.config.use_precomputed_voxels:
+        if not self._is_lean:
             return {lean.VOXELS: self._voxels(clip, frames, cut)}
-        theta = sensor_of(clip).theta
-        packed = [lean.packed_crop(self._stream(clip, frame), cut.spikes) for frame in frames]
-        ticks = max(len(each) for each in packed)
+        if self.config.use_precomputed_voxels:
+            voxels = lean.exact_voxels(self._stored_voxels(clip, frames, cut.spikes))
+            return {lean.VOXELS: voxels, lean.GUIDE: lean.Guide(cut.turn)}
+        packed = lean.PackedSpikes(len(frames), cut.spikes)
+
+        def add(number: int, stream: SpikeStream) -> int:
+            with self._clock.part("augment"):
+                return packed.add(number, stream)
+
+        for number, frame in enumerate(frames):
+            self._sources.use_spikes(clip, frame, partial(add, number))
         with self._clock.part("augment"):
-            padded = [np.pad(each, ((0, ticks - len(each)), (0, 0), (0, 0))) for each in packed]
+            theta = sensor_of(clip).theta
             guide = lean.spike_guide(
-                [(len(each), theta) for each in packed],
+                [(ticks, theta) for ticks in packed.ticks],
                 cut.spikes.width,
                 cut.turn,
                 self.config.k,
                 self.config.voxel_mode,
             )
-            return {lean.SPIKES: torch.from_numpy(np.stack(padded)), lean.GUIDE: guide}
+            return {lean.SPIKES: torch.from_numpy(packed.together()), lean.GUIDE: guide}
 
     def _voxels(self, clip: Clip, frames: tuple[Frame, ...], cut: _Cut) -> torch.Tensor:
-        made = [self._frame_voxels(clip, frame, cut.spikes) for frame in frames]
-        # Voxels from a file are mapped: only now are they read.
-        with self._clock.part("read" if self.config.use_precomputed_voxels else "augment"):
-            together = np.stack(made)
+        if self.config.use_precomputed_voxels:
+            together = self._stored_voxels(clip, frames, cut.spikes)
+        else:
+            made = [self._made_voxels(clip, frame, cut.spikes) for frame in frames]
+            with self._clock.part("augment"):
+                together = np.stack(made)
         with self._clock.part("augment"):
             stacked = cut.turn.apply(together)
             return torch.from_numpy(np.ascontiguousarray(stacked, np.float32))
 
-    def _frame_voxels(self, clip: Clip, frame: Frame, window: Window) -> NDArray[np.generic]:
-        if self.config.use_precomputed_voxels:
-            if frame.voxels is None:
-                raise DataError(f"{clip.folder}: frame {frame.number} has no spikes")
-            return self._stored_voxels(frame.voxels, window)
-        stream = self._stream(clip, frame)
-        with self._clock.part("voxelise"):
-            return voxelise(
-                stream,
-                self.config.k,
-                mode=self.config.voxel_mode,
-                theta=sensor_of(clip).theta,
-                window=window,
-            )
-
-    def _stream(self, clip: Clip, frame: Frame) -> SpikeStream:
-        path, sensor = frame.spikes, sensor_of(clip)
-        if path is None:
-            raise DataError(f"{clip.folder}: frame {frame.number} has no spikes")
-        cache, key = self._open_cache(), f"spike:{path}"
-        packed = None if cache is None else cache.read(key, np.array)
-        if packed is None:
-            with self._clock.part("read"):
-                stream = read_dat(
-                    path, sensor.spike_h, sensor.spike_w, byte_padded=sensor.byte_padded
-                )
-            if cache is not None:
-                cache.put(key, stream.packed)
-            return stream
-        raw = np.asarray(packed, np.uint8).reshape(-1)
-        return decode(raw, sensor.spike_h, sensor.spike_w, source=path)
-
-    def _stored_voxels(self, path: Path, window: Window) -> NDArray[np.generic]:
-        """Part of what is in a file; only voxels of the right kind come into the cache."""
-        cache, key = self._open_cache(), f"voxel:{path}"
-        if cache is not None:
-            kept = cache.read(key, lambda whole: whole[:, *window.slices()].copy())
-            if kept is not None:
-                return kept
+    def _stored_voxels(
+        self, clip: Clip, frames: tuple[Frame, ...], window: Window
+    ) -> NDArray[np.generic]:
+        """Voxels from files, which are mapped: only when they are stacked are they read."""
+        parts = [self._sources.cut_voxels(clip, frame, window) for frame in frames]
         with self._clock.part("read"):
-            voxels = open_voxels(path)
-            if voxels.shape[0] != self.config.k:
-                raise DataError(f"{path}: {voxels.shape[0]} voxel bins, DATA.K is {self.config.k}")
-            voxels = voxels if cache is None else np.array(voxels)
-        if cache is not None:
-            cache.put(key, voxels)
-        return voxels[:, *window.slices()]
+            return np.stack(parts)
 
-    def _open_cache(self) -> FrameCache | None:
-        """This process's cache, made on first use: each loading process fills its own."""
-        worker = get_worker_info()
-        slot = 0 if worker is None else worker.id + 1
-        if self._cache_share is None or not self._cache_share.may_open(slot):
-            return None
-        if self._cache is None or slot != self._cache_slot:
-            self._cache, self._cache_slot = self._cache_share.open(slot), slot
-        return self._cache
+    def _made_voxels(self, clip: Clip, frame: Frame, window: Window) -> NDArray[np.generic]:
+        def make(stream: SpikeStream) -> NDArray[np.generic]:
+            with self._clock.part("voxelise"):
+                return voxelise(
+                    stream,
+                    self.config.k,
+                    mode=self.config.voxel_mode,
+                    theta=sensor_of(clip).theta,
+                    window=window,
+                )
+
+        return self._sources.use_spikes(clip, frame, make)
 
     def _check_clip(self, clip: Clip) -> FramePair:
         """Sizes of the clip's pictures and spikes, and that every crop to come fits in."""

@@ -1,17 +1,19 @@
 """Samples as loading processes hand them over when the training device finishes them.
 
-Pictures stay 8 bits a channel and spikes stay packed, eight to a byte: a sample of 256 pixels takes
-a sixth of the finished one, a seventeenth of the performance guide's. What needs floats
-(normalising, counting spikes into voxels) happens after the copy, to the same bits as in a loading
-process.
+Pictures stay as they lie in memory, 8 bits a channel, and spikes stay packed, eight to a byte: a
+sample of 256 pixels takes a seventeenth of the performance guide's. What needs floats (normalising,
+counting spikes into voxels) and what needs whole samples (turning them) happens after the copy, to
+the same bits as in a loading process.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.data import default_collate
@@ -22,63 +24,141 @@ from vrtspike.data.spike_stream import ByteArray, SpikeStream, Window, voxel_gai
 
 Batch = Mapping[str, Any]
 PICTURES = ("blur", "sharp")
+"""(B, T, h, w, 3) uint8, not turned; finished ones are (B, T, 3, h, w) float32."""
 VOXELS = "spike_vox"
 SPIKES = "spikes"
 """(B, T, N, h, w / 8) uint8: N ticks of packed spikes, upright; shorter frames end in zeros."""
 GUIDE = "spike_guide"
-"""What it takes to finish them; stays on the host. `edges` (B, T, K + 1) first ticks of the bins,
-`gains` (B, T, K, M + 1) float32 the voxel of every count, `columns` (B,), `turn` (B, 3)."""
+"""What it takes to finish each sample, B guides; stays on the host. Finished batches have none."""
+
+_WIDE = tuple(np.dtype(name) for name in ("complex128", "uint64", "uint32", "uint16"))
+_EXACT = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.uint8))
+"""Types of stored voxels that become float32 without a change, wherever that happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoxelGuide:
+    """How packed spikes become voxels.
+
+    `edges` (T, K + 1) are the first ticks of each frame's bins, `gains` (T, K, M + 1) float32 the
+    voxel of every count; `columns` are the pixels of a row, whose last byte may hold more.
+    """
+
+    columns: int
+    edges: NDArray[np.int64]
+    gains: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """How a sample is finished. Arrays, not tensors: those would cost a descriptor each."""
+
+    turn: Turn
+    voxels: VoxelGuide | None = None
+
+
+class PackedSpikes:
+    """The packed crops of a sample's frames in one array, which grows with the ticks of a frame.
+
+    Args:
+        frames: How many there will be.
+        window: The part of each.
+    """
+
+    def __init__(self, frames: int, window: Window) -> None:
+        self.ticks = [0] * frames
+        self._window = window
+        self._made = np.empty((frames, 0, window.height, -(-window.width // 8)), np.uint8)
+
+    def add(self, number: int, stream: SpikeStream) -> int:
+        """Copies the crop of frame `number`, again if need be; returns its ticks."""
+        ticks = stream.ticks
+        if self._made.shape[1] < ticks:
+            shape = list(self._made.shape)
+            shape[1] = ticks
+            grown = np.empty(shape, np.uint8) if not any(self.ticks) else np.zeros(shape, np.uint8)
+            grown[:, : self._made.shape[1]] = self._made
+            self._made = grown
+        copy_packed(stream, self._window, self._made[number, :ticks])
+        self._made[number, ticks:] = 0
+        self.ticks[number] = ticks
+        return ticks
+
+    def together(self) -> ByteArray:
+        """All of them, (frames, most ticks, height, bytes of a row)."""
+        return np.ascontiguousarray(self._made[:, : max(self.ticks)])
 
 
 def packed_crop(stream: SpikeStream, window: Window) -> ByteArray:
     """A part of the spikes, (ticks, height, ceil(width / 8)), upright, the first column lowest."""
-    if not (stream.width % 8 or window.left % 8 or window.width % 8):
-        bottom = stream.height - window.top - window.height
-        first, last = window.left // 8, (window.left + window.width) // 8
-        grid = stream.packed.reshape(stream.ticks, stream.height, stream.width // 8)
-        cut = grid[:, bottom : bottom + window.height, first:last]
-        return np.ascontiguousarray(cut[:, ::-1])
-    whole = stream.unpack()[:, *window.slices()]
-    return np.packbits(whole, axis=2, bitorder="little")
+    out = np.empty((stream.ticks, window.height, -(-window.width // 8)), np.uint8)
+    copy_packed(stream, window, out)
+    return out
+
+
+def copy_packed(stream: SpikeStream, window: Window, out: ByteArray) -> None:
+    """As `packed_crop`, into an array."""
+    if stream.width % 8 or window.left % 8 or window.width % 8:
+        whole = stream.unpack()[:, *window.slices()]
+        out[...] = np.packbits(whole, axis=2, bitorder="little")
+        return
+    bottom = stream.height - window.top - window.height
+    first, last = window.left // 8, (window.left + window.width) // 8
+    grid = stream.packed.reshape(stream.ticks, stream.height, stream.width // 8)
+    cut = grid[:, bottom : bottom + window.height, first:last][:, ::-1]
+    # Rows are a few bytes long: copied as one number each, they take a fifth of the time.
+    wide = next((each for each in _WIDE if (last - first) % each.itemsize == 0), None)
+    if wide is None:
+        out[...] = cut
+    else:
+        out.view(wide)[...] = cut.view(wide)
+
+
+def exact_voxels(voxels: NDArray[np.generic]) -> Tensor:
+    """Stored voxels in the smallest type that becomes their float32 on any device."""
+    kept = voxels if voxels.dtype in _EXACT else voxels.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(kept))
 
 
 def spike_guide(
     frames: Sequence[tuple[int, float]], columns: int, turn: Turn, bins: int, mode: VoxelMode
-) -> dict[str, Tensor]:
+) -> Guide:
     """What finishes the spikes of a sample, of whose frames ticks and theta are given.
 
     Raises:
         DataError: a frame has fewer ticks than bins where that has no meaning.
     """
-    made = [voxel_gains(ticks, bins, mode=mode, theta=theta) for ticks, theta in frames]
+    made = [_gains(ticks, bins, mode, theta) for ticks, theta in frames]
     most = max(gains.shape[1] for _, gains in made)
     gains = [np.pad(each, ((0, 0), (0, most - each.shape[1]))) for _, each in made]
-    return {
-        "edges": torch.from_numpy(np.stack([edges for edges, _ in made])),
-        "gains": torch.from_numpy(np.stack(gains)),
-        "columns": torch.tensor(columns),
-        "turn": torch.tensor([turn.flip_rows, turn.flip_columns, turn.quarters]),
-    }
+    edges = np.stack([edges for edges, _ in made])
+    return Guide(turn, VoxelGuide(columns, edges, np.stack(gains)))
+
+
+@lru_cache(maxsize=64)
+def _gains(
+    ticks: int, bins: int, mode: VoxelMode, theta: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    return voxel_gains(ticks, bins, mode=mode, theta=theta)
 
 
 def collate(samples: Sequence[Batch]) -> dict[str, Any]:
     """One batch; where frames have different numbers of ticks, zeros follow the fewer."""
-    batch: dict[str, Any] = default_collate(
-        [{k: v for k, v in each.items() if k not in (SPIKES, GUIDE)} for each in samples]
-    )
-    if SPIKES not in samples[0]:
-        return batch
-    spikes = [each[SPIKES] for each in samples]
-    ticks = max(each.shape[1] for each in spikes)
-    batch[SPIKES] = torch.stack(
-        [pad(each, (0, 0, 0, 0, 0, ticks - each.shape[1])) for each in spikes]
-    )
-    guides = [each[GUIDE] for each in samples]
-    counts = max(each["gains"].shape[2] for each in guides)
-    batch[GUIDE] = default_collate(
-        [{**g, "gains": pad(g["gains"], (0, counts - g["gains"].shape[2]))} for g in guides]
-    )
-    return batch
+    return {key: _together(key, [each[key] for each in samples]) for key in samples[0]}
+
+
+def _together(key: str, values: list[Any]) -> Any:
+    if key == GUIDE:
+        return values
+    if not isinstance(values[0], Tensor):
+        return default_collate(values)
+    if len(values) == 1:  # nothing to put together, so nothing to copy
+        return values[0][None]
+    if key == SPIKES:
+        most = max(len(each[0]) for each in values)
+        values = [pad(each, (0, 0, 0, 0, 0, most - each.shape[1])) for each in values]
+    common = reduce(torch.promote_types, [each.dtype for each in values])
+    return default_collate([each.to(common) for each in values])
 
 
 def copied_tensors(batch: Batch) -> Iterator[Tensor]:
@@ -93,44 +173,61 @@ def on_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tenso
 
     Pinned memory is copied without waiting for it.
     """
-    blur, sharp = (_picture(batch[key].to(device, non_blocking=True)) for key in PICTURES)
-    if SPIKES not in batch:
-        return blur, batch[VOXELS].to(device, non_blocking=True).float(), sharp
-    packed = batch[SPIKES].to(device, non_blocking=True)
-    guide = batch[GUIDE]
-    samples = [
-        _voxels(one, {name: values[number] for name, values in guide.items()})
-        for number, one in enumerate(packed)
-    ]
-    return blur, torch.stack(samples), sharp
+    spikes = SPIKES if SPIKES in batch else VOXELS
+    blur, sharp, seen = (batch[key].to(device, non_blocking=True) for key in (*PICTURES, spikes))
+    if GUIDE not in batch:
+        return blur, seen.float(), sharp
+    guides: Sequence[Guide] = batch[GUIDE]
+    turns = [guide.turn for guide in guides]
+    if spikes == SPIKES:
+        seen = [
+            _voxels(one, guide.voxels)
+            for one, guide in zip(seen, guides, strict=True)
+            if guide.voxels is not None
+        ]
+    return _pictures(blur, turns), _turned(seen, turns), _pictures(sharp, turns)
 
 
-def _picture(values: Tensor) -> Tensor:
-    return values.float().div_(255.0) if values.dtype == torch.uint8 else values
+def _pictures(values: Tensor, turns: Sequence[Turn]) -> Tensor:
+    made = _turned(values.permute(0, 1, 4, 2, 3), turns)
+    # Divided by a tensor: a GPU multiplies by the inverse of a number, which are other bits.
+    return made.div_(torch.full((), 255.0, device=made.device))
 
 
-def _voxels(packed: Tensor, guide: Mapping[str, Tensor]) -> Tensor:
-    """The voxels of one sample, (T, K, h, w), turned."""
-    columns = int(guide["columns"])
-    edges, frames = guide["edges"].tolist(), []
-    gains = guide["gains"].to(packed.device, non_blocking=True)
-    for frame, ends, gain in zip(packed, edges, gains, strict=True):
-        counts = torch.stack(_counts(frame, ends))[..., :columns]
+def _turned(samples: Sequence[Tensor] | Tensor, turns: Sequence[Turn]) -> Tensor:
+    """Samples as float32, each turned in its last two axes, and lying in that order."""
+    turned = [_turn(one, turn) for one, turn in zip(samples, turns, strict=True)]
+    made = torch.empty((len(turned), *turned[0].shape), device=turned[0].device)
+    for into, one in zip(made, turned, strict=True):
+        into.copy_(one)
+    return made
+
+
+def _turn(values: Tensor, turn: Turn) -> Tensor:
+    flipped = [axis for axis, is_so in ((-2, turn.flip_rows), (-1, turn.flip_columns)) if is_so]
+    values = values.flip(flipped) if flipped else values
+    return values.rot90(turn.quarters, (-2, -1)) if turn.quarters else values
+
+
+def _voxels(packed: Tensor, guide: VoxelGuide) -> Tensor:
+    """The voxels of one sample, (T, K, h, w)."""
+    device, bins = packed.device, guide.gains.shape[1]
+    edges = torch.from_numpy(guide.edges).to(device, non_blocking=True)
+    gains = torch.from_numpy(guide.gains).to(device, non_blocking=True)
+    made = torch.empty(
+        (len(packed), bins, packed.shape[2], guide.columns), dtype=torch.float32, device=device
+    )
+    number = torch.arange(bins, device=device)[:, None, None]
+    for into, frame, ends, gain in zip(made, packed, edges, gains, strict=True):
         # A table gives the very bits of a loading process, whatever the device makes of log1p.
-        bins = torch.arange(len(gain), device=gain.device)[:, None, None]
-        frames.append(gain[bins, counts])
-    rows, across, quarters = (int(each) for each in guide["turn"])
-    turned = torch.stack(frames)
-    flipped = [axis for axis, is_flipped in ((-2, rows), (-1, across)) if is_flipped]
-    turned = turned.flip(flipped) if flipped else turned
-    return turned.rot90(quarters, (-2, -1)).contiguous()
+        into.copy_(gain[number, _counts(frame, ends)[..., : guide.columns]])
+    return made
 
 
-def _counts(frame: Tensor, edges: Sequence[int]) -> list[Tensor]:
-    """Spikes of each bin, (h, w) int64; all bits of a byte at once."""
+def _counts(frame: Tensor, edges: Tensor) -> Tensor:
+    """Spikes of each bin, (bins, h, w) int64: differences of the running sum over the ticks."""
     place = torch.arange(8, device=frame.device, dtype=torch.uint8)
-    counts = []
-    for first, stop in pairwise(edges):
-        bits = frame[first:stop, :, :, None] >> place & 1
-        counts.append(bits.sum(0, dtype=torch.int64).flatten(1))
-    return counts
+    bits = (frame[..., None] >> place & 1).flatten(2)
+    sums = torch.zeros((len(bits) + 1, *bits.shape[1:]), dtype=torch.int32, device=frame.device)
+    torch.cumsum(bits, 0, dtype=torch.int32, out=sums[1:])
+    return sums[edges].diff(dim=0).long()

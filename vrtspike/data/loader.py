@@ -150,7 +150,11 @@ def build_loaders(data: DataConfig, loading: DataLoaderConfig, job: LoaderJob) -
         workers.explanation,
         *_order_note(data),
     ]
-    if data.use_ram_cache:
+    if data.fast_store is not None:
+        notes += [each.use_store(Path(data.fast_store)).line() for each in (train_set, val_set)]
+    if data.use_ram_cache and not data.fills_cache:
+        notes.append("USE_RAM_CACHE: nothing is kept in it, since the fast store holds everything")
+    if data.fills_cache:
         caches, line = join_caches(
             train_set.cache_keys(),
             CacheJob(

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from vrtspike.data.cache_memory import CacheMemory, MemoryAddress
 from vrtspike.data.shared_cache import SharedCache
 
 Array = NDArray[np.generic]
+Taken = TypeVar("Taken")
 Gather = Callable[[Any], list[Any]]
 """Every rank's value, in rank order, on every rank; all ranks call it together."""
 
@@ -26,8 +27,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class FrameCache(Protocol):
     """What one loading process looks arrays up in."""
 
-    def read(self, key: str, take: Callable[[Array], Array]) -> Array | None:
-        """What `take` copies out of an entry; None if it is not here."""
+    def read(self, key: str, take: Callable[[Array], Taken]) -> Taken | None:
+        """What `take`, which returns no None, copies out of an entry; None if it is not here."""
         ...
 
     def put(self, key: str, value: Array) -> bool:
@@ -109,7 +110,7 @@ class _Door:
     numbers: Mapping[str, int]
     slot: int
 
-    def read(self, key: str, take: Callable[[Array], Array]) -> Array | None:
+    def read(self, key: str, take: Callable[[Array], Taken]) -> Taken | None:
         number = self.numbers.get(key)
         return None if number is None else self.cache.read(number, self.slot, take)
 

@@ -27,7 +27,9 @@ class DataConfig:
     frame. `cache_size_gb` is in GiB and is one budget for the machine, whatever the number of
     workers and ranks. The cache lies in memory, or in a file of `cache_dir` that needs no cleaning
     up. `sample_order` grouped loads `group_samples` neighbours of a clip close together, which is
-    what lets a cache smaller than the data set hit. `lean_samples` hands bytes over and lets the
+    what lets a cache smaller than the data set hit. `fast_store` is a folder that
+    `python -m vrtspike.data.fast_store` made: pictures and spikes are read from it, and the cache
+    is not needed for them. `lean_samples` hands bytes over and lets the
     training device make floats of them; auto does so for a GPU.
     """
 
@@ -47,6 +49,7 @@ class DataConfig:
     use_ram_cache: bool = False
     cache_size_gb: float = 4.0
     cache_dir: str | None = None
+    fast_store: str | None = None
     sample_order: SampleOrder = "shuffled"
     group_samples: int = 16
     lean_samples: Literal["auto"] | bool = "auto"
@@ -81,6 +84,11 @@ class DataConfig:
     def hands_over_bytes(self, *, cuda: bool) -> bool:
         """Whether the training device finishes the samples."""
         return cuda if self.lean_samples == "auto" else self.lean_samples
+
+    @property
+    def fills_cache(self) -> bool:
+        """Whether anything is kept in the cache: what a fast store holds is not."""
+        return self.use_ram_cache and (self.fast_store is None or self.use_precomputed_voxels)
 
     def crop_size_at(self, epoch: int) -> int:
         """The training crop in pixels of an epoch; `crop_size` after the schedule's last entry."""

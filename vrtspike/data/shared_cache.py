@@ -9,10 +9,12 @@ goes up with each writing, so a reader that has copied while the entry was repla
 state is no longer what it was, and the copy is thrown away.
 """
 
+import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from vrtspike.data.cache import CacheStats
 from vrtspike.data.cache_memory import CacheMemory, whole_pages
 
 Array = NDArray[np.generic]
+Taken = TypeVar("Taken")
 
 _EMPTY, _WRITING, _WHOLE, _LEAVING = range(4)
 _STATE, _OFFSET, _BYTES, _USED, _TYPE, _DIMS, _SHAPE, _CHECK = 0, 1, 2, 3, 4, 5, 6, 10
@@ -62,6 +65,9 @@ class SharedCache:
         self._checks = checks
         self._rows = memory.words(0, num_items, _ROW)
         self._counts = memory.words(num_items * _ROW * 8, num_slots, _COUNTERS)
+        # The same numbers for who looks at one row only: a tenth of the time of an array.
+        self._row_words = self._rows.reshape(-1).data
+        self._count_words = self._counts.reshape(-1).data
         self._first = self.table_bytes(num_items, num_slots)
         self._end = memory.num_bytes
         self.corrupt = 0
@@ -76,31 +82,26 @@ class SharedCache:
         """How much of its beginning is stored into, and so must have room from the start."""
         return whole_pages(num_items * _ROW * 8 + num_slots * _COUNTERS * 8)
 
-    def read(self, item: int, slot: int, take: Callable[[Array], Array]) -> Array | None:
+    def read(self, item: int, slot: int, take: Callable[[Array], Taken]) -> Taken | None:
         """What `take` copies out of an entry, which becomes the most recently used.
 
         Args:
             item: The array's number.
             slot: The row that counts the look-up.
-            take: Gets the array, read-only; must copy what it needs of it.
+            take: Gets the array, read-only; must copy what it needs of it, and not return None.
 
         Returns:
             None if the entry is not here, or left while it was copied.
         """
-        row = self._rows[item]
-        state = int(row[_STATE])
-        if state & 3 != _WHOLE:
-            self._counts[slot, _MISSES] += 1
+        words, start = self._row_words, item * _ROW
+        row = words[start : start + _ROW].tolist()
+        entry = self._entry(row) if row[_STATE] & 3 == _WHOLE else None
+        taken = None if entry is None else take(entry)
+        if entry is None or taken is None or not self._is_whole(item, row, entry):
+            self._count_words[slot * _COUNTERS + _MISSES] += 1
             return None
-        shape = tuple(int(side) for side in row[_SHAPE : _SHAPE + int(row[_DIMS]) % _ROW])
-        entry = self._entry(row, shape)
-        taken = take(entry) if entry is not None else None
-        whole = taken is not None and self._is_whole(row, state, entry)
-        if not whole or int(row[_STATE]) != state:
-            self._counts[slot, _MISSES] += 1
-            return None
-        row[_USED] = time.monotonic_ns()
-        self._counts[slot, _HITS] += 1
+        words[start + _USED] = time.monotonic_ns()
+        self._count_words[slot * _COUNTERS + _HITS] += 1
         return taken
 
     def put(self, item: int, slot: int, value: Array) -> bool:
@@ -142,22 +143,25 @@ class SharedCache:
             refused=int(counts[_REFUSED]),
         )
 
-    def _entry(self, row: NDArray[np.int64], shape: tuple[int, ...]) -> Array | None:
-        """The array of a row as it is now; None where the row has changed under our eyes."""
-        kind, offset = int(row[_TYPE]), int(row[_OFFSET])
+    def _entry(self, row: Sequence[int]) -> Array | None:
+        """The array of a row as it was; None where the row has changed under our eyes."""
+        kind, offset, dims = row[_TYPE], row[_OFFSET], row[_DIMS]
         if not 0 <= kind < len(_TYPES) or not self._first <= offset < self._end:
             return None
-        if offset + int(np.prod(shape)) * _TYPES[kind].itemsize > self._end:
+        shape = tuple(row[_SHAPE : _SHAPE + dims % (_MAX_DIMS + 1)])
+        if min(shape, default=-1) < 0:
+            return None
+        if offset + math.prod(shape) * _TYPES[kind].itemsize > self._end:
             return None
         return self._memory.view(offset, shape, _TYPES[kind])
 
-    def _is_whole(self, row: NDArray[np.int64], state: int, entry: Array | None) -> bool:
-        if not self._checks or entry is None:
-            return True
-        same = _checksum(entry) == int(row[_CHECK])
-        if not same and int(row[_STATE]) == state:
-            self.corrupt += 1
-        return same
+    def _is_whole(self, item: int, row: Sequence[int], entry: Array) -> bool:
+        """Whether the entry is still the one that was begun with, and undamaged."""
+        is_damaged = self._checks and _checksum(entry) != row[_CHECK]
+        if self._row_words[item * _ROW + _STATE] != row[_STATE]:
+            return False
+        self.corrupt += is_damaged
+        return not is_damaged
 
     def _reserve(self, item: int, size: int, slot: int) -> int | None:
         """Room for an entry, whose lock is then held; None if there is none. Needs the lock."""

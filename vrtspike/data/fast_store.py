@@ -1,0 +1,262 @@
+"""Convert a data set to a fast store, once: decoded pictures and spikes as plain bytes on a disk.
+
+    python -m vrtspike.data.fast_store --root data/processed/gopro_spike_unified --out STORE
+    python -m vrtspike.data.fast_store --verify --out STORE
+
+Decoding PNGs is nearly all that loading costs; `DATA.FAST_STORE: STORE` makes the loader read the
+crops themselves from mapped memory. A clip appears in the store only when whole: a stopped
+conversion goes on where it was, and one that is run again converts what has changed.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from vrtspike.data.atomic_files import check_out_folder, folder_lock, replace_file
+from vrtspike.data.cache_memory import whole_pages
+from vrtspike.data.contract import sensor_of
+from vrtspike.data.frames import picture_size, read_rgb
+from vrtspike.data.layouts import Clip, find_clips
+from vrtspike.data.settings import DataConfig
+from vrtspike.data.spike_stream import ByteArray, read_dat
+from vrtspike.data.store_file import (
+    BUILDING,
+    SUFFIX,
+    ClipFileWriter,
+    FileState,
+    damaged_arrays,
+    read_index,
+)
+from vrtspike.data.stored_frames import clip_file, source_files
+from vrtspike.data.workers import allowed_cores
+from vrtspike.errors import DataError, VRTSpikeError
+
+MANIFEST = "fast_store.json"
+_FORMAT = {"format": "vrtspike fast store", "version": 1}
+_MAX_THREADS = 8
+"""Decoding scales with the cores, writing does not."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A clip that is yet to be converted; `num_bytes` is what its file will take."""
+
+    file: Path
+    name: str
+    clip: Clip
+    num_bytes: int
+
+
+def convert(
+    config: DataConfig, out: Path, splits: Sequence[str], say: Say, *, threads: int = 1
+) -> None:
+    """Bring the store at `out` up to date with the data set.
+
+    Args:
+        config: `DATA`; its root and folder names are used.
+        out: The store.
+        splits: What of the data set to convert.
+        say: Called with a line for every clip.
+        threads: That decode.
+
+    Raises:
+        DataError: the data set is broken, the disk has no room, or `out` is something else.
+    """
+    check_out_folder(out)
+    clips = [(split, clip) for split in splits for clip in find_clips(config, split)]
+    root = Path(config.root)
+    _refuse_twins(clips)
+    with folder_lock(out):
+        _claim(out)
+        for left in out.rglob(f".*{BUILDING}*"):
+            left.unlink()
+        jobs = [
+            _Job(clip_file(out, split, clip), f"{split}/{clip.name}", clip, _stored_bytes(clip))
+            for split, clip in clips
+            if not _is_current(clip_file(out, split, clip), clip, root)
+        ]
+        say(f"{len(clips) - len(jobs)} of {len(clips)} clips are there already")
+        _check_room(out, jobs, say)
+        with ThreadPoolExecutor(threads) as pool:
+            for number, job in enumerate(jobs, 1):
+                _convert_clip(job, root, pool, threads)
+                say(f"{number}/{len(jobs)} {job.name}: {job.num_bytes / 2**20:.1f} MiB")
+
+
+def verify(out: Path, say: Say) -> bool:
+    """Whether every byte of the store is still what was written; says which is not.
+
+    Raises:
+        DataError: `out` is no store.
+    """
+    if not (out / MANIFEST).is_file():
+        raise DataError(f"--out {out} is no fast store: it has no {MANIFEST}")
+    files, checked, damaged = sorted(out.rglob(f"*{SUFFIX}")), 0, 0
+
+    def count(num_bytes: int) -> None:
+        nonlocal checked
+        checked += num_bytes
+
+    for file in files:
+        try:
+            broken = [array.source for array in damaged_arrays(file, count)]
+            fault = (
+                f"{file}: {len(broken)} arrays are damaged, first: {broken[0]}" if broken else ""
+            )
+        except DataError as error:
+            fault = str(error)
+        if fault:
+            say(f"{fault}; delete the file and convert again")
+        damaged += bool(fault)
+    say(f"{len(files)} clips, {checked / 2**30:.2f} GiB checked, {damaged} damaged")
+    return not damaged
+
+
+def _refuse_twins(clips: Sequence[tuple[str, Clip]]) -> None:
+    names = Counter((split, clip.name) for split, clip in clips)
+    for split, clip in clips:
+        if names[split, clip.name] > 1:
+            raise DataError(f"{clip.folder}: split {split!r} has two clips of this name")
+
+
+def _claim(out: Path) -> None:
+    """Make the folder a store, or find that it is one."""
+    manifest = out / MANIFEST
+    if manifest.is_file():
+        try:
+            found = json.loads(manifest.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{manifest}: cannot read it: {error}") from error
+        if found != _FORMAT:
+            raise DataError(f"{out} is a store of another version: choose another --out")
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise DataError(f"{out} is not empty and no fast store: choose another --out")
+    out.mkdir(exist_ok=True)
+    replace_file(manifest, json.dumps(_FORMAT).encode())
+
+
+def _is_current(file: Path, clip: Clip, root: Path) -> bool:
+    """Whether the clip's file holds exactly what would be written now."""
+    try:
+        arrays = {each.source: each for each in read_index(file)}
+    except DataError:  # not there yet, or damaged
+        return False
+    now = [FileState.of(path, root) for path in source_files(clip)]
+    return len(now) == len(arrays) and all(
+        state.name in arrays and state.made(arrays[state.name]) for state in now
+    )
+
+
+def _stored_bytes(clip: Clip) -> int:
+    """What the clip takes, if its pictures are all of the first one's size."""
+    height, width = picture_size(clip.frames[0].blur)
+    total = 0
+    for frame in clip.frames:
+        pictures = 1 + (frame.sharp is not None)
+        total += pictures * whole_pages(height * width * 3)
+        total += whole_pages(frame.spikes.stat().st_size) if frame.spikes else 0
+    return total
+
+
+def _check_room(out: Path, jobs: Sequence[_Job], say: Say) -> None:
+    need, free = sum(job.num_bytes for job in jobs), shutil.disk_usage(out).free
+    room = f"{need / 2**30:.2f} GiB to write, {free / 2**30:.2f} GiB free on the disk of {out}"
+    if need > free:
+        raise DataError(f"{room}: choose another --out, or fewer --splits")
+    if jobs:
+        say(room)
+
+
+def _convert_clip(job: _Job, root: Path, pool: ThreadPoolExecutor, threads: int) -> None:
+    """Write a clip's file; a few files are read ahead, no more, so that memory stays small."""
+    paths = list(source_files(job.clip))
+    job.file.parent.mkdir(parents=True, exist_ok=True)
+    with ClipFileWriter(job.file) as writer:
+        for group in _groups(paths, 2 * threads):
+            read = pool.map(lambda path: _read(path, job.clip, root), group)
+            for state, array in read:
+                writer.add(state, array)
+
+
+def _groups(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
+    for start in range(0, len(paths), size):
+        yield paths[start : start + size]
+
+
+def _read(path: Path, clip: Clip, root: Path) -> tuple[FileState, ByteArray]:
+    """What is stored of one file, and the state of the file that it was made of."""
+    before = FileState.of(path, root)
+    if path.suffix.lower() == ".dat":
+        sensor = sensor_of(clip)
+        padded = sensor.byte_padded
+        array = read_dat(path, sensor.spike_h, sensor.spike_w, byte_padded=padded).packed
+    else:
+        array = read_rgb(path)
+    if FileState.of(path, root) != before:
+        raise DataError(f"{path}: changed while it was converted; start the conversion again")
+    return before, array
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's parser."""
+    usual = DataConfig(root="")
+    parser = argparse.ArgumentParser(
+        prog="python -m vrtspike.data.fast_store",
+        description="Decode a data set once; DATA.FAST_STORE makes the trainer read the result.",
+    )
+    parser.add_argument("--root", type=Path, help="the data set (DATA.ROOT)")
+    parser.add_argument("--out", type=Path, required=True, help="the store (DATA.FAST_STORE)")
+    parser.add_argument(
+        "--splits",
+        nargs="+",
+        default=[usual.train_split, usual.val_split],
+        help="default: %(default)s",
+    )
+    parser.add_argument("--blur-dir", choices=("blur", "blur_gamma"), default=usual.blur_dir)
+    parser.add_argument("--spike-dir", default=usual.spike_dir, help="default: %(default)s")
+    parser.add_argument("--threads", type=int, help="that decode; default: the cores, at most 8")
+    parser.add_argument(
+        "--verify", action="store_true", help="convert nothing, check every byte of the store"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code: 1 if the store is damaged, 2 for an error."""
+    parser = build_parser()
+    given = parser.parse_args(argv)
+    if given.root is None and not given.verify:
+        parser.error("--root is needed to convert")
+    cv2.setNumThreads(0)
+    try:
+        if given.verify:
+            return 0 if verify(given.out, _print) else 1
+        config = DataConfig(
+            root=str(given.root), blur_dir=given.blur_dir, spike_dir=given.spike_dir
+        )
+        threads = given.threads or min(_MAX_THREADS, allowed_cores())
+        convert(config, given.out, given.splits, _print, threads=max(1, threads))
+    except (VRTSpikeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{given.out}: ready; set DATA.FAST_STORE to it")
+    return 0
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
