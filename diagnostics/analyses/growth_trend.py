@@ -1,0 +1,208 @@
+"""Whether a memory grows steadily, as a leak does: apart from its start, its jumps and its teeth.
+
+Use it for the memory of one thing (a process, /dev/shm, an allocator) over steps or over seconds:
+
+    trend = growth_trend(times, values)
+    if trend is not None and trend.grows and trend.rise >= least_bytes:
+        say(..., rate=trend.slope)          # in units of `values` for each unit of `times`
+
+`times` may be steps or seconds, in any order; values that are NaN are left out. None means that
+there are too few points to say anything, `grows` False that no steady growth is seen, for the
+reason in `shape`. It knows nothing of sizes: hold `rise` or `slope` against a limit of your own.
+Give it the processes one by one where they are known. A sum over processes is judged as well, but a
+process that starts and stays is a jump there, and one that ends for good hides growth.
+
+How it decides. The first fifth is left out. The rest is cut into at most 48 blocks of equally many
+points, each with its floor (the lower quartile, since what is used for a moment comes on top), so
+that growth is the rate from floor to floor. Rates far from the others (beyond 6 robust deviations
+from their median, and beyond twice the median) are jumps and falls and count as what is usual; of
+the rise is taken back what falls have beyond jumps. It grows, if
+
+* the line through the floors, with jumps taken out, rises by a one-sided test at 0.2 % that counts
+  neighbours which are alike as fewer points (else it is unclear: a walk without aim looks so);
+* falls take back less than half of the rise, or it is a saw-tooth: of n + 1 rises that n falls take
+  back to the start at most one is left;
+* its second half rises at least two thirds as fast as the whole, or it is settling: a course that
+  nears its end exponentially is told so if its time constant is at most 0.7 of the window.
+
+All limits are own choices, made on recorded runs and on planted leaks.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from diagnostics.analyses.distribution import Floats
+from diagnostics.analyses.student_t import quantile
+
+LEAST_POINTS = 8
+"""With fewer points a jump and growth look alike."""
+
+WARM_UP_SHARE = 0.2
+"""Of the time, at its start: what happens there is not looked at."""
+_FEW_BLOCKS, _MANY_BLOCKS, _POINTS_OF_BLOCK = 24, 48, 8
+_FLOOR_SHARE = 0.25
+_JUMP_DEVIATIONS = 6.0
+_NORMAL_MAD = 1.4826
+_CONFIDENCE = 0.998
+_ROUNDING = 1e-18
+_MOST_TURN = 1.5
+"""A shift in the middle of a line turns it by that, over its length."""
+_KEPT_SHARE = 0.5
+_LATE_SHARE = 2 / 3
+
+Shape = Literal["growing", "level", "unclear", "saw-tooth", "settling"]
+"""Of what `grows` is False: "level" does not rise at all, "unclear" not surely."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrowthTrend:
+    """Of the window after warm-up: values in their own unit, `first` and `last` in that of times.
+
+    `slope` is the growth for each unit of time without jumps and less what falls took back, `low`
+    what it surely is, `rise` the growth over the window. `jumps` is the sum of what rose at
+    once and stayed. Without growth these say what was seen of it.
+    """
+
+    shape: Shape
+    slope: float
+    low: float
+    rise: float
+    jumps: float
+    first: float
+    last: float
+    num_points: int
+
+    @property
+    def grows(self) -> bool:
+        """Whether it grows steadily."""
+        return self.shape == "growing"
+
+
+def growth_trend(times: Floats, values: Floats) -> GrowthTrend | None:
+    """The steady growth of `values` over `times`; None with too few points or different times.
+
+    Raises:
+        ValueError: The two differ in length.
+    """
+    if len(times) != len(values):
+        raise ValueError(f"times has {len(times)} values, values {len(values)}")
+    times, values = _window(np.asarray(times, "float64"), np.asarray(values, "float64"))
+    if len(times) < LEAST_POINTS:
+        return None
+    at, floors = _floors(times, values)
+    spans = np.diff(at)
+    if not (spans > 0).all():
+        return None
+    return _judge(times, at, np.diff(floors) / spans)
+
+
+def _judge(times: Floats, at: Floats, rates: Floats) -> GrowthTrend:
+    steady = _without_jumps(rates, np.diff(at))
+    gradual = float(steady.level[-1])
+    rise = gradual - max(0.0, steady.falls - steady.jumps)
+    line = _line(at, steady)
+    late = _line(at[len(at) // 2 :], replace(steady, level=steady.level[len(at) // 2 :]))
+    return GrowthTrend(
+        shape=_shape(line, rise / gradual if gradual > 0 else 0.0, late.slope),
+        slope=rise / float(np.ptp(at)),
+        low=line.low,
+        rise=rise,
+        jumps=max(0.0, steady.jumps - steady.falls),
+        first=float(times[0]),
+        last=float(times[-1]),
+        num_points=len(times),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Steady:
+    """The level at each block without jumps; what rose and fell at once, and what that hides."""
+
+    level: Floats
+    jumps: float
+    falls: float
+    doubt: float
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A slope, and what it surely is."""
+
+    slope: float
+    low: float
+
+
+def _shape(line: _Line, kept_share: float, late: float) -> Shape:
+    if line.slope <= 0:
+        return "level"
+    if line.low <= 0:
+        return "unclear"
+    if kept_share < _KEPT_SHARE:
+        return "saw-tooth"
+    return "growing" if late >= _LATE_SHARE * line.slope else "settling"
+
+
+def _line(at: Floats, steady: _Steady) -> _Line:
+    """By least squares.
+
+    Each of n points counts as (1 - r) / (1 + r) of one where what the line misses has the
+    correlation r from point to point, corrected for its bias in short series (Kendall).
+    """
+    level, count, x = steady.level, len(at), at - at.mean()
+    square = float((x * x).sum())
+    slope = float((x * level).sum()) / square
+    missed = level - level.mean() - slope * x
+    missed_square = float((missed * missed).sum())
+    if missed_square <= _ROUNDING * float((level * level).sum()) and not steady.doubt:
+        return _Line(slope, slope)
+    found = max(0.0, float((missed[1:] * missed[:-1]).sum()) / missed_square)
+    correlation = min(1.0, found + (1 + 4 * found) / count)
+    freedom = max(1.0, count * (1 - correlation) / (1 + correlation) - 2)
+    error = math.hypot(
+        math.sqrt(missed_square / freedom / square), _MOST_TURN * steady.doubt / float(np.ptp(at))
+    )
+    return _Line(slope, slope - quantile(_CONFIDENCE, freedom) * error)
+
+
+def _window(times: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """What is known, in order of time, without warm-up."""
+    is_known = np.isfinite(times) & np.isfinite(values)
+    times, values = times[is_known], values[is_known]
+    if not len(times):
+        return times, values
+    order = np.argsort(times, kind="stable")
+    times, values = times[order], values[order]
+    is_warm = times >= times[0] + WARM_UP_SHARE * (times[-1] - times[0])
+    return times[is_warm], values[is_warm]
+
+
+def _floors(times: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Mean time and lower quartile of each block."""
+    wanted = min(_MANY_BLOCKS, max(_FEW_BLOCKS, len(times) // _POINTS_OF_BLOCK))
+    size = -(-len(times) // wanted)
+    # The last blocks are whole: blocks of different sizes have different floors.
+    starts = range(len(times) % size, len(times), size)
+    blocks = [slice(start, start + size) for start in starts]
+    return (
+        np.array([times[block].mean() for block in blocks]),
+        np.array([np.quantile(values[block], _FLOOR_SHARE) for block in blocks]),
+    )
+
+
+def _without_jumps(rates: Floats, spans: Floats) -> _Steady:
+    """A jump within a block shows in two rates, one of them small at times: neighbours go too."""
+    middle = float(np.median(rates))
+    spread = _NORMAL_MAD * float(np.median(np.abs(rates - middle)))
+    is_jump = np.abs(rates - middle) > max(_JUMP_DEVIATIONS * spread, abs(middle))
+    is_near = is_jump | np.append(is_jump[1:], False) | np.append(False, is_jump[:-1])
+    beyond = np.where(is_near, (rates - middle) * spans, 0.0)
+    changes = np.where(is_near, middle, rates) * spans
+    return _Steady(
+        level=np.concatenate([[0.0], np.cumsum(changes)]),
+        jumps=float(beyond[beyond > 0].sum()),
+        falls=float(-beyond[beyond < 0].sum()),
+        doubt=float(np.sqrt(is_near.sum())) * spread * float(np.median(spans)),
+    )
