@@ -14,7 +14,11 @@ class HostState:
 
     `cgroup_limit_bytes` is None where no limit below the machine's memory applies; then
     `cgroup_used_bytes` is None as well. `cgroup_used_bytes` leaves out file pages that the kernel
-    gives back on demand. `cores_quota` is the cgroup's CPU quota in cores.
+    gives back on demand; they are `cgroup_cache_bytes`. `page_cache_bytes` are those of the whole
+    machine, shared memory apart (`shmem_bytes`, whether in /dev/shm or not). The shares of
+    `stall_share` and `cgroup_stall_share` are those of the last ten seconds in which some task, or
+    every task, waited for a resource: `memory_some`, `io_full`. `cores_quota` is the cgroup's CPU
+    quota in cores.
     """
 
     ram_total_bytes: int | None = None
@@ -24,6 +28,11 @@ class HostState:
     cgroup_version: int | None = None
     cgroup_limit_bytes: int | None = None
     cgroup_used_bytes: int | None = None
+    cgroup_cache_bytes: int | None = None
+    page_cache_bytes: int | None = None
+    shmem_bytes: int | None = None
+    stall_share: Mapping[str, float] = field(default_factory=dict)
+    cgroup_stall_share: Mapping[str, float] = field(default_factory=dict)
     shm_total_bytes: int | None = None
     shm_used_bytes: int | None = None
     cores_online: int | None = None
@@ -33,8 +42,20 @@ class HostState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GpuProcess:
+    """A process that holds memory of a GPU; None where the driver does not tell how much."""
+
+    pid: int
+    used_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class GpuState:
-    """One GPU as NVML sees it."""
+    """One GPU as NVML sees it.
+
+    `processes` are those of every user, by the numbers that the driver's own system gives them:
+    inside a container they may be others than here. None was not told.
+    """
 
     index: int
     name: str | None = None
@@ -42,6 +63,7 @@ class GpuState:
     memory_total_bytes: int | None = None
     memory_used_bytes: int | None = None
     util_percent: float | None = None
+    processes: tuple[GpuProcess, ...] | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +81,8 @@ class ProcessState:
 
     `pss_bytes` shares every page among its users, so that it may be summed over processes;
     `uss_bytes` are the pages nobody else has; `rss_bytes` counts shared pages in full each time.
+    `shm_bytes` is the part of `pss_bytes` in shared memory. `locked_bytes` may not be swapped,
+    such as pinned memory. `is_pinning` says whether a thread in it pins batches of a loader.
     """
 
     pid: int
@@ -70,5 +94,8 @@ class ProcessState:
     pss_bytes: int | None = None
     uss_bytes: int | None = None
     shared_bytes: int | None = None
+    shm_bytes: int | None = None
     swap_bytes: int | None = None
+    locked_bytes: int | None = None
+    is_pinning: bool = False
     unknown: Mapping[str, str] = field(default_factory=dict)

@@ -39,6 +39,8 @@ HOST = Table(
             swap_used_bytes="Swap in use.",
             swap_in_bytes="Read back from swap so far (a counter).",
             swap_out_bytes="Written to swap so far (a counter).",
+            page_cache_bytes="Files that the kernel keeps and gives back on demand.",
+            shmem_bytes="All shared memory, in /dev/shm or without a name.",
         ),
         *numbers("processes", oom_kills="Killed for memory on the machine so far (a counter)."),
         *sizes(
@@ -83,7 +85,11 @@ PROCESSES = Table(
             shared_bytes="The shared part of it.",
             pss_bytes="Resident memory, shared pages divided among their users.",
             uss_bytes="Resident memory that no other process shares.",
+            pss_shm_bytes="The part of `pss_bytes` in shared memory.",
+            swap_bytes="Memory of the process that lies in swap.",
+            written_bytes="Written to files of any kind so far (a counter).",
         ),
+        *numbers("-", rank="Rank that a launcher gave it; missing without one."),
         *numbers("%", cpu_percent="CPU; 100 is one core."),
     ),
 )

@@ -140,6 +140,10 @@ class ProcessRecord(Struct):
     shared_bytes: Count | None = None
     pss_bytes: Count | None = None
     uss_bytes: Count | None = None
+    pss_shm_bytes: Count | None = None
+    swap_bytes: Count | None = None
+    written_bytes: Count | None = None
+    rank: Count | None = None
     cpu_percent: Real | None = None
 
 
@@ -158,6 +162,8 @@ class HostRecord(Struct):
     swap_used_bytes: Count | None = None
     swap_in_bytes: Count | None = None
     swap_out_bytes: Count | None = None
+    page_cache_bytes: Count | None = None
+    shmem_bytes: Count | None = None
     oom_kills: Count | None = None
     disk_read_bytes: Count | None = None
     disk_write_bytes: Count | None = None

@@ -12,12 +12,16 @@ from diagnostics.language import say
 from diagnostics.machine import HostState
 from diagnostics.parsers.machine_cgroup import read_cpu_quota, read_memory_limit
 from diagnostics.parsers.machine_files import read_small
+from diagnostics.parsers.machine_pressure import read_group_pressure, read_pressure
 
 MEMINFO_FIELDS = {
     "ram_total_bytes": "MemTotal",
     "ram_available_bytes": "MemAvailable",
     "swap_total_bytes": "SwapTotal",
 }
+
+
+CACHE_FIELDS = ("page_cache_bytes", "shmem_bytes")
 
 
 def _affinity() -> int | None:
@@ -58,6 +62,8 @@ def read_host(sources: HostSources | None = None) -> HostState:
     if readings.values["cores_affinity"] is None:
         readings.missing("this system has no processor affinity", "cores_affinity")
     readings.values["cores_quota"] = read_cpu_quota(sources.root)
+    readings.values["stall_share"] = read_pressure(sources.root)
+    readings.values["cgroup_stall_share"] = read_group_pressure(sources.root)
     return HostState(**readings.values, unknown=readings.unknown)
 
 
@@ -71,11 +77,22 @@ def _read_memory(sources: HostSources, readings: _Readings) -> None:
         readings.values[name] = table.get(key)
         if key not in table:
             readings.missing(say("/proc/meminfo has no {key}", key=key), name)
+    _read_cached(table, readings)
     total, free = table.get("SwapTotal"), table.get("SwapFree")
     if total is None or free is None:
         readings.missing("/proc/meminfo has no SwapFree", "swap_used_bytes")
     else:
         readings.values["swap_used_bytes"] = total - free
+
+
+def _read_cached(table: dict[str, int], readings: _Readings) -> None:
+    """The kernel counts shared memory as cached; it is none that can be given back."""
+    shmem, cached = table.get("Shmem"), table.get("Cached")
+    if shmem is None or cached is None:
+        readings.missing("/proc/meminfo has no Cached and Shmem", *CACHE_FIELDS)
+        return
+    files = max(0, cached + table.get("Buffers", 0) - shmem)
+    readings.values.update(page_cache_bytes=files, shmem_bytes=shmem)
 
 
 def _meminfo(text: str) -> dict[str, int]:
@@ -89,7 +106,7 @@ def _meminfo(text: str) -> dict[str, int]:
 
 
 def _read_memory_psutil(sources: HostSources, readings: _Readings) -> None:
-    names = (*MEMINFO_FIELDS, "swap_used_bytes")
+    names = (*MEMINFO_FIELDS, "swap_used_bytes", *CACHE_FIELDS)
     if sources.root != Path("/"):
         readings.missing("/proc/meminfo cannot be read", *names)
         return
@@ -104,23 +121,28 @@ def _read_memory_psutil(sources: HostSources, readings: _Readings) -> None:
         swap_total_bytes=swap.total,
         swap_used_bytes=swap.used,
     )
+    readings.missing("this system does not tell it", *CACHE_FIELDS)
 
 
 def _read_limit(sources: HostSources, readings: _Readings) -> None:
     limit = read_memory_limit(sources.root)
+    names = ("cgroup_limit_bytes", "cgroup_used_bytes", "cgroup_cache_bytes")
     if limit is None:
-        readings.missing("no memory cgroup here", "cgroup_limit_bytes", "cgroup_used_bytes")
+        readings.missing("no memory cgroup here", *names)
         return
     readings.values["cgroup_version"] = limit.version
     total = readings.values.get("ram_total_bytes")
     if limit.limit_bytes is None or (total is not None and limit.limit_bytes >= total):
         reason = "the memory cgroup sets no limit below the machine's memory"
-        readings.missing(reason, "cgroup_limit_bytes", "cgroup_used_bytes")
+        readings.missing(reason, *names)
         return
     readings.values["cgroup_limit_bytes"] = limit.limit_bytes
     readings.values["cgroup_used_bytes"] = limit.used_bytes
+    readings.values["cgroup_cache_bytes"] = limit.cache_bytes
     if limit.used_bytes is None:
         readings.missing("the cgroup's use cannot be read", "cgroup_used_bytes")
+    if limit.cache_bytes is None:
+        readings.missing("the cgroup's use cannot be read", "cgroup_cache_bytes")
 
 
 def _read_shm(sources: HostSources, readings: _Readings) -> None:

@@ -19,12 +19,13 @@ class CgroupMemory:
     """The smallest memory limit that applies, and the use of the group that has it.
 
     `limit_bytes` is None when no ancestor sets one. `used_bytes` leaves out inactive file pages,
-    which the kernel drops before it kills anything.
+    which the kernel drops before it kills anything; they are `cache_bytes`.
     """
 
     version: int
     limit_bytes: int | None
     used_bytes: int | None
+    cache_bytes: int | None = None
 
 
 def read_memory_limit(root: Path) -> CgroupMemory | None:
@@ -35,6 +36,12 @@ def read_memory_limit(root: Path) -> CgroupMemory | None:
     if "" in groups:
         return _smallest(2, _ancestors(root / MOUNT, groups[""]))
     return None
+
+
+def group_folders(root: Path) -> tuple[Path, ...]:
+    """The folders of this process's group of version 2 and its ancestors; none without one."""
+    groups = _own_groups(root)
+    return tuple(_ancestors(root / MOUNT, groups[""])) if "" in groups else ()
 
 
 def read_cpu_quota(root: Path) -> float | None:
@@ -98,6 +105,7 @@ def _memory(version: int, folder: Path) -> CgroupMemory:
     else:
         names = ("memory.max", "memory.current", "inactive_file")
     used = read_count(folder / names[1])
+    cache = read_table(folder / "memory.stat").get(names[2])
     if used is not None:
-        used = max(0, used - read_table(folder / "memory.stat").get(names[2], 0))
-    return CgroupMemory(version, read_count(folder / names[0]), used)
+        used = max(0, used - (cache or 0))
+    return CgroupMemory(version, read_count(folder / names[0]), used, cache)

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from diagnostics.language import say
-from diagnostics.machine import GpuState, GpuStates
+from diagnostics.machine import GpuProcess, GpuState, GpuStates
 
 NO_GPU = "no NVIDIA GPU"
 
@@ -21,27 +21,53 @@ _START_FAILURES: Mapping[str, str] = {
 }
 
 
-def read_gpus(nvml: Any | None = None) -> GpuStates:
-    """Name, memory and utilisation of every GPU.
+class GpuDriver:
+    """NVML, opened once and asked again and again.
 
     Args:
-        nvml: a module with the interface of `pynvml`; None imports the installed one.
+        nvml: A module with the interface of `pynvml`; None imports the installed one.
     """
-    nvml = nvml or _import_nvml()
-    if nvml is None:
-        return GpuStates(absent_reason="GPUs cannot be read: pynvml is missing (nvidia-ml-py)")
+
+    def __init__(self, nvml: Any | None = None) -> None:
+        self._nvml = nvml or _import_nvml()
+        self._absent_reason: str | None = None
+        if self._nvml is None:
+            self._absent_reason = "GPUs cannot be read: pynvml is missing (nvidia-ml-py)"
+            return
+        try:
+            self._nvml.nvmlInit()
+        except self._nvml.NVMLError as error:
+            self._absent_reason = _start_failure(self._nvml, error)
+
+    def read(self) -> GpuStates:
+        """Name, memory, utilisation and processes of every GPU, now."""
+        nvml = self._nvml
+        if nvml is None or self._absent_reason is not None:
+            return GpuStates(absent_reason=self._absent_reason)
+        try:
+            count = nvml.nvmlDeviceGetCount()
+            gpus = tuple(_read_gpu(nvml, index) for index in range(count))
+        except nvml.NVMLError as error:
+            return GpuStates(absent_reason=say("GPUs cannot be read: {error}", error=error))
+        return GpuStates(gpus=gpus, absent_reason=None if gpus else NO_GPU)
+
+    def close(self) -> None:
+        """Lets go of the driver."""
+        if self._nvml is not None and self._absent_reason is None:
+            _shut_down(self._nvml)
+
+
+def read_gpus(nvml: Any | None = None) -> GpuStates:
+    """Every GPU, read once.
+
+    Args:
+        nvml: As of `GpuDriver`.
+    """
+    driver = GpuDriver(nvml)
     try:
-        nvml.nvmlInit()
-    except nvml.NVMLError as error:
-        return GpuStates(absent_reason=_start_failure(nvml, error))
-    try:
-        count = nvml.nvmlDeviceGetCount()
-        gpus = tuple(_read_gpu(nvml, index) for index in range(count))
-    except nvml.NVMLError as error:
-        return GpuStates(absent_reason=say("GPUs cannot be read: {error}", error=error))
+        return driver.read()
     finally:
-        _shut_down(nvml)
-    return GpuStates(gpus=gpus, absent_reason=None if gpus else NO_GPU)
+        driver.close()
 
 
 def _import_nvml() -> ModuleType | None:
@@ -81,6 +107,7 @@ def _read_gpu(nvml: Any, index: int) -> GpuState:
         return GpuState(index=index, unknown=unknown)
     memory = ask("memory", lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
     util = ask("util_percent", lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
+    running = ask("processes", lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
     if memory is None:
         unknown |= dict.fromkeys(("memory_total_bytes", "memory_used_bytes"), unknown["memory"])
     return GpuState(
@@ -90,8 +117,15 @@ def _read_gpu(nvml: Any, index: int) -> GpuState:
         memory_total_bytes=None if memory is None else int(memory.total),
         memory_used_bytes=None if memory is None else int(memory.used),
         util_percent=None if util is None else float(util.gpu),
+        processes=None if running is None else tuple(_process(each) for each in running),
         unknown=unknown,
     )
+
+
+def _process(found: Any) -> GpuProcess:
+    """The driver does not tell every user, nor every operating system, how much it is."""
+    used = getattr(found, "usedGpuMemory", None)
+    return GpuProcess(pid=int(found.pid), used_bytes=None if used is None else int(used))
 
 
 def _text(value: Any) -> str | None:

@@ -14,6 +14,8 @@ from diagnostics.machine import ProcessState
 from diagnostics.parsers.machine_files import read_small
 
 KIB = 1024
+_PINNING_THREAD = "pt_data_pin"  # what PyTorch calls the thread that pins a loader's batches
+_MAX_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +91,28 @@ def _state(folder: Path, entry: ProcessEntry) -> ProcessState | None:
         rss_bytes=status.get("VmRSS"),
         pss_bytes=rollup.get("Pss"),
         uss_bytes=sum(p for p in private if p is not None) if "Pss" in rollup else None,
+        shm_bytes=rollup.get("Pss_Shmem"),
+        locked_bytes=_locked(status),
+        is_pinning=_PINNING_THREAD in _thread_names(folder),
         shared_bytes=_shared(status),
         swap_bytes=status.get("VmSwap"),
         unknown=unknown,
     )
+
+
+def _locked(status: dict[str, int]) -> int | None:
+    parts = [status[key] for key in ("VmLck", "VmPin") if key in status]
+    return sum(parts) if parts else None
+
+
+def _thread_names(folder: Path) -> set[str]:
+    """Names of its threads; those of a process with very many are not looked at."""
+    try:
+        tasks = sorted((folder / "task").iterdir())
+    except OSError:
+        return set()
+    names = (read_small(task / "comm") for task in tasks[:_MAX_THREADS])
+    return {name.strip() for name in names if name}
 
 
 def _shared(status: dict[str, int]) -> int | None:

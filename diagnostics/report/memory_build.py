@@ -26,6 +26,9 @@ FIELD_WORDS = {
     "cgroup_version": "the version of cgroups",
     "cgroup_limit_bytes": "the container's memory limit",
     "cgroup_used_bytes": "what counts against it",
+    "cgroup_cache_bytes": "its file cache",
+    "page_cache_bytes": "the file cache",
+    "shmem_bytes": "shared memory",
     "shm_total_bytes": "the size of /dev/shm",
     "shm_used_bytes": "its used part",
     "cores_online": "the machine's cores",
@@ -36,6 +39,7 @@ FIELD_WORDS = {
     "memory_total_bytes": "memory",
     "memory_used_bytes": "memory in use",
     "util_percent": "how busy it is",
+    "processes": "its processes",
 }
 """What could not be read, for people; the keys of `HostState` and `GpuState`."""
 MEMORY_FAMILIES = ("HM", "GM")

@@ -24,6 +24,12 @@ from diagnostics.report.console import table as make_table
 from diagnostics.report.ending import describe_end
 from diagnostics.report.fitting_table import FittingTable
 from diagnostics.report.memory_forecast_terminal import forecast_section, guide_section
+from diagnostics.report.memory_holders_terminal import (
+    cache_lines,
+    gpu_process_lines,
+    pinning_lines,
+    waiting_lines,
+)
 from diagnostics.report.memory_model import MachineView, MemoryReport
 from diagnostics.report.terminal_findings import finding_parts
 from diagnostics.report.terminal_machine import memory_section
@@ -101,6 +107,8 @@ def _machine(machine: MachineView) -> Iterator[RenderableType]:
             cores_source=room.cores_source,
         )
     )
+    yield from cache_lines(host)
+    yield from waiting_lines(host)
 
 
 def _size_row(rows: FittingTable, name: str, total: int | None, used: int | None) -> None:
@@ -128,6 +136,7 @@ def _gpus(machine: MachineView) -> Iterator[RenderableType]:
             units.share(busy),
         )
     yield Padding(rows, (0, 0, 0, 2))
+    yield from gpu_process_lines(machine.gpus.gpus, machine.jobs)
 
 
 def _jobs(machine: MachineView) -> Iterator[RenderableType]:
@@ -139,7 +148,7 @@ def _jobs(machine: MachineView) -> Iterator[RenderableType]:
     if machine.jobs:
         yield indented(
             "PSS divides shared pages among their users and may be summed; USS is a process's own; "
-            "RSS counts shared pages in full.",
+            'RSS counts shared pages in full. "in shm" is the part of PSS in shared memory.',
             style="dim",
         )
 
@@ -155,7 +164,7 @@ def _job(job: Job) -> Iterator[RenderableType]:
             bound=bound,
         )
     )
-    rows = make_table("process", "role ", "PSS", "USS", "RSS", "shared", "swap")
+    rows = make_table("process", "role ", "PSS", "USS", "RSS", "shared", "in shm", "swap")
     for member in job.members[:MAX_PROCESSES]:
         process = member.process
         add_row(
@@ -166,9 +175,11 @@ def _job(job: Job) -> Iterator[RenderableType]:
             units.size(process.uss_bytes),
             units.size(process.rss_bytes),
             units.size(process.shared_bytes),
+            units.size(process.shm_bytes),
             units.size(process.swap_bytes),
         )
     yield Padding(rows, (0, 0, 0, 4))
+    yield from pinning_lines(job)
     left = len(job.members) - MAX_PROCESSES
     if left > 0:
         yield indented(say("and {left} smaller ones (--json has all of them)", left=left), 4)

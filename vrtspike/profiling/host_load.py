@@ -119,7 +119,7 @@ class HostLoad:
             "cgroup_used_bytes": memory.used_bytes if memory else None,
             "disk_read_bytes": disk_read,
             "disk_write_bytes": disk_write,
-            **_swap(),
+            **_memory_kinds(table(read_small(MEMINFO))),
             **_pressure_fields("pressure", pressure(PRESSURE)),
             **_cgroup_fields(self._cgroup.read()),
         }
@@ -141,8 +141,22 @@ def _pressure_fields(prefix: str, stalls: Mapping[tuple[str, str], int]) -> dict
     return {f"{prefix}_{name}_{kind}_us": stalls.get((name, kind)) for name, kind in kinds}
 
 
-def _swap() -> dict[str, int | None]:
-    counters, memory = table(read_small(VMSTAT)), table(read_small(MEMINFO))
+def _memory_kinds(memory: Mapping[str, int]) -> dict[str, int | None]:
+    """Swap, files kept in memory, and shared memory, from the lines of /proc/meminfo (KiB)."""
+    shmem = memory.get("Shmem")
+    cached, buffers = memory.get("Cached"), memory.get("Buffers")
+    files = None
+    if shmem is not None and cached is not None and buffers is not None:
+        files = max(0, cached + buffers - shmem) * 1024  # the kernel counts shared memory as cached
+    return {
+        "page_cache_bytes": files,
+        "shmem_bytes": None if shmem is None else shmem * 1024,
+        **_swap(memory),
+    }
+
+
+def _swap(memory: Mapping[str, int]) -> dict[str, int | None]:
+    counters = table(read_small(VMSTAT))
     total, free = memory.get("SwapTotal"), memory.get("SwapFree")
     if total is None or free is None:
         return {"swap_used_bytes": _swap_used_bytes()}

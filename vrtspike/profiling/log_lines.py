@@ -221,6 +221,34 @@ def thinned_line(every_steps: object, cost_share: object, budget_share: object) 
     )
 
 
+def memory_warning(values: Mapping[str, object]) -> str:
+    """Said before the kernel ends a process for memory; `values` are those of the event."""
+    free, limit = _gib(values.get("free_bytes")), _gib(values.get("limit_bytes"))
+    line = f"[memory] WARNING: {free} left of {limit} ({values.get('source')})"
+    rate, seconds = values.get("bytes_per_s"), values.get("seconds_left")
+    if rate is None or not isinstance(seconds, int | float):
+        return f"{line}: when nothing is left, the kernel ends a process"
+    line += f", {_rate(rate)} less: about {seconds:.0f} s until the kernel ends a process"
+    growers = [_grower(values, f"grower{place}") for place in range(1, 5)]
+    known = [each for each in growers if each]
+    return f"{line}. Growing: {', '.join(known)}" if known else line
+
+
+def _grower(values: Mapping[str, object], key: str) -> str:
+    what, pid, rate = (values.get(f"{key}{ending}") for ending in ("", "_pid", "_bytes_per_s"))
+    if what is None:
+        return ""
+    return f"{what}{'' if pid is None else f' {pid}'} by {_rate(rate)}"
+
+
+def _rate(rate: object) -> str:
+    return f"{rate / MIB:.1f} MiB/s" if isinstance(rate, int | float) else "?"
+
+
+def _gib(size: object) -> str:
+    return f"{size / GIB:.1f} GiB" if isinstance(size, int | float) else "?"
+
+
 def shortened_line(values: Mapping[str, object]) -> str:
     """Said when fewer steps are traced than planned, so that the trace stays within its limit."""
     return profile_line(

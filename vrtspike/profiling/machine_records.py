@@ -9,8 +9,12 @@ class ProcessRecord:
     """One process of the trainer's tree. `role`: main, worker, sampler or other.
 
     `pss_bytes` counts a page shared by n processes 1/n times; it is costly to read and therefore
-    null in most samples, as `uss_bytes` is: the pages that no other process has.
-    `cpu_percent` is since the last sample; 100 is one core busy.
+    null in most samples, as are `uss_bytes`, the pages that no other process has, `pss_shm_bytes`,
+    the part of PSS in shared memory, and `swap_bytes`. `rss_bytes` less `shared_bytes` is the
+    process's own memory, pages it still shares with the process it was forked from among it.
+    `written_bytes` counts what it wrote to files of any kind, also in /dev/shm, about once a
+    second. `rank` is null without a launcher. `cpu_percent` is since the last sample; 100 is one
+    core busy.
     """
 
     pid: int
@@ -20,6 +24,10 @@ class ProcessRecord:
     shared_bytes: int | None = None
     pss_bytes: int | None = None
     uss_bytes: int | None = None
+    pss_shm_bytes: int | None = None
+    swap_bytes: int | None = None
+    written_bytes: int | None = None
+    rank: int | None = None
     cpu_percent: float | None = None
 
 
@@ -30,11 +38,12 @@ class HostRecord:
     `cgroup_used_bytes` leaves out inactive file cache, which the kernel drops before it kills.
     `cpu_percent` is since the last sample; 100 is every core busy. What stands below
     `shm_used_bytes` is read about once a second and null in between. `core_percent` has one value
-    for each core since it was last read; 100 is that core busy. Counters, which only grow:
-    `disk_*`, `swap_in_bytes`, `swap_out_bytes`, `oom_kills` (of the machine), `cgroup_oom_kills`,
-    `cgroup_cpu_throttled_us` (tasks held back by the quota) and `*pressure_*_us`, the time in which
-    some task, or every task, waited for the resource (Linux pressure stall information), of the
-    machine and of the own cgroup.
+    for each core since it was last read; 100 is that core busy. `page_cache_bytes` is what the
+    kernel keeps of files and gives back on demand, `shmem_bytes` all shared memory. Counters,
+    which only grow: `disk_*`, `swap_in_bytes`, `swap_out_bytes`, `oom_kills` (of the machine),
+    `cgroup_oom_kills`, `cgroup_cpu_throttled_us` (tasks held back by the quota) and
+    `*pressure_*_us`, the time in which some task, or every task, waited for the resource (Linux
+    pressure stall information), of the machine and of the own cgroup.
     """
 
     ram_total_bytes: int
@@ -49,6 +58,8 @@ class HostRecord:
     swap_used_bytes: int | None = None
     swap_in_bytes: int | None = None
     swap_out_bytes: int | None = None
+    page_cache_bytes: int | None = None
+    shmem_bytes: int | None = None
     oom_kills: int | None = None
     disk_read_bytes: int | None = None
     disk_write_bytes: int | None = None

@@ -1,11 +1,16 @@
 """The resource sampler as a part of the recorder: one for each machine."""
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vrtspike.profiling.nvml_gpus import gpu_absence
 from vrtspike.profiling.parts import PartHost, RecorderPart
 from vrtspike.profiling.sampler_process import SamplerProcess, launcher_pid
+
+_GIB = 1 << 30
 
 
 class MachineSampling(RecorderPart):
@@ -14,11 +19,13 @@ class MachineSampling(RecorderPart):
     Args:
         out: The file of samples.
         interval_s: Seconds between two of them.
+        cache_bytes: What a cache in shared memory may grow to.
     """
 
-    def __init__(self, out: Path, interval_s: float) -> None:
+    def __init__(self, out: Path, interval_s: float, cache_bytes: int = 0) -> None:
         self._out = out
         self._interval_s = interval_s
+        self._cache_bytes = cache_bytes
         self._host: PartHost | None = None
         self._sampler: SamplerProcess | None = None
 
@@ -26,14 +33,42 @@ class MachineSampling(RecorderPart):
         """Starts the sampler; without a GPU, says so once."""
         self._host = host
         if self._out.parent.is_dir():  # else there is nowhere to write to, which has been said
-            launcher = launcher_pid(dict(os.environ))
-            self._sampler = SamplerProcess(self._out, self._interval_s, launcher)
+            self._sampler = SamplerProcess(
+                self._out,
+                self._interval_s,
+                launcher_pid(dict(os.environ)),
+                cache_bytes=self._cache_bytes,
+                heard=self.heard,
+            )
         reason = gpu_absence()
         if reason is not None:
             host.event("gpus_absent", reason=reason)
+
+    def heard(self, line: bytes) -> None:
+        """Hands on what the sampler says at once, as an event of this rank."""
+        host = self._host
+        if host is None:
+            return
+        try:
+            said = json.loads(line)
+            name, values = said["name"], dict(said["values"])
+        except (ValueError, KeyError, TypeError):  # cut: the pipe was full
+            return
+        host.event(str(name), **values)
 
     def finish(self) -> None:
         """Ends the sampler."""
         code = self._sampler.stop() if self._sampler else None
         if code is not None and self._host is not None:
             self._host.event("resource_sampler_died", exit_code=code)
+
+
+def cache_budget_bytes(config: Mapping[str, Any]) -> int:
+    """What the cache of a configuration may grow to; 0 where there is none."""
+    data = config.get("DATA")
+    if not isinstance(data, Mapping) or data.get("USE_RAM_CACHE") is not True:
+        return 0
+    size_gib = data.get("CACHE_SIZE_GB")
+    if isinstance(size_gib, bool) or not isinstance(size_gib, int | float):
+        return 0
+    return max(0, int(size_gib * _GIB))

@@ -7,7 +7,7 @@ import torch
 
 from vrtspike.profiling.black_box import BlackBox, BoxPlan
 from vrtspike.profiling.clock import SystemClock
-from vrtspike.profiling.machine_sampling import MachineSampling
+from vrtspike.profiling.machine_sampling import MachineSampling, cache_budget_bytes
 from vrtspike.profiling.memory_snapshot import MemorySnapshots
 from vrtspike.profiling.parts import RecorderPart
 from vrtspike.profiling.rank_device import RankDevice
@@ -25,7 +25,8 @@ def own_parts(
     if settings.resources:
         parts.append(RankDevice(device))
     if settings.resources and place.samples_machine:
-        parts.append(MachineSampling(samples, settings.resource_interval_s))
+        cache_bytes = 0 if run.trainer == "own" else cache_budget_bytes(run.config)
+        parts.append(MachineSampling(samples, settings.resource_interval_s, cache_bytes))
     if settings.black_box:
         box = BoxPlan(
             run_id=run.run_id,

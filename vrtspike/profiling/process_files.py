@@ -89,8 +89,20 @@ def tells_children() -> bool:
     return read_small(f"/proc/self/task/{os.getpid()}/children") is not None
 
 
-def pss_and_uss_bytes(pid: int) -> tuple[int, int] | None:
+class ProportionalSizes(NamedTuple):
     """Memory with each shared page divided among its users, and memory nobody else has.
+
+    `shm_bytes` is the part of the first in shared memory; older kernels do not tell it.
+    """
+
+    pss_bytes: int
+    uss_bytes: int
+    shm_bytes: int | None = None
+    swap_bytes: int | None = None
+
+
+def proportional_sizes(pid: int) -> ProportionalSizes | None:
+    """The sizes of a process; None where the kernel does not tell them.
 
     The kernel walks every page table of the process: milliseconds for a large one.
     """
@@ -99,4 +111,27 @@ def pss_and_uss_bytes(pid: int) -> tuple[int, int] | None:
         return None
     own_kib = sizes_kib.get("Private_Clean", 0) + sizes_kib.get("Private_Dirty", 0)
     own_kib += sizes_kib.get("Private_Hugetlb", 0)
-    return sizes_kib["Pss"] * 1024, own_kib * 1024
+    return ProportionalSizes(
+        pss_bytes=sizes_kib["Pss"] * 1024,
+        uss_bytes=own_kib * 1024,
+        shm_bytes=_bytes(sizes_kib.get("Pss_Shmem")),
+        swap_bytes=_bytes(sizes_kib.get("Swap")),
+    )
+
+
+def written_bytes(pid: int) -> int | None:
+    """What a process has written to files so far, also to those in memory; a counter."""
+    return table(read_small(f"/proc/{pid}/io")).get("wchar")
+
+
+def launched_rank(pid: int) -> int | None:
+    """The rank that a launcher gave to a process, and so to those it started."""
+    for word in (read_small(f"/proc/{pid}/environ") or "").split("\0"):
+        name, _, value = word.partition("=")
+        if name == "RANK":
+            return number(value)
+    return None
+
+
+def _bytes(kib: int | None) -> int | None:
+    return None if kib is None else kib * 1024

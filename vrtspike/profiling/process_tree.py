@@ -10,8 +10,10 @@ from vrtspike.profiling.process_files import (
     Identity,
     ProcessReading,
     children,
+    launched_rank,
     read_process,
     tells_children,
+    written_bytes,
 )
 from vrtspike.profiling.pss_sweep import PssSweep, Sizes, SweepBudget
 from vrtspike.profiling.records import ProcessRecord
@@ -46,6 +48,7 @@ class _Member:
 
     first_seen_s: float
     role: str
+    rank: int | None = None
     cpu_s: float | None = None
     read_s: float = 0.0
 
@@ -72,10 +75,11 @@ class ProcessTree:
         self._tells_children = tells_children()
         self._scans = SweepBudget(SCAN_EVERY_S)
 
-    def sample(self) -> tuple[ProcessRecord, ...]:
+    def sample(self, *, with_details: bool = True) -> tuple[ProcessRecord, ...]:
         """Every live process of the tree; a process that ends meanwhile is left out.
 
-        PSS and USS are those of a sweep that ended since the last sample, else None.
+        PSS and its like are those of a sweep that ended since the last sample, else None.
+        `with_details` reads what each has written, too.
         """
         sizes = self._sweep.take()
         readings = self._readings()
@@ -83,7 +87,7 @@ class ProcessTree:
             each.identity: self._members.get(each.identity) or self._new_member(each)
             for each in readings
         }
-        records = tuple(self._record(each, sizes) for each in readings)
+        records = tuple(self._record(each, sizes, with_details) for each in readings)
         self._sweep.offer([each.identity for each in readings], self._now_s())
         return records
 
@@ -119,9 +123,13 @@ class ProcessTree:
         return found
 
     def _new_member(self, reading: ProcessReading) -> _Member:
-        return _Member(first_seen_s=self._now_s(), role=self._role(reading))
+        return _Member(
+            first_seen_s=self._now_s(),
+            role=self._role(reading),
+            rank=launched_rank(reading.identity.pid),
+        )
 
-    def _record(self, reading: ProcessReading, sizes: Sizes) -> ProcessRecord:
+    def _record(self, reading: ProcessReading, sizes: Sizes, with_details: bool) -> ProcessRecord:
         member, now_s = self._members[reading.identity], self._now_s()
         if now_s - member.first_seen_s < _SETTLES_S:
             member.role = self._role(reading)
@@ -129,15 +137,20 @@ class ProcessTree:
         if member.cpu_s is not None and now_s > member.read_s:
             percent = round(100 * (reading.cpu_s - member.cpu_s) / (now_s - member.read_s), 1)
         member.cpu_s, member.read_s = reading.cpu_s, now_s
-        pss, uss = sizes.get(reading.identity, (None, None))
+        found = sizes.get(reading.identity)
+        pid = reading.identity.pid
         return ProcessRecord(
-            pid=reading.identity.pid,
+            pid=pid,
             role=member.role,
             name=reading.name,
             rss_bytes=reading.rss_bytes,
             shared_bytes=reading.shared_bytes,
-            pss_bytes=pss,
-            uss_bytes=uss,
+            pss_bytes=found.pss_bytes if found else None,
+            uss_bytes=found.uss_bytes if found else None,
+            pss_shm_bytes=found.shm_bytes if found else None,
+            swap_bytes=found.swap_bytes if found else None,
+            written_bytes=written_bytes(pid) if with_details else None,
+            rank=member.rank,
             cpu_percent=percent,
         )
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from vrtspike.profiling.process_files import Identity, pss_and_uss_bytes
+from vrtspike.profiling.process_files import Identity, ProportionalSizes, proportional_sizes
 
 PSS_EVERY_S = 10.0
 """The shortest time between two sweeps."""
@@ -16,8 +16,8 @@ PSS_EVERY_S = 10.0
 MAX_CORE_SHARE = 0.001
 """Of one core: a sweep that cost 50 ms is followed by none for 50 s."""
 
-Sizes = Mapping[Identity, tuple[int, int]]
-"""PSS and USS in bytes by process."""
+Sizes = Mapping[Identity, ProportionalSizes]
+"""What a sweep read, by process."""
 
 
 class SweepBudget:
@@ -50,7 +50,7 @@ class PssSweep:
     def __init__(
         self,
         budget: SweepBudget | None = None,
-        read: Callable[[int], tuple[int, int] | None] = pss_and_uss_bytes,
+        read: Callable[[int], ProportionalSizes | None] = proportional_sizes,
     ) -> None:
         self._budget = budget or SweepBudget()
         self._read = read

@@ -3,7 +3,8 @@
     python -m vrtspike.profiling.resource_sampler --out FILE --main-pid PID ...
 
 Starts without PyTorch, so that it is small. Ends when its standard input says so or its parent is
-gone, so that no sampler outlives a killed trainer.
+gone, so that no sampler outlives a killed trainer. What the trainer must hear at once goes to
+standard output as well, one line of JSON each.
 """
 
 import argparse
@@ -20,13 +21,15 @@ from vrtspike.profiling.clock import Clock, SystemClock
 from vrtspike.profiling.gpu_thread import GpuThread
 from vrtspike.profiling.jsonl_writer import JsonlWriter
 from vrtspike.profiling.machine_records import MachineEventRecord, SamplerRecord
+from vrtspike.profiling.memory_alarm import MemoryAlarm
 from vrtspike.profiling.nvml_gpus import Gpus
 from vrtspike.profiling.process_tree import ProcessTree, TreeRoots
 from vrtspike.profiling.pss_sweep import PssSweep
-from vrtspike.profiling.records import to_line
+from vrtspike.profiling.records import ResourceRecord, to_line
 from vrtspike.profiling.resources import Machine
 from vrtspike.profiling.sampling_pace import SamplingPace
 
+MEMORY_RUNNING_OUT = "memory_running_out"
 _FIRST_PATIENCE_S = 1.0  # opening the driver takes longer than asking it
 
 
@@ -77,13 +80,26 @@ class Sampling:
         roots: The processes to follow.
         interval_s: Seconds between two samples, as asked for.
         clock: Dates and paces them.
+        alarm: Judges the memory of each sample.
+        tell: Hands a line to the trainer.
     """
 
-    def __init__(self, out: Path, roots: TreeRoots, interval_s: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        out: Path,
+        roots: TreeRoots,
+        interval_s: float,
+        clock: Clock,
+        *,
+        alarm: MemoryAlarm | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         self._clock = clock
         self._writer = JsonlWriter(out)
         self._sweep = PssSweep()
         self._pace = SamplingPace(interval_s)
+        self._alarm = alarm or MemoryAlarm()
+        self._tell = tell
         gpus = GpuThread(lambda: Gpus(say=self._say))
         self._machine = Machine(ProcessTree(roots, self._sweep), gpus, clock)
         self._num_bytes = 0
@@ -105,7 +121,9 @@ class Sampling:
             lost_lines=self._writer.lost_lines,
         )
         patience_s = 0.5 * self._pace.interval_s if tick.elapsed_s else _FIRST_PATIENCE_S
-        self._write(to_line(self._machine.sample(price, patience_s)))
+        record = self._machine.sample(price, patience_s)
+        self._write(to_line(record))
+        self._warn(tick.elapsed_s, record)
         reason = self._pace.judge(tick.elapsed_s, cpu_s, self._num_bytes)
         if reason is not None:
             self._say("sampling_slowed", interval_s=self._pace.interval_s, reason=reason)
@@ -115,9 +133,21 @@ class Sampling:
         self._machine.close()
         self._writer.close()
 
+    def _warn(self, elapsed_s: float, record: ResourceRecord) -> None:
+        warning = self._alarm.judge(elapsed_s, record.host, record.processes)
+        if warning is None:
+            return
+        line = self._event(MEMORY_RUNNING_OUT, warning.values())
+        self._write(line)
+        if self._tell is not None:
+            self._tell(line)
+
     def _say(self, name: str, **values: float | int | str | None) -> None:
+        self._write(self._event(name, values))
+
+    def _event(self, name: str, values: dict[str, float | int | str | None]) -> str:
         at_unix_s = self._clock.unix_s()
-        self._write(to_line(MachineEventRecord(name=name, at_unix_s=at_unix_s, values=values)))
+        return to_line(MachineEventRecord(name=name, at_unix_s=at_unix_s, values=values))
 
     def _write(self, line: str) -> None:
         self._writer.write([line])
@@ -129,11 +159,25 @@ def sample_until_parent_ends(arguments: argparse.Namespace, clock: Clock) -> Non
     roots = TreeRoots(
         root_pid=arguments.root_pid, main_pid=arguments.main_pid, sampler_pid=os.getpid()
     )
-    sampling = Sampling(arguments.out, roots, arguments.interval_s, clock)
+    sampling = Sampling(
+        arguments.out,
+        roots,
+        arguments.interval_s,
+        clock,
+        alarm=MemoryAlarm(arguments.cache_bytes),
+        tell=_tell_trainer,
+    )
     stdin = sys.stdin.fileno()
     for tick in ticks(clock, sampling.interval_s, arguments.main_pid, stdin):
         sampling.sample(tick)
     sampling.close()
+
+
+def _tell_trainer(line: str) -> None:
+    try:
+        os.write(sys.stdout.fileno(), line.encode())
+    except OSError:  # nobody listens, or nobody listens in time: the line stands in the file
+        return
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -142,11 +186,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--main-pid", type=int, required=True, help="the trainer, our parent")
     parser.add_argument("--root-pid", type=int, required=True, help="top of the sampled tree")
     parser.add_argument("--interval-s", type=float, required=True)
+    parser.add_argument("--cache-bytes", type=int, default=0, help="what a cache may grow to")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the sampler; exit code 0 whatever became of single lines."""
+    os.set_blocking(sys.stdout.fileno(), False)  # a trainer that stands still must hold up nothing
     # Ctrl-C reaches the whole process group; the trainer decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sample_until_parent_ends(_parse(argv), SystemClock())

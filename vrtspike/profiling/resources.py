@@ -32,7 +32,7 @@ class Machine:
             # A tenth early, so that samples a little off their grid keep the rhythm.
             self._details_due_ns = now_ns + round(0.9e9 * DETAILS_EVERY_S)
         host = self._host.sample(with_details=with_details)
-        processes = self._tree.sample()
+        processes = self._tree.sample(with_details=with_details)
         answer = self._gpus.result(patience_s)
         return ResourceRecord(
             at_unix_s=at_unix_s,

@@ -5,6 +5,8 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import vrtspike
@@ -20,13 +22,24 @@ class SamplerProcess:
         out: The file that it appends to.
         interval_s: Seconds between two samples.
         root_pid: Top of the process tree to sample; by default this process.
+        cache_bytes: What a cache in shared memory may grow to.
+        heard: Gets what the sampler says at once, a line each, in a thread of its own.
     """
 
-    def __init__(self, out: Path, interval_s: float, root_pid: int | None = None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        interval_s: float,
+        root_pid: int | None = None,
+        *,
+        cache_bytes: int = 0,
+        heard: Callable[[bytes], None] | None = None,
+    ) -> None:
         pid = os.getpid()
         command = [sys.executable, "-m", "vrtspike.profiling.resource_sampler"]
         command += ["--out", str(out.absolute()), "--interval-s", str(interval_s)]
         command += ["--main-pid", str(pid), "--root-pid", str(root_pid or pid)]
+        command += ["--cache-bytes", str(cache_bytes)]
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self._process = subprocess.Popen(
@@ -34,11 +47,16 @@ class SamplerProcess:
                 bufsize=0,
                 process_group=0,  # a Ctrl-C must not meet it before it can ignore one
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if heard is None else subprocess.PIPE,
                 env=module_environment(),
             )
         except OSError as error:
             _log.warning("no machine load is recorded: %s", error)
+            return
+        if heard is not None:
+            threading.Thread(
+                target=_listen, args=(self._process, heard), name="sampler-lines", daemon=True
+            ).start()
 
     @property
     def pid(self) -> int | None:
@@ -74,6 +92,14 @@ class SamplerProcess:
         except subprocess.TimeoutExpired:
             # Stuck inside the GPUs' driver even the kernel cannot end it; the run must not wait.
             _log.warning("the resource sampler (pid %d) does not end", self._process.pid)
+
+
+def _listen(process: subprocess.Popen[bytes], heard: Callable[[bytes], None]) -> None:
+    """Until the sampler ends; a loader process that was forked meanwhile holds no end of it."""
+    assert process.stdout is not None
+    with process.stdout as lines:
+        for line in lines:
+            heard(line)
 
 
 def module_environment() -> dict[str, str]:

@@ -91,6 +91,8 @@ class StepLines:
             self._log.line(log_lines.shortened_line(event.values))
         elif event.name == "profile_written":
             self._log.line(log_lines.written_line(event.values))
+        elif event.name == "memory_running_out":
+            self._log.line(log_lines.memory_warning(event.values))
         elif event.name in ("recording_thinned", "recording_over_budget"):
             self._write_thinned(event)
 

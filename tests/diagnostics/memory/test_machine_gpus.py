@@ -56,6 +56,10 @@ class FakeNvml:
     def nvmlDeviceGetUtilizationRates(self, handle: Any) -> Any:  # noqa: N802
         return self.answer("util", SimpleNamespace(gpu=37))
 
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: Any) -> Any:  # noqa: N802
+        held = SimpleNamespace(pid=4200 + handle, usedGpuMemory=2**30)
+        return self.answer("processes", [held, SimpleNamespace(pid=7, usedGpuMemory=None)])
+
 
 def test_every_gpu_is_read_and_nvml_closed() -> None:
     nvml = FakeNvml(count=2)

@@ -9,7 +9,14 @@ import pytest
 from vrtspike.profiling.cgroup_load import CgroupLoad, CgroupReader, pressure
 from vrtspike.profiling.host_load import CgroupMemory, HostLoad, cgroup_memory
 from vrtspike.profiling.kernel_files import read_small, stall_us, table
-from vrtspike.profiling.process_files import Identity, pss_and_uss_bytes, read_process
+from vrtspike.profiling.process_files import (
+    Identity,
+    ProportionalSizes,
+    launched_rank,
+    proportional_sizes,
+    read_process,
+    written_bytes,
+)
 from vrtspike.profiling.process_tree import ProcessTree, TreeRoots, tree_resident_bytes
 from vrtspike.profiling.pss_sweep import PssSweep, SweepBudget
 
@@ -161,10 +168,27 @@ def test_a_process_is_what_psutil_says():
     assert reading.rss_bytes == pytest.approx(process.memory_info().rss, rel=0.2)
     times = process.cpu_times()
     assert reading.cpu_s == pytest.approx(times.user + times.system, abs=1.0)
-    pss, uss = pss_and_uss_bytes(os.getpid())
+    pss, uss, shm, swap = proportional_sizes(os.getpid())
     assert 0 < uss <= pss <= reading.rss_bytes * 1.2
+    assert 0 <= shm <= pss
+    assert swap is not None
     assert read_process(2**22 - 3) is None
-    assert pss_and_uss_bytes(2**22 - 3) is None
+    assert proportional_sizes(2**22 - 3) is None
+
+
+def test_what_a_process_writes_to_a_file_in_memory_counts(tmp_path):
+    before = written_bytes(os.getpid())
+    (tmp_path / "file").write_bytes(bytes(1 << 20))
+    assert written_bytes(os.getpid()) - before >= 1 << 20
+    assert written_bytes(2**22 - 3) is None
+
+
+def test_the_rank_is_what_the_launcher_said(monkeypatch):
+    texts = {"1": "A=1\0RANK=3\0LOCAL_RANK=1\0", "2": "XRANK=1\0RANK=x\0", "3": None}
+    monkeypatch.setattr(
+        "vrtspike.profiling.process_files.read_small", lambda path: texts[path.split("/")[2]]
+    )
+    assert [launched_rank(pid) for pid in (1, 2, 3)] == [3, None, None]
 
 
 def test_a_name_with_brackets_does_not_shift_the_fields(monkeypatch):
@@ -208,7 +232,7 @@ def test_cpu_use_is_time_over_time_and_a_recycled_number_starts_anew(monkeypatch
     monkeypatch.setattr("vrtspike.profiling.process_tree.read_process", read)
     monkeypatch.setattr("vrtspike.profiling.process_tree.children", lambda pid: [])
     roots = TreeRoots(root_pid=5, main_pid=5)
-    sweep = PssSweep(read=lambda pid: (30, 20))
+    sweep = PssSweep(read=lambda pid: ProportionalSizes(30, 20, 8, 4))
     tree = ProcessTree(roots, sweep, lambda: now[0])
     assert tree.sample()[0].cpu_percent is None
     now[0], cpu[0] = 100.5, 3.25
@@ -216,6 +240,7 @@ def test_cpu_use_is_time_over_time_and_a_recycled_number_starts_anew(monkeypatch
     (second,) = tree.sample()
     assert second.cpu_percent == 50
     assert (second.pss_bytes, second.uss_bytes) == (30, 20)
+    assert (second.pss_shm_bytes, second.swap_bytes) == (8, 4)
     now[0], start[0] = 101.0, 8
     (third,) = tree.sample()
     assert (third.cpu_percent, third.pss_bytes) == (None, None)
@@ -244,10 +269,10 @@ def test_sweeps_keep_to_a_thousandth_of_a_core():
 
 def test_a_sweep_is_handed_out_once_and_leaves_out_what_cannot_be_read():
     one, two = Identity(1, 5), Identity(2, 5)
-    sweep = PssSweep(SweepBudget(), read=lambda pid: (10, 4) if pid == 1 else None)
+    sweep = PssSweep(SweepBudget(), read=lambda pid: ProportionalSizes(10, 4) if pid == 1 else None)
     sweep.offer([one, two], 0.0)
     sweep.join()
-    assert sweep.take() == {one: (10, 4)}
+    assert sweep.take() == {one: ProportionalSizes(10, 4)}
     assert sweep.take() == {}
     sweep.offer([one], 1.0)
     sweep.join()
