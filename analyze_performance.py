@@ -4,12 +4,13 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diagnostics.command_line import ExitCode, OneLineParser, run_tool
 from diagnostics.errors import DiagnosticsError
-from diagnostics.performance_command_line import PROGRAM, make_parser
+from diagnostics.performance_command_line import PROGRAM, make_parser, parse_arguments
 
 if TYPE_CHECKING:
     from diagnostics.run import Run
@@ -23,7 +24,7 @@ def build_parser() -> OneLineParser:
 def main(arguments: Sequence[str] | None = None) -> ExitCode:
     """Run the tool; the imports wait so that --help answers at once."""
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     from diagnostics.report import publish
 
     if options.list_rules:
@@ -52,5 +53,8 @@ def _ask_trainer(run: "Run", folder: Path) -> Mapping[str, Any]:
         raise DiagnosticsError(str(error)) from None
 
 
+run = partial(run_tool, PROGRAM, main)
+"""The command `analyze-performance` of an installed package."""
+
 if __name__ == "__main__":
-    sys.exit(run_tool(PROGRAM, main))
+    sys.exit(run())

@@ -5,6 +5,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from diagnostics.command_line import ExitCode, OneLineParser, run_tool
@@ -49,5 +50,8 @@ def _ask_trainer(options: argparse.Namespace, machine: Any) -> Mapping[str, Any]
         raise DiagnosticsError(str(error)) from None
 
 
+run = partial(run_tool, PROGRAM, main)
+"""The command `diagnose-memory` of an installed package."""
+
 if __name__ == "__main__":
-    sys.exit(run_tool(PROGRAM, main))
+    sys.exit(run())

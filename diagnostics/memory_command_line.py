@@ -7,6 +7,7 @@ from pathlib import Path
 
 from diagnostics.command_line import OneLineParser, shared_parser
 from diagnostics.language import say
+from diagnostics.output_files import check_outputs
 
 PROGRAM = "diagnose_memory.py"
 _EPILOG = """\
@@ -28,6 +29,7 @@ def parse_arguments(parser: OneLineParser, arguments: Sequence[str] | None) -> a
     options.paths = [path for path in options.paths if not _SETTING.match(str(path))]
     if options.config is None and (options.overrides or options.ranks):
         parser.error("KEY.PATH=VALUE and --ranks belong to a forecast: give --config FILE")
+    check_outputs(parser, options)
     return options
 
 

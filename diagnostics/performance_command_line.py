@@ -1,8 +1,11 @@
 """The arguments of `analyze_performance.py`; cheap to import, so that `--help` answers at once."""
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from diagnostics.command_line import OneLineParser, positive_number, shared_parser
+from diagnostics.output_files import check_outputs
 
 PROGRAM = "analyze_performance.py"
 _EPILOG = """\
@@ -13,6 +16,13 @@ exit codes:
   2  bad arguments, or an input could not be read (what could be read is still reported)
   3  not enough evidence to judge, or to compare with the baseline
 """
+
+
+def parse_arguments(parser: OneLineParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; wrong ones end the program."""
+    options = parser.parse_args(arguments)
+    check_outputs(parser, options)
+    return options
 
 
 def make_parser(description: str) -> OneLineParser:

@@ -87,6 +87,7 @@ def read_dataclass(node: yaml.Node, cls: type[T], source: str, path: str = "") -
     fields = _fields_by_key(cls)
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
+    nodes: dict[str, yaml.Node] = {}
     for key_node, value_node in node.value:
         key = _key_text(key_node, source, path)
         field = fields.get(key)
@@ -97,11 +98,13 @@ def read_dataclass(node: yaml.Node, cls: type[T], source: str, path: str = "") -
                 f"{_where(source, key_node)}: '{_join(path, key)}' is set twice; keep one"
             )
         values[field.name] = _read_field(value_node, hints[field.name], source, _join(path, key))
+        nodes[field.name] = value_node
     _require_all(cls, values, _where(source, node), path)
     try:
         return cls(**values)
     except ValueError as error:
-        raise ConfigError(f"{_where(source, node)}: {_name_path(path, error)}") from None
+        blamed = _blamed(cls, values, nodes, error) or node
+        raise ConfigError(f"{_where(source, blamed)}: {_name_path(path, error)}") from None
 
 
 def to_mapping(instance: Any) -> Any:
@@ -125,7 +128,7 @@ def override(root: yaml.Node, assignment: str) -> None:
     path, equals, text = assignment.partition("=")
     if not equals or not path:
         raise ConfigError(f"command line: '{assignment}' is not of the form KEY.PATH=VALUE")
-    value = compose(text, COMMAND_LINE) if text.strip() else _null_node()
+    value = compose(text if text.strip() else "null", COMMAND_LINE)
     node = root
     keys = path.split(".")
     for index, key in enumerate(keys):
@@ -135,7 +138,7 @@ def override(root: yaml.Node, assignment: str) -> None:
         if index == len(keys) - 1:
             _set_key(node, key, value)
         else:
-            node = _child_mapping(node, key)
+            node = _child_mapping(node, key, value)
 
 
 def _is_override(node: yaml.Node) -> bool:
@@ -182,6 +185,42 @@ def _require_all(cls: type[Any], values: Mapping[str, Any], where: str, path: st
         )
         if not optional and field.name not in values:
             raise ConfigError(f"{where}: missing key '{_join(path, field.name.upper())}'")
+
+
+def _blamed(
+    cls: type[Any], values: Mapping[str, Any], nodes: Mapping[str, yaml.Node], error: ValueError
+) -> yaml.Node | None:
+    """What made a check of several fields fail: a value of the command line before the file's.
+
+    Returns:
+        The node of a field that the check names, or one of the command line without which the
+        file would pass; None where it names none that is set.
+    """
+    names = str(error).partition(":")[0].split(",")
+    named = [node for name in names if (node := _node_of(nodes, name.strip())) is not None]
+    asked = {name: node for name, node in nodes.items() if _is_override(node)}
+    ours = [node for node in named if _is_override(node)]
+    if not ours and asked and _passes_without(cls, values, asked):
+        ours = list(asked.values())
+    return next(iter([*ours, *named]), None)
+
+
+def _node_of(nodes: Mapping[str, yaml.Node], name: str) -> yaml.Node | None:
+    """The node of a field, or of one further in: `fuse.heads`."""
+    first, *further = name.split(".")
+    node = nodes.get(first)
+    for each in further:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        node = next((held for key, held in pairs if key.value == each.upper()), None)
+    return node
+
+
+def _passes_without(cls: type[Any], values: Mapping[str, Any], left_out: Mapping[str, Any]) -> bool:
+    try:
+        cls(**{name: value for name, value in values.items() if name not in left_out})
+    except (ValueError, TypeError):  # TypeError: one of them is required
+        return False
+    return True
 
 
 def _name_path(path: str, error: ValueError) -> str:
@@ -298,20 +337,16 @@ def _read_number(text: str, kind: type, name: str) -> int | float:
     return typing.cast("int | float", number)
 
 
-def _null_node() -> yaml.ScalarNode:
-    return yaml.ScalarNode("tag:yaml.org,2002:null", "null")
-
-
 def _set_key(node: yaml.MappingNode, key: str, value: yaml.Node) -> None:
     kept = [(k, v) for k, v in node.value if getattr(k, "value", None) != key]
     key_node = yaml.ScalarNode("tag:yaml.org,2002:str", key, value.start_mark, value.end_mark)
     node.value = [*kept, (key_node, value)]
 
 
-def _child_mapping(node: yaml.MappingNode, key: str) -> yaml.Node:
+def _child_mapping(node: yaml.MappingNode, key: str, value: yaml.Node) -> yaml.Node:
     for key_node, value_node in node.value:
         if getattr(key_node, "value", None) == key:
             return typing.cast("yaml.Node", value_node)
-    child = yaml.MappingNode("tag:yaml.org,2002:map", [])
+    child = yaml.MappingNode("tag:yaml.org,2002:map", [], value.start_mark, value.end_mark)
     _set_key(node, key, child)
     return child

@@ -110,6 +110,29 @@ def test_missing_key_is_named(write):
 def test_bad_override_is_one_line_that_blames_the_command_line(write, override, expected):
     text = message(write(MINIMAL), override)
     assert expected in text
+    assert text.startswith("command line: ")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ((), "run.yaml:5: 'TRAIN.BATCH_SIZE': must be at least 1, got 0"),
+        (("TRAIN.EPOCHS=2",), "run.yaml:5: 'TRAIN.BATCH_SIZE': must be at least 1, got 0"),
+        (("TRAIN.BATCH_SIZE=-1",), "command line: 'TRAIN.BATCH_SIZE': must be at least 1, got -1"),
+    ],
+)
+def test_a_failed_check_names_the_line_of_the_value_or_the_command_line(write, overrides, expected):
+    assert message(write(MINIMAL + "  BATCH_SIZE: 0\n"), *overrides).endswith(expected)
+
+
+def test_a_check_of_two_values_blames_the_one_that_the_command_line_changed(write):
+    path = write(MINIMAL + "MODEL:\n  NUM_HEADS: 6\n")
+    text = message(path, "MODEL.CHANNELS_PER_SCALE=[96,96,96,100]")
+    assert text.startswith("command line: 'MODEL.NUM_HEADS': 6 does not divide the 100 channels")
+    text = message(write(MINIMAL + "MODEL: {FUSE: {MLP_RATIO: 2}}"), "MODEL.FUSE.HEADS=5")
+    assert text.startswith("command line: 'MODEL.FUSE.HEADS': 5 does not divide")
+    text = message(write(MINIMAL.replace("  EPOCHS: 3", "  BATCH_SIZE: 2")), "TRAIN.EPOCHS=")
+    assert text.startswith("command line: 'TRAIN.EPOCHS': either EPOCHS or TOTAL_STEPS")
 
 
 def test_override_through_a_scalar_is_refused(write):
