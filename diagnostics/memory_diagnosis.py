@@ -1,17 +1,20 @@
 """Reads this machine and the newest run: the part of `diagnose_memory.py` that opens files."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from diagnostics.analyses.machine_capacity import capacity
 from diagnostics.analyses.machine_jobs import Job, build_job, find_job_roots, tree
+from diagnostics.analyses.oom_counters import last_of_rank_0
 from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
 from diagnostics.load import load_run
 from diagnostics.parsers.machine import HostSources, read_host
 from diagnostics.parsers.machine_gpus import read_gpus
 from diagnostics.parsers.machine_processes import list_processes, read_processes
+from diagnostics.parsers.run_aftermath import AftermathSources, read_aftermath
 from diagnostics.parsers.running_runs import running_pids
 from diagnostics.report.build import build_report
 from diagnostics.report.memory_model import MachineView, RunView
@@ -56,13 +59,18 @@ def _jobs(pid: int | None, root: Path, profiles_dir: Path | None) -> tuple[Job, 
     )
 
 
-def view_run(paths: Sequence[Path], profiles_dir: Path) -> RunView:
+def view_run(
+    paths: Sequence[Path], profiles_dir: Path, sources: AftermathSources | None = None
+) -> RunView:
     """The run of the paths, or the newest one; that there is none is no error.
 
-    A path that cannot be read is an input that failed; the machine can be shown all the same.
+    A path that cannot be read is an input that failed; the machine can be shown all the same. Of a
+    run that ended without a word this machine is asked what became of it.
     """
     try:
-        report = build_report(load_run(paths, profiles_dir))
+        run = load_run(paths, profiles_dir)
+        aftermath = read_aftermath(run.info, last_of_rank_0(run), sources)
+        report = build_report(replace(run, aftermath=aftermath))
     except DiagnosticsError as error:
         failed = tuple(
             Input(path=path, kind="unknown", status="failed", notes=(str(error),))

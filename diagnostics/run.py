@@ -9,6 +9,7 @@ import pandas as pd
 
 from diagnostics import loading_tables
 from diagnostics import tables as declared
+from diagnostics.aftermath import Aftermath
 from diagnostics.language import say
 from diagnostics.trace import Trace
 
@@ -114,13 +115,17 @@ class RunTables:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """One training run, read. `evidence` says what stands behind its steps."""
+    """One training run, read. `evidence` says what stands behind its steps.
+
+    `aftermath` is what its machine still tells of it; None where nobody has looked.
+    """
 
     inputs: tuple[Input, ...]
     info: RunInfo
     evidence: Evidence
     tables: RunTables
     traces: tuple[Trace, ...] = ()
+    aftermath: Aftermath | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from diagnostics.analyses.communication import CommunicationUse, compute_communi
 from diagnostics.analyses.core_use import CoreUse, compute_core_use
 from diagnostics.analyses.device_memory import DeviceMemory, compute_device_memory
 from diagnostics.analyses.fact_partition import FactPartition, partition_facts
+from diagnostics.analyses.kill_account import KillAccount, compute_kill_account
 from diagnostics.analyses.loader_starts import LoaderStarts, compute_loader_starts
 from diagnostics.analyses.loading import Loading, compute_loading
 from diagnostics.analyses.log_claims import LogClaims, compute_log_claims
@@ -37,7 +38,8 @@ class RunAnalysis:
     """What the analyses found.
 
     `cache` is None when no statistics of a cache were left, `recorder_cost` for a text log,
-    `communication` when no rank exchanged anything, `loader_starts` when nothing watched a loader.
+    `communication` when no rank exchanged anything, `loader_starts` when nothing watched a loader,
+    `kill` when no process of the run was lost.
     """
 
     breakdown: StepBreakdown
@@ -66,6 +68,7 @@ class RunAnalysis:
     core_use: tuple[CoreUse, ...] = ()
     loader_starts: LoaderStarts | None = None
     worker_plan: WorkerPlan | None = None
+    kill: KillAccount | None = None
 
 
 def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis:
@@ -100,4 +103,5 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         core_use=compute_core_use(run),
         loader_starts=compute_loader_starts(run),
         worker_plan=compute_worker_plan(run),
+        kill=compute_kill_account(run),
     )

@@ -21,6 +21,7 @@ from diagnostics.report.json_trace import (
     traces_of,
 )
 from diagnostics.report.json_trust import trust_mapping
+from diagnostics.report.kill_words import kill_mapping
 from diagnostics.report.model import Report, StageRow
 from diagnostics.report.rank_json import (
     communication_mapping,
@@ -73,6 +74,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "quality": asdict(report.analysis.quality),
         "cache": asdict(report.analysis.cache) if report.analysis.cache else None,
         "black_box": asdict(report.analysis.black_boxes),
+        "kill": kill_mapping(report.analysis.kill),
         "loader": _loader(report),
         "loader_starts": (
             asdict(report.analysis.loader_starts) if report.analysis.loader_starts else None

@@ -8,6 +8,7 @@ from diagnostics.language import spoken
 TEXT_KEYS = frozenset(
     {
         "gpus_absent_reason",
+        "log_problem",
         "memory_snapshots_missing",
         "metric",
         "note",

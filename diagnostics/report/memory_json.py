@@ -13,6 +13,7 @@ from diagnostics.analyses.memory_forecast import ResourceForecast
 from diagnostics.language import language
 from diagnostics.report.json_report import SCHEMA_VERSION, finding_mapping, finite
 from diagnostics.report.json_texts import spoken_texts
+from diagnostics.report.kill_words import kill_mapping
 from diagnostics.report.memory_model import ForecastView, MachineView, MemoryReport
 from diagnostics.report.model import Report
 
@@ -37,6 +38,7 @@ def to_mapping(report: MemoryReport) -> dict[str, Any]:
         "verdict": {"text": report.verdict},
         "resources": _resources(report.machine),
         "memory": [] if run is None else [asdict(course) for course in run.analysis.memory],
+        "kill": None if run is None else kill_mapping(run.analysis.kill),
         "findings": [finding_mapping(finding) for finding in report.findings],
         "guide_rules": [asdict(bounds) for bounds in report.bounds],
         "forecast": {} if report.forecast is None else _forecast(report.forecast),

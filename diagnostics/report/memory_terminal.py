@@ -32,6 +32,7 @@ from diagnostics.report.memory_holders_terminal import (
 )
 from diagnostics.report.memory_model import MachineView, MemoryReport
 from diagnostics.report.terminal_findings import finding_parts
+from diagnostics.report.terminal_kill import kill_section
 from diagnostics.report.terminal_machine import memory_section
 from diagnostics.report.terminal_resources import pressure_section
 from diagnostics.rules.finding import Finding
@@ -212,6 +213,7 @@ def _run(report: MemoryReport) -> Iterator[RenderableType]:
     else:
         yield indented("it recorded no memory")
     yield from pressure_section(run)
+    yield from kill_section(run)
 
 
 def _findings(report: MemoryReport) -> Iterator[RenderableType]:

@@ -25,6 +25,7 @@ from diagnostics.report.terminal_black_box import black_box_section
 from diagnostics.report.terminal_checklist import checklist_section
 from diagnostics.report.terminal_comparison import comparison_section
 from diagnostics.report.terminal_findings import findings_section, not_evaluated_section
+from diagnostics.report.terminal_kill import kill_section
 from diagnostics.report.terminal_loading import loading_section
 from diagnostics.report.terminal_machine import memory_section, quality_section
 from diagnostics.report.terminal_plans import plans_section
@@ -275,6 +276,7 @@ SECTIONS: Mapping[str, Callable[[Report], Iterator[RenderableType]]] = {
     "quality": quality_section,
     "memory": memory_section,
     "machine": resources_section,
+    "kill": kill_section,
     "black-box": black_box_section,
     "findings": findings_section,
     "rules": not_evaluated_section,

@@ -7,6 +7,7 @@ from diagnostics.analyses.ranking import RankedPart
 from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.language import listed, say
 from diagnostics.report.ending import describe_end
+from diagnostics.report.kill_words import describe_kill
 from diagnostics.report.model import Device, Trust, Verdict
 from diagnostics.rules.finding import Finding, Severity
 from diagnostics.rules.trust.too_few_steps import TooFewSteps
@@ -34,12 +35,22 @@ def form_verdict(
     The end comes first: whatever else is true of a failed run, its error is what to act on.
     """
     judged = _judge(causes, trust, analysis, device)
-    ending = describe_end(analysis.end)
+    ending = _ending(analysis)
     if ending is None:
         return judged
     if analysis.end.last_step is None and not judged.judged:
         return replace(judged, text=listed([ending, START_AGAIN], " "))
     return replace(judged, text=listed([ending, judged.text], " "))
+
+
+def _ending(analysis: RunAnalysis) -> str | None:
+    """How the run ended if not well; of a process that was lost, where no finding says why."""
+    kill = analysis.kill
+    if (told := describe_end(analysis.end)) is not None:
+        return told
+    if kill is None or kill.killer not in ("not_oom_killer", "unknown"):
+        return None
+    return describe_kill(kill)
 
 
 def _judge(
@@ -87,7 +98,7 @@ def _health(analysis: RunAnalysis) -> str:
         )
     if doubts:
         return say(NO_HEALTH, doubts=listed(doubts, "; "))
-    return ALL_WELL if describe_end(analysis.end) is None else ""
+    return ALL_WELL if _ending(analysis) is None else ""
 
 
 def _stops_the_run(finding: Finding) -> bool:

@@ -49,6 +49,7 @@ from diagnostics.rules.device_use.synchronisation_in_step import Synchronisation
 from diagnostics.rules.host_memory.host_memory_exhausted import HostMemoryExhausted
 from diagnostics.rules.host_memory.host_memory_growing import HostMemoryGrowing
 from diagnostics.rules.host_memory.host_memory_near_limit import HostMemoryNearLimit
+from diagnostics.rules.host_memory.killed_for_memory import KilledForMemory
 from diagnostics.rules.host_memory.memory_read_from_swap import MemoryReadFromSwap
 from diagnostics.rules.host_memory.shared_memory_near_limit import SharedMemoryNearLimit
 from diagnostics.rules.kernels.compiled_again import CompiledAgain
@@ -141,6 +142,7 @@ CATALOGUE: tuple[Rule, ...] = (
     HostMemoryExhausted(),
     MemoryReadFromSwap(),
     SharedMemoryNearLimit(),
+    KilledForMemory(),
     StageDominatesForward(),
     MixedPrecisionOff(),
     ForwardSlow(),

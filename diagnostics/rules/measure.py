@@ -16,6 +16,7 @@ from diagnostics.rules.measure_device import (
     device_fields,
     exchange_fields,
 )
+from diagnostics.rules.measure_kill import KILL_FIELDS, kill_fields
 from diagnostics.rules.measure_learning import numerics_fields, quality_fields
 from diagnostics.rules.measure_loading import COPY_FIELDS, LOADER_FIELDS, loader_fields
 from diagnostics.rules.measure_log import measure_log
@@ -65,6 +66,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         **_ranks(analysis),
         **measure_log(analysis.log_claims),
         **machine_fields(run, analysis),
+        **kill_fields(analysis.kill),
         **exchange_fields(analysis.communication),
         **course_fields(run, analysis, _max_grad_norm(run)),
         sources=_sources(run),
@@ -353,7 +355,7 @@ def _sources(run: Run) -> dict[str, str]:
     found = {name: file for file, names in by_file for name in names.split()}
     found |= dict.fromkeys((*COURSE_FIELDS, *ALLOCATOR_FIELDS), steps)
     found |= dict.fromkeys(SPAN_FIELDS, spans)
-    found |= dict.fromkeys((*MACHINE_FIELDS, *DEVICE_FIELDS), resources)
+    found |= dict.fromkeys((*MACHINE_FIELDS, *DEVICE_FIELDS, *KILL_FIELDS), resources)
     has_setting = Measurements(config=_our_config(run)).whole_setting("DATALOADER.TOTAL_WORKERS")
     found["num_workers"] = "meta.json" if has_setting is not None else resources
     if _loader_settings(run):

@@ -20,12 +20,16 @@ class MachineSampling(RecorderPart):
         out: The file of samples.
         interval_s: Seconds between two of them.
         cache_bytes: What a cache in shared memory may grow to.
+        redact: Leave out paths.
     """
 
-    def __init__(self, out: Path, interval_s: float, cache_bytes: int = 0) -> None:
+    def __init__(
+        self, out: Path, interval_s: float, cache_bytes: int = 0, *, redact: bool = False
+    ) -> None:
         self._out = out
         self._interval_s = interval_s
         self._cache_bytes = cache_bytes
+        self._redact = redact
         self._host: PartHost | None = None
         self._sampler: SamplerProcess | None = None
 
@@ -39,6 +43,7 @@ class MachineSampling(RecorderPart):
                 launcher_pid(dict(os.environ)),
                 cache_bytes=self._cache_bytes,
                 heard=self.heard,
+                redact=self._redact,
             )
         reason = gpu_absence()
         if reason is not None:

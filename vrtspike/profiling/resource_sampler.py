@@ -22,10 +22,12 @@ from vrtspike.profiling.gpu_thread import GpuThread
 from vrtspike.profiling.jsonl_writer import JsonlWriter
 from vrtspike.profiling.machine_records import MachineEventRecord, SamplerRecord
 from vrtspike.profiling.memory_alarm import MemoryAlarm
+from vrtspike.profiling.memory_counters import read_memory_counters
 from vrtspike.profiling.nvml_gpus import Gpus
 from vrtspike.profiling.process_tree import ProcessTree, TreeRoots
 from vrtspike.profiling.pss_sweep import PssSweep
 from vrtspike.profiling.records import ResourceRecord, to_line
+from vrtspike.profiling.redaction import redact_value
 from vrtspike.profiling.resources import Machine
 from vrtspike.profiling.sampling_pace import SamplingPace
 
@@ -82,6 +84,7 @@ class Sampling:
         clock: Dates and paces them.
         alarm: Judges the memory of each sample.
         tell: Hands a line to the trainer.
+        redact: Leave out paths.
     """
 
     def __init__(
@@ -93,8 +96,10 @@ class Sampling:
         *,
         alarm: MemoryAlarm | None = None,
         tell: Callable[[str], None] | None = None,
+        redact: bool = False,
     ) -> None:
         self._clock = clock
+        self._redact = redact
         self._writer = JsonlWriter(out)
         self._sweep = PssSweep()
         self._pace = SamplingPace(interval_s)
@@ -127,6 +132,17 @@ class Sampling:
         reason = self._pace.judge(tick.elapsed_s, cpu_s, self._num_bytes)
         if reason is not None:
             self._say("sampling_slowed", interval_s=self._pace.interval_s, reason=reason)
+
+    def count_memory(self, moment: str) -> None:
+        """Writes what the kernel counts about memory that ran out.
+
+        Args:
+            moment: start, end, or trainer_gone: it ended without a word.
+        """
+        values = read_memory_counters().as_values()
+        self._say(
+            "memory_counters", moment=moment, **(redact_value(values) if self._redact else values)
+        )
 
     def close(self) -> None:
         """Ends what still runs, and closes the file."""
@@ -166,10 +182,13 @@ def sample_until_parent_ends(arguments: argparse.Namespace, clock: Clock) -> Non
         clock,
         alarm=MemoryAlarm(arguments.cache_bytes),
         tell=_tell_trainer,
+        redact=arguments.redact,
     )
+    sampling.count_memory("start")
     stdin = sys.stdin.fileno()
     for tick in ticks(clock, sampling.interval_s, arguments.main_pid, stdin):
         sampling.sample(tick)
+    sampling.count_memory("end" if was_asked_to_end(stdin) else "trainer_gone")
     sampling.close()
 
 
@@ -180,6 +199,12 @@ def _tell_trainer(line: str) -> None:
         return
 
 
+def was_asked_to_end(stdin: int) -> bool:
+    """Whether the trainer said so; when it is gone, its end of the pipe just closes."""
+    readable, _, _ = select.select([stdin], [], [], 0)
+    return bool(readable) and bool(os.read(stdin, 1))
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vrtspike.profiling.resource_sampler")
     parser.add_argument("--out", type=Path, required=True)
@@ -187,6 +212,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--root-pid", type=int, required=True, help="top of the sampled tree")
     parser.add_argument("--interval-s", type=float, required=True)
     parser.add_argument("--cache-bytes", type=int, default=0, help="what a cache may grow to")
+    parser.add_argument("--redact", action="store_true", help="leave out paths")
     return parser.parse_args(argv)
 
 

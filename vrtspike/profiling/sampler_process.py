@@ -24,6 +24,7 @@ class SamplerProcess:
         root_pid: Top of the process tree to sample; by default this process.
         cache_bytes: What a cache in shared memory may grow to.
         heard: Gets what the sampler says at once, a line each, in a thread of its own.
+        redact: Leave out paths.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class SamplerProcess:
         *,
         cache_bytes: int = 0,
         heard: Callable[[bytes], None] | None = None,
+        redact: bool = False,
     ) -> None:
         pid = os.getpid()
         command = [sys.executable, "-m", "vrtspike.profiling.resource_sampler"]
         command += ["--out", str(out.absolute()), "--interval-s", str(interval_s)]
         command += ["--main-pid", str(pid), "--root-pid", str(root_pid or pid)]
         command += ["--cache-bytes", str(cache_bytes)]
+        command += ["--redact"] if redact else []
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self._process = subprocess.Popen(

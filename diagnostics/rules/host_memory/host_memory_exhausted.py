@@ -22,7 +22,8 @@ class HostMemoryExhausted(Rule):
     docs = """
 ## What it measures
 Failed allocations on the host, as the run recorded them, and loader processes that ended by
-SIGKILL. That is what the kernel sends when memory runs out; it does not tell the process why.
+SIGKILL. That is what the kernel sends when memory runs out; it does not tell the process why. Where
+the kernel's own count of victims is known and did not rise, somebody else did it, and that is none.
 
 ## Why it matters
 The run ended, or lost a part of itself. This is the memory of the machine, not of the GPU.
@@ -41,6 +42,8 @@ then the last samples of host memory tell.
     def check(self, measured: Measurements) -> Outcome:
         """Count the events."""
         failed, killed = measured.num_host_oom, measured.num_loaders_killed
+        if killed and measured.killer == "not_oom_killer":
+            killed = 0
         if failed is None and killed is None:
             return self.not_evaluated(NO_WORD_OF_THE_END, RECORD_FACTS)
         count = failed or killed or 0
