@@ -72,7 +72,7 @@ def test_two_launchers_are_two_nodes(project):
     samplers = {
         process["pid"]
         for line in samples.read_text().splitlines()
-        for process in json.loads(line)["processes"]
+        for process in json.loads(line).get("processes", ())
         if process["role"] == "sampler"
     }
     assert len(samplers) == 1

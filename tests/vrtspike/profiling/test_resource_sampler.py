@@ -34,7 +34,13 @@ def wait_for(condition):
 
 
 def lines(path):
-    return path.read_text().count("\n") if path.exists() else 0
+    return len(samples(path)) if path.exists() else 0
+
+
+def samples(path):
+    """The samples among the whole lines."""
+    records = [json.loads(line) for line in path.read_text().splitlines(True) if line[-1] == "\n"]
+    return [record for record in records if record["kind"] == "resources"]
 
 
 def test_a_late_sample_shifts_no_later_one():
@@ -114,7 +120,7 @@ def test_it_samples_this_process_until_it_is_stopped(tmp_path):
     sampler = SamplerProcess(path, 0.05)
     wait_for(lambda: lines(path) >= 3)
     assert sampler.stop() is None
-    records = [json.loads(line) for line in path.read_text().splitlines()]
+    records = samples(path)
     roles = {process["pid"]: process["role"] for process in records[0]["processes"]}
     assert roles[os.getpid()] == "main"
     assert list(roles.values()).count("sampler") == 1
@@ -188,9 +194,7 @@ def test_no_sampler_outlives_a_killed_trainer_even_beside_its_workers(tmp_path):
         os.kill(parent.pid, signal.SIGKILL)
         wait_for(lambda: not sampler.is_running() or sampler.status() == psutil.STATUS_ZOMBIE)
         worker.kill()
-    roles = [
-        p["role"] for line in path.read_text().splitlines() for p in json.loads(line)["processes"]
-    ]
+    roles = [process["role"] for record in samples(path) for process in record["processes"]]
     assert "worker" in roles
 
 
