@@ -25,12 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
     from diagnostics.analyses.memory_demand import demand_from_mapping
     from diagnostics.report import memory_build, memory_publish
 
+    watched = None
+    if options.watch:
+        from diagnostics.memory_watch import watch
+
+        watched = watch(options)
+        options.pid = None if watched.has_ended else options.pid
     machine = memory_diagnosis.view_machine(options.pid, profiles_dir=options.profiles_dir)
     demand = None
     if options.config is not None:
         demand = demand_from_mapping(_ask_trainer(options, machine))
     run = memory_diagnosis.view_run(options.paths, options.profiles_dir)
-    report = memory_build.build_memory_report(machine, run, demand)
+    report = memory_build.build_memory_report(machine, run, demand, watched)
     return memory_publish.publish(report, options, PROGRAM)
 
 

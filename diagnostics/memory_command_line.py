@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from diagnostics.command_line import OneLineParser, shared_parser
+from diagnostics.command_line import OneLineParser, positive_number, shared_parser
 from diagnostics.language import say
 from diagnostics.output_files import check_outputs
 
@@ -19,6 +19,7 @@ exit codes:
   2  bad arguments, or an input could not be read (what could be read is still reported)
   3  with --config: the machine tells too little to judge
 """
+_LEAST_INTERVAL_S, _MOST_INTERVAL_S = 0.2, 3600.0
 _SETTING = re.compile(r"[A-Z][A-Z0-9_.]*=")
 
 
@@ -30,6 +31,8 @@ def parse_arguments(parser: OneLineParser, arguments: Sequence[str] | None) -> a
     if options.config is None and (options.overrides or options.ranks):
         parser.error("KEY.PATH=VALUE and --ranks belong to a forecast: give --config FILE")
     check_outputs(parser, options)
+    if options.watch and options.config is not None:
+        parser.error("--watch shows a training that runs, --config forecasts one: give one of them")
     return options
 
 
@@ -48,7 +51,33 @@ def make_parser(description: str) -> OneLineParser:
     parser.add_argument(
         "--pid", type=_positive, metavar="N", help="show the training that process N belongs to"
     )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="show the training that runs again and again, until it ends or Ctrl-C",
+    )
+    parser.add_argument(
+        "--interval",
+        type=_seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="time between two readings of --watch (default: 2)",
+    )
     return parser
+
+
+def _seconds(text: str) -> float:
+    value = positive_number(text)
+    if not _LEAST_INTERVAL_S <= value <= _MOST_INTERVAL_S:
+        raise argparse.ArgumentTypeError(
+            say(
+                "needs {least:g} to {most:g} seconds, got {text!r}",
+                least=_LEAST_INTERVAL_S,
+                most=_MOST_INTERVAL_S,
+                text=text,
+            )
+        )
+    return value
 
 
 def _positive(text: str) -> int:

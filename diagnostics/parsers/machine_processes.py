@@ -87,7 +87,7 @@ def _state(folder: Path, entry: ProcessEntry) -> ProcessState | None:
         parent_pid=entry.parent_pid,
         name=entry.name,
         command=entry.command,
-        rank=_rank(folder),
+        rank=read_rank(entry.pid, folder.parent.parent),
         rss_bytes=status.get("VmRSS"),
         pss_bytes=rollup.get("Pss"),
         uss_bytes=sum(p for p in private if p is not None) if "Pss" in rollup else None,
@@ -133,9 +133,10 @@ def _kib_table(text: str | None) -> dict[str, int] | None:
     return table
 
 
-def _rank(folder: Path) -> int | None:
+def read_rank(pid: int, root: Path = Path("/")) -> int | None:
     """RANK of the process's environment, which torchrun sets; None when not told or not shown."""
-    for word in (read_small(folder / "environ") or "").split("\0"):
+    environment = read_small(root / "proc" / str(pid) / "environ") or ""
+    for word in environment.split("\0"):
         name, _, value = word.partition("=")
         if name == "RANK" and value.isdigit() and len(value) < 7:
             return int(value)

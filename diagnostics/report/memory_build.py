@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from diagnostics.analyses.memory_checks import Bounds, check_rules, guide_bounds
 from diagnostics.analyses.memory_demand import Demand
 from diagnostics.analyses.memory_forecast import Forecast, forecast
+from diagnostics.analyses.watch_course import WatchView
 from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.memory_model import ForecastView, MachineView, MemoryReport, RunView
@@ -17,6 +18,7 @@ from diagnostics.rules.machine.guide_limits import guide_findings
 from diagnostics.rules.machine.host_pressure import pressure_findings
 from diagnostics.rules.machine.plan_findings import plan_findings
 from diagnostics.rules.machine.shared_memory import shared_memory_findings
+from diagnostics.rules.machine.watched_growth import watched_findings
 
 FIELD_WORDS = {
     "ram_total_bytes": "the machine's memory",
@@ -46,12 +48,14 @@ MEMORY_FAMILIES = ("HM", "GM")
 """The rules about a run that belong into this report; the others are analyze_performance.py's."""
 
 
-def build_memory_report(machine: MachineView, run: RunView, demand: Demand | None) -> MemoryReport:
-    """Judge machine, run and forecast together; opens no file."""
+def build_memory_report(
+    machine: MachineView, run: RunView, demand: Demand | None, watched: WatchView | None = None
+) -> MemoryReport:
+    """Judge machine, run, forecast and what was watched together; opens no file."""
     ranks = demand.ranks if demand else max(1, len(machine.gpus.gpus))
     bounds = guide_bounds(machine.capacity, ranks)
     view = None if demand is None else _forecast_view(demand, machine, bounds)
-    findings = _findings(machine, run.report, view)
+    findings = _findings(machine, run.report, view, watched)
     return MemoryReport(
         machine=machine,
         run=run,
@@ -60,6 +64,7 @@ def build_memory_report(machine: MachineView, run: RunView, demand: Demand | Non
         findings=findings,
         verdict=_verdict(machine, findings, view.forecast if view else None),
         notes=_notes(machine, run.report, view),
+        watched=watched,
     )
 
 
@@ -73,9 +78,13 @@ def _forecast_view(
 
 
 def _findings(
-    machine: MachineView, run: Report | None, view: ForecastView | None
+    machine: MachineView,
+    run: Report | None,
+    view: ForecastView | None,
+    watched: WatchView | None,
 ) -> tuple[Finding, ...]:
     found = [
+        *watched_findings(watched),
         *pressure_findings(machine.capacity, machine.jobs),
         *shared_memory_findings(machine.capacity),
     ]

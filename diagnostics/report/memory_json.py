@@ -10,6 +10,7 @@ from typing import Any
 from diagnostics.analyses.machine_jobs import Job
 from diagnostics.analyses.memory_checks import Bounds, Check
 from diagnostics.analyses.memory_forecast import ResourceForecast
+from diagnostics.analyses.watch_course import WatchView
 from diagnostics.language import language
 from diagnostics.report.json_report import SCHEMA_VERSION, finding_mapping, finite
 from diagnostics.report.json_texts import spoken_texts
@@ -41,8 +42,44 @@ def to_mapping(report: MemoryReport) -> dict[str, Any]:
         "kill": None if run is None else kill_mapping(run.analysis.kill),
         "findings": [finding_mapping(finding) for finding in report.findings],
         "guide_rules": [asdict(bounds) for bounds in report.bounds],
+        "watched": None if report.watched is None else _watched(report.watched),
         "forecast": {} if report.forecast is None else _forecast(report.forecast),
         "notes": list(report.notes),
+    }
+
+
+def _watched(view: WatchView) -> dict[str, Any]:
+    return {
+        "seconds": float(view.at_s[-1]),
+        "has_ended": view.has_ended,
+        "own_core_share": view.own_core_share,
+        "seconds_left": view.seconds_left,
+        "growing": [
+            {
+                "kind": each.kind,
+                "pid": each.pid,
+                "role": each.role,
+                "rank": each.rank,
+                "count": each.count,
+                "bytes_per_s": each.trend.slope,
+                "rise_bytes": each.trend.rise,
+                "since_unix_s": each.since_unix_s,
+            }
+            for each in view.growing
+        ],
+        "courses": [
+            {
+                "kind": each.kind,
+                "unit": each.unit,
+                "pid": each.pid,
+                "role": each.role,
+                "rank": each.rank,
+                "index": each.index,
+                "values": each.values.tolist(),
+            }
+            for each in view.lines
+        ],
+        "at_s": view.at_s.tolist(),
     }
 
 

@@ -7,6 +7,7 @@ from diagnostics.analyses.machine_capacity import Capacity
 from diagnostics.analyses.machine_jobs import Job
 from diagnostics.analyses.memory_checks import Bounds, Check
 from diagnostics.analyses.memory_forecast import Forecast
+from diagnostics.analyses.watch_course import WatchView
 from diagnostics.machine import GpuStates, HostState
 from diagnostics.report.model import Report
 from diagnostics.rules.finding import Finding
@@ -47,7 +48,7 @@ class ForecastView:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryReport:
-    """The machine, the newest run if there is one, the forecast if one was asked for.
+    """The machine, the newest run if there is one, the forecast and what was watched if asked for.
 
     `bounds` are the guide's rules for this machine. `findings` are in the order in which to act.
     """
@@ -59,3 +60,4 @@ class MemoryReport:
     findings: tuple[Finding, ...]
     verdict: str
     notes: tuple[str, ...] = ()
+    watched: WatchView | None = None

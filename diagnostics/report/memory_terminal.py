@@ -35,6 +35,7 @@ from diagnostics.report.terminal_findings import finding_parts
 from diagnostics.report.terminal_kill import kill_section
 from diagnostics.report.terminal_machine import memory_section
 from diagnostics.report.terminal_resources import pressure_section
+from diagnostics.report.watch_terminal import watched_section
 from diagnostics.rules.finding import Finding
 
 MAX_PROCESSES = 20
@@ -246,9 +247,14 @@ def _notes(report: MemoryReport) -> Iterator[RenderableType]:
         )
 
 
+def _watched(report: MemoryReport) -> Iterator[RenderableType]:
+    yield from watched_section(report.watched)
+
+
 SECTIONS: Mapping[str, Callable[[MemoryReport], Iterator[RenderableType]]] = {
     "machine": _machine_now,
     "training": _training,
+    "watched": _watched,
     "run": _run,
     "forecast": _forecast,
     "findings": _findings,

@@ -72,6 +72,7 @@ from diagnostics.rules.machine.planned_training import MONITORING_OFF, PRECISION
 from diagnostics.rules.machine.planned_workers import FEW_WORKERS, NOT_PERSISTENT
 from diagnostics.rules.machine.several_jobs import SEVERAL_JOBS
 from diagnostics.rules.machine.shared_memory import TINY_SHARED_MEMORY
+from diagnostics.rules.machine.watched_growth import WATCHED_GROWTH
 from diagnostics.rules.machine_load.cores_oversubscribed import CoresOversubscribed
 from diagnostics.rules.machine_load.cpu_quota_throttled import CpuQuotaThrottled
 from diagnostics.rules.machine_load.cpu_saturated import CpuSaturated
@@ -177,6 +178,7 @@ CATALOGUE: tuple[Rule, ...] = (
 MACHINE_PATTERNS: tuple[Pattern, ...] = (
     NEARLY_FULL,
     SEVERAL_JOBS,
+    WATCHED_GROWTH,
     TINY_SHARED_MEMORY,
     *FORECAST_PATTERNS.values(),
     CACHE_TOO_LARGE,

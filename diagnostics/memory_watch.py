@@ -1,0 +1,68 @@
+"""Watches the training that runs: reads, keeps, shows, until it ends or Ctrl-C."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TextIO
+
+from diagnostics.analyses.watch_course import WatchCourse, WatchView
+from diagnostics.command_line import STDOUT
+from diagnostics.report.watch_terminal import LiveScreen, PlainScreen, Screen
+from diagnostics.watch_reading import WatchReader
+
+
+def watch(options: argparse.Namespace) -> WatchView:
+    """Watches until the training ends or somebody presses Ctrl-C; what was seen.
+
+    Raises:
+        DiagnosticsError: there is nothing to watch.
+    """
+    reader = WatchReader(options.pid, options.profiles_dir)
+    try:
+        return follow(reader, _screen(options), options.interval)
+    finally:
+        reader.close()
+
+
+def follow(
+    reader: WatchReader,
+    screen: Screen,
+    interval_s: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> WatchView:
+    """Reads on an even grid, so that a slow reading shifts no later one.
+
+    Args:
+        reader: What is read; its first moment has a process.
+        screen: Where it is shown.
+        interval_s: Seconds between two readings.
+        sleep: Waits so many seconds; Ctrl-C interrupts it.
+    """
+    course = WatchCourse()
+    moment = reader.read()
+    course.add(moment)
+    begun_s = moment.at_s
+    view = course.view()
+    try:
+        with screen:
+            while True:
+                screen.show(view)
+                done_s = reader.steady_s() - begun_s
+                sleep((done_s // interval_s + 1) * interval_s - done_s)
+                moment = reader.read()
+                if not moment.processes:
+                    return replace(view, has_ended=True)
+                course.add(moment)
+                view = course.view()
+    except KeyboardInterrupt:
+        return view
+
+
+def _screen(options: argparse.Namespace) -> Screen:
+    """In place on a terminal; where JSON goes to standard output, beside it."""
+    stream: TextIO = sys.stderr if options.json == STDOUT else sys.stdout
+    if stream.isatty():
+        return LiveScreen(stream, options.width, False if options.no_color else None)
+    return PlainScreen(lambda text: print(text, file=stream, flush=True))

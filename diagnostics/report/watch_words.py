@@ -1,0 +1,119 @@
+"""What lines of a watched training are called, and what is said of their growth."""
+
+from datetime import datetime
+
+from diagnostics.analyses.machine_jobs import Role
+from diagnostics.analyses.watch_course import Growing, Line, WatchView
+from diagnostics.language import say
+from diagnostics.report import units
+
+_PROCESS_NAMES: dict[Role, str] = {
+    "launcher": "launcher {pid}",
+    "main": "training process {pid}",
+    "worker": "loader process {pid}",
+    "sampler": "sampler {pid}",
+    "other": "other process {pid}",
+}
+_RANKED_NAMES: dict[Role, str] = {
+    "launcher": "launcher {pid}",
+    "main": "training process {pid}, rank {rank}",
+    "worker": "loader process {pid}, rank {rank}",
+    "sampler": "sampler {pid}",
+    "other": "other process {pid}, rank {rank}",
+}
+_NAMES = {
+    "/dev/shm": "/dev/shm",
+    "cache": "file cache",
+    "swap": "swap",
+    "free": "memory left",
+    "disk read": "disks, read",
+    "disk write": "disks, written",
+}
+
+
+def process_name(pid: int, role: Role | None, rank: int | None) -> str:
+    """A process by what it is for."""
+    names = _PROCESS_NAMES if rank is None else _RANKED_NAMES
+    return say(names[role or "other"], pid=pid, rank=rank)
+
+
+def line_name(line: Line) -> str:
+    """The name of a line."""
+    if line.kind == "process" and line.pid is not None:
+        return process_name(line.pid, line.role, line.rank)
+    if line.kind == "processes":
+        return say("{count} smaller processes", count=line.count)
+    if line.kind == "all":
+        return say("all {count} processes", count=line.count)
+    if line.kind == "GPU":
+        return say("GPU {index}, busy", index=line.index)
+    if line.kind == "GPU memory":
+        return say("GPU {index}, memory", index=line.index)
+    return _NAMES[line.kind]
+
+
+def amount(line: Line, value: float | None) -> str:
+    """A value of a line with its unit."""
+    if value is None:
+        return units.UNKNOWN
+    if line.unit == "percent":
+        return f"{value:.0f} %"
+    return f"{units.size(value)}/s" if line.unit == "bytes/s" else units.size(value)
+
+
+def growth_text(growing: Growing) -> str:
+    """Who grows, how fast and since when."""
+    since = datetime.fromtimestamp(growing.since_unix_s).astimezone().strftime("%H:%M:%S")
+    rate, rise = units.size(growing.trend.slope), units.size(growing.trend.rise)
+    if growing.kind == "process" and growing.pid is not None:
+        name = process_name(growing.pid, growing.role, growing.rank)
+        return say(
+            "{name} grows by {rate}/s since {since}, by {rise} so far.",
+            name=name,
+            rate=rate,
+            since=since,
+            rise=rise,
+        )
+    if growing.kind == "processes":
+        return say(
+            "{count} loader processes together grow by {rate}/s since {since}, by {rise} so far.",
+            count=growing.count,
+            rate=rate,
+            since=since,
+            rise=rise,
+        )
+    if growing.pid is None:
+        return say(
+            "/dev/shm grows by {rate}/s since {since}, by {rise} so far; no process of the "
+            "training maps or writes as much.",
+            rate=rate,
+            since=since,
+            rise=rise,
+        )
+    return say(
+        "/dev/shm grows by {rate}/s since {since}, by {rise} so far: {name} fills it.",
+        rate=rate,
+        since=since,
+        rise=rise,
+        name=process_name(growing.pid, growing.role, growing.rank),
+    )
+
+
+def growth_texts(view: WatchView) -> list[str]:
+    """Every growth, and how long the memory lasts; or that nothing grows, or that it is early."""
+    if view.growing:
+        said = [growth_text(each) for each in view.growing]
+        if view.seconds_left is not None:
+            left = duration(view.seconds_left)
+            said.append(say("At this rate the memory left lasts {left}.", left=left))
+        return said
+    seen = duration(float(view.at_s[-1]) if len(view.at_s) else 0.0)
+    if not view.is_judged:
+        return [say("It is too early to tell growth: {seen} were seen.", seen=seen)]
+    return [say("Nothing grows steadily, as far as {seen} tell.", seen=seen)]
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    whole = min(round(seconds), 359_999)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

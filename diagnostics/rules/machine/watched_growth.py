@@ -1,0 +1,101 @@
+"""HM106: memory that grows while the training is watched, and whose it is."""
+
+from collections.abc import Iterator
+
+from diagnostics.analyses.watch_course import Growing, WatchView
+from diagnostics.language import say
+from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
+from diagnostics.rules.machine.pattern import Pattern
+from diagnostics.rules.thresholds import limits_of
+
+_LIMITS = limits_of("HM106")
+LEAST_RISE, SOON = _LIMITS["least_rise"], _LIMITS["soon"]
+MIB = 1 << 20
+_HOLDERS = {
+    "launcher": "process {pid}",
+    "main": "training process {pid}",
+    "worker": "loader process {pid}",
+    "sampler": "process {pid}",
+    "other": "process {pid}",
+}
+_LOADING = (
+    "Loading processes keep something of each sample: look in the data set's `__getitem__` and in "
+    "the function that collates for lists, dictionaries and open files that only grow."
+)
+_TRAINING = (
+    "The training process keeps something of each step: look for lists of losses or outputs that "
+    "still hold their graph (keep `loss.item()`), and for statistics of every sample."
+)
+_SHARED = (
+    "Something fills /dev/shm and does not delete it: kept batches of the loader, or files "
+    "that are left there."
+)
+_ANYONE = "Look into this process: it belongs to the training, but trains and loads nothing."
+WATCHED_GROWTH = Pattern(
+    code="HM106",
+    name="memory-growing-now",
+    summary="{holder} grows steadily by {mib_per_s:.2f} MiB/s, {rise_mib:.0f} MiB while it was "
+    "watched.",
+    docs="""
+## What it measures
+With --watch: memory of each process of the training that it shares with no other, and of /dev/shm,
+where it rises steadily over the time that was watched. The first fifth of it, rises at once and
+what is given back again are left out.
+
+## Why it matters
+Memory that only grows ends the run sooner or later; the kernel then kills a process.
+
+## What to try
+Find what the named process collects. Restarting it only buys time.
+
+## False alarms
+Watched from its start on, a run that warms up for as long as it is watched looks like growth.
+""",
+    limits=_LIMITS,
+)
+
+
+def watched_findings(view: WatchView | None) -> Iterator[Finding]:
+    """One for each memory that grows; the limit is how soon it ends the run."""
+    for growing in view.growing if view is not None else ():
+        rise = growing.trend.rise
+        if rise < LEAST_RISE.value * MIB:
+            continue
+        left = view.seconds_left if view is not None else None
+        soon = left is not None and left < SOON.value
+        yield WATCHED_GROWTH.finding(
+            Severity.CRITICAL if soon else Severity.WARN,
+            {
+                "holder": _holder(growing),
+                "mib_per_s": growing.trend.slope / MIB,
+                "rise_mib": rise / MIB,
+            },
+            (
+                _evidence("growth while watched", int(rise), "bytes", LEAST_RISE.value * MIB),
+                _evidence("seconds until the memory's end", left, "s", SOON.value),
+            ),
+            [Advice(text=_advice(growing), verify="python diagnose_memory.py --watch")],
+            cost_bytes=int(rise),
+        )
+
+
+def _holder(growing: Growing) -> str:
+    process = say(_HOLDERS[growing.role or "other"], pid=growing.pid)
+    if growing.kind == "process":
+        return process
+    if growing.kind == "processes":
+        return say("The memory of {count} loader processes together", count=growing.count)
+    if growing.pid is None:
+        return "/dev/shm"
+    return say("/dev/shm, filled by {process},", process=process)
+
+
+def _advice(growing: Growing) -> str:
+    if growing.kind == "/dev/shm":
+        return _SHARED
+    by_role = {"main": _TRAINING, "worker": _LOADING}
+    return by_role.get(growing.role or "other", _ANYONE)
+
+
+def _evidence(metric: str, value: float | None, unit: str, limit: float) -> Evidence:
+    return Evidence(metric=metric, value=value, unit=unit, limit=limit, source="--watch")

@@ -1,0 +1,170 @@
+"""A watched training: lines on one time axis, growth with its process, and bounded memory."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diagnostics.analyses.watch_course import MAX_PROCESSES, WatchCourse, WatchView
+from diagnostics.watched import Moment
+from tests.diagnostics.memory.moments import GIB, MIB, START_UNIX_S, course, process, with_process
+
+
+def view_of(moments: Any) -> WatchView:
+    made = WatchCourse()
+    for moment in moments:
+        made.add(moment)
+    return made.view()
+
+
+def grown(view: WatchView) -> list[tuple[str, int | None]]:
+    return [(each.kind, each.pid) for each in view.growing]
+
+
+@pytest.mark.parametrize("pid", [10, 11])
+def test_a_leak_is_named_with_its_process_within_a_hundred_seconds(pid: int) -> None:
+    view = view_of(course(100, {pid: lambda at: 1.0 * at}))
+    assert grown(view) == [("process", pid)]
+    (growing,) = view.growing
+    assert growing.trend.slope == pytest.approx(MIB, rel=0.1)
+    assert view.seconds_left == pytest.approx(4 * GIB / growing.trend.slope)
+
+
+def test_a_leak_in_each_sample_is_that_of_all_loading_processes() -> None:
+    view = view_of(course(100, {pid: lambda at: 0.5 * at for pid in (11, 12)}))
+    (growing,) = view.growing
+    assert (growing.kind, growing.role, growing.count) == ("processes", "worker", 2)
+
+
+def test_it_says_since_when_it_grows() -> None:
+    view = view_of(course(200, {11: lambda at: 2.0 * max(0, at - 60)}))
+    (growing,) = view.growing
+    assert growing.since_unix_s - START_UNIX_S == pytest.approx(60, abs=25)
+
+
+@pytest.mark.parametrize(
+    "rise",
+    [
+        lambda at: 0.0,
+        lambda at: 400 * (1 - math.exp(-at / 15)),
+        lambda at: 300.0 if at > 90 else 0.0,
+        lambda at: 6.0 * (at % 40),
+        lambda at: 200.0 - at,
+    ],
+    ids=["level", "warm-up", "a step", "saw-tooth", "falling"],
+)
+def test_what_is_no_leak_is_not_told(rise: Any) -> None:
+    for seconds in (100, 200, 590):
+        view = view_of(course(seconds, {10: rise, 11: rise}))
+        assert view.is_judged
+        assert grown(view) == []
+        assert view.seconds_left is None
+
+
+def test_too_few_moments_are_not_judged() -> None:
+    view = view_of(course(5, {11: lambda at: 100.0 * at}))
+    assert not view.is_judged
+    assert not view.growing
+
+
+def filling(pid: int, **fields: Any) -> Any:
+    """/dev/shm grows by a MiB a second; a figure of one process grows with it."""
+
+    def change(at: int, moment: Moment) -> Moment:
+        with_shm = replace(moment, shm_used_bytes=(8 + at) * MIB)
+        return with_process(with_shm, pid, **{name: size(at) for name, size in fields.items()})
+
+    return change
+
+
+def test_the_process_that_maps_what_fills_shared_memory_is_named() -> None:
+    mapped = filling(12, shared_bytes=lambda at: (20 + at) * MIB)
+    assert grown(view_of(course(100, change=mapped))) == [("/dev/shm", 12)]
+
+
+def test_the_process_that_writes_files_there_and_closes_them_is_named() -> None:
+    written = filling(11, written_bytes=lambda at: at * MIB)
+    assert grown(view_of(course(100, change=written))) == [("/dev/shm", 11)]
+
+
+def test_nobody_is_named_who_moves_much_less() -> None:
+    little = filling(11, written_bytes=lambda at: at * MIB // 4)
+    assert grown(view_of(course(100, change=little))) == [("/dev/shm", None)]
+
+
+def test_mapped_files_alone_are_no_growth() -> None:
+    def change(at: int, moment: Moment) -> Moment:
+        return with_process(moment, 11, shared_bytes=(20 + 3 * at) * MIB)
+
+    assert grown(view_of(course(100, change=change))) == []
+
+
+def test_a_number_that_is_given_anew_is_another_process() -> None:
+    def change(at: int, moment: Moment) -> Moment:
+        return with_process(moment, 11, started=1 if at < 60 else 2)
+
+    view = view_of(course(70, change=change))
+    (line,) = (each for each in view.lines if each.pid == 11)
+    assert np.isnan(line.values[:60]).all()
+    assert not np.isnan(line.values[60:]).any()
+
+
+def test_everything_lies_on_one_time_axis() -> None:
+    view = view_of(course(30))
+    assert {len(each.values) for each in view.lines} == {30} == {len(view.at_s)}
+    by_kind = {each.kind: each for each in view.lines}
+    assert by_kind["GPU"].now == 80.0
+    assert np.isnan(by_kind["disk read"].values[0])
+    assert by_kind["disk read"].now == pytest.approx(3 * MIB)
+    total = sum(each.now or 0 for each in view.lines if each.kind == "process")
+    assert by_kind["all"].now == total
+    assert view.own_core_share == pytest.approx(0.01)
+
+
+def test_a_counter_that_begins_anew_is_no_negative_rate() -> None:
+    def change(at: int, moment: Moment) -> Moment:
+        return replace(moment, disk_read_bytes=MIB * (at % 7))
+
+    rates = next(e for e in view_of(course(30, change=change)).lines if e.kind == "disk read")
+    assert np.nanmin(rates.values) >= 0
+
+
+def test_many_processes_are_shown_by_size_and_the_rest_together() -> None:
+    def change(at: int, moment: Moment) -> Moment:
+        more = tuple(process(100 + n, "worker", 10 + n) for n in range(40))
+        return replace(moment, processes=(*moment.processes, *more))
+
+    view = view_of(course(3, change=change))
+    shown = [each for each in view.lines if each.kind == "process"]
+    assert len(shown) == MAX_PROCESSES - 1
+    (rest,) = (each for each in view.lines if each.kind == "processes")
+    total = next(each for each in view.lines if each.kind == "all")
+    assert rest.count == 44 - len(shown)
+    assert (rest.now or 0) + sum(each.now or 0 for each in shown) == total.now
+    assert [each.role for each in shown][:1] == ["main"]
+
+
+def test_a_long_watch_stays_bounded_and_keeps_its_beginning() -> None:
+    made = WatchCourse(max_moments=50)
+    for moment in course(1000, {11: lambda at: 1.0 * at}):
+        made.add(moment)
+    view = made.view()
+    assert len(view.at_s) <= 50
+    assert made.moments[0].at_s == 0.0
+    assert view.at_s[-1] == 999
+    assert grown(view) == [("process", 11)]
+
+
+def test_what_cannot_be_read_is_unknown_and_not_zero() -> None:
+    blank = Moment(at_s=0.0, unix_s=START_UNIX_S, processes=(process(10, "main", 1),))
+    later = replace(blank, at_s=1.0, unix_s=START_UNIX_S + 1)
+    view = view_of([blank, later])
+    assert {each.kind: each.now for each in view.lines if each.kind != "process"} == {
+        "disk read": None,
+        "disk write": None,
+        "/dev/shm": None,
+        "cache": None,
+        "free": None,
+    }
