@@ -21,16 +21,11 @@ def build_parser() -> OneLineParser:
 def main(arguments: Sequence[str] | None = None) -> ExitCode:
     """Run the tool; the imports wait so that --help answers at once."""
     options = parse_arguments(build_parser(), arguments)
-    from diagnostics import memory_diagnosis
+    from diagnostics import memory_diagnosis, memory_watch
     from diagnostics.analyses.memory_demand import demand_from_mapping
     from diagnostics.report import memory_build, memory_publish
 
-    watched = None
-    if options.watch:
-        from diagnostics.memory_watch import watch
-
-        watched = watch(options)
-        options.pid = None if watched.has_ended else options.pid
+    watched = memory_watch.watch_if_asked(options)
     machine = memory_diagnosis.view_machine(options.pid, profiles_dir=options.profiles_dir)
     demand = None
     if options.config is not None:

@@ -13,17 +13,23 @@ from diagnostics.report.watch_terminal import LiveScreen, PlainScreen, Screen
 from diagnostics.watch_reading import WatchReader
 
 
-def watch(options: argparse.Namespace) -> WatchView:
+def watch_if_asked(options: argparse.Namespace) -> WatchView | None:
     """Watches until the training ends or somebody presses Ctrl-C; what was seen.
+
+    Of a training that has ended no process is left to show: its number goes from the options.
 
     Raises:
         DiagnosticsError: there is nothing to watch.
     """
+    if not options.watch:
+        return None
     reader = WatchReader(options.pid, options.profiles_dir)
     try:
-        return follow(reader, _screen(options), options.interval)
+        view = follow(reader, _screen(options), options.interval)
     finally:
         reader.close()
+    options.pid = None if view.has_ended else options.pid
+    return view
 
 
 def follow(
