@@ -47,7 +47,11 @@ _FLOOR_SHARE = 0.25
 _JUMP_DEVIATIONS = 6.0
 _NORMAL_MAD = 1.4826
 _CONFIDENCE = 0.998
-_ROUNDING = 1e-18
+_LEAST_FREEDOM = 2.0
+"""What a nearly straight line misses is all alike, and yet it is straight."""
+_ROUNDING = 1e-24
+_NOTHING, _MOST = 1e-150, 1e150
+"""Beyond them squares leave the range of floats."""
 _MOST_TURN = 1.5
 """A shift in the middle of a line turns it by that, over its length."""
 _KEPT_SHARE = 0.5
@@ -151,25 +155,28 @@ def _line(at: Floats, steady: _Steady) -> _Line:
     Each of n points counts as (1 - r) / (1 + r) of one where what the line misses has the
     correlation r from point to point, corrected for its bias in short series (Kendall).
     """
-    level, count, x = steady.level, len(at), at - at.mean()
+    scale = max(float(np.abs(steady.level).max()), steady.doubt)
+    if scale < _NOTHING:
+        return _Line(0.0, 0.0)
+    level, count, x = steady.level / scale, len(at), at - at.mean()
     square = float((x * x).sum())
     slope = float((x * level).sum()) / square
     missed = level - level.mean() - slope * x
-    missed_square = float((missed * missed).sum())
-    if missed_square <= _ROUNDING * float((level * level).sum()) and not steady.doubt:
-        return _Line(slope, slope)
+    # What rounding leaves of a straight line is no doubt about it.
+    missed_square = max(_ROUNDING * count, float((missed * missed).sum()))
     found = max(0.0, float((missed[1:] * missed[:-1]).sum()) / missed_square)
     correlation = min(1.0, found + (1 + 4 * found) / count)
-    freedom = max(1.0, count * (1 - correlation) / (1 + correlation) - 2)
+    freedom = max(_LEAST_FREEDOM, count * (1 - correlation) / (1 + correlation) - 2)
     error = math.hypot(
-        math.sqrt(missed_square / freedom / square), _MOST_TURN * steady.doubt / float(np.ptp(at))
+        math.sqrt(missed_square / freedom / square),
+        _MOST_TURN * steady.doubt / scale / float(np.ptp(at)),
     )
-    return _Line(slope, slope - quantile(_CONFIDENCE, freedom) * error)
+    return _Line(scale * slope, scale * (slope - quantile(_CONFIDENCE, freedom) * error))
 
 
 def _window(times: Floats, values: Floats) -> tuple[Floats, Floats]:
     """What is known, in order of time, without warm-up."""
-    is_known = np.isfinite(times) & np.isfinite(values)
+    is_known = (np.abs(times) < _MOST) & (np.abs(values) < _MOST)
     times, values = times[is_known], values[is_known]
     if not len(times):
         return times, values

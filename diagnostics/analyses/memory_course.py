@@ -86,14 +86,14 @@ def growth_steps(courses: Sequence[MemoryCourse]) -> int:
 
 def compute_memory_courses(run: Run) -> tuple[MemoryCourse, ...]:
     """Every memory that was measured; the log's lines serve where facts hold no such course."""
-    step_at = _StepAt(run.tables.steps)
+    step_at = StepAt(run.tables.steps)
     recorded = [*_of_machines(run, step_at), *_of_ranks(run.tables.steps)]
     known = {course.name for course in recorded}
     stated = [course for course in _of_log(run.tables.memory_lines) if course.name not in known]
     return (*recorded, *stated)
 
 
-class _StepAt:
+class StepAt:
     """Which step ran at a time, by the lowest rank; between two starts in proportion."""
 
     def __init__(self, steps: pd.DataFrame) -> None:
@@ -110,7 +110,7 @@ class _StepAt:
         return np.asarray(found, dtype="float64")
 
 
-def _of_machines(run: Run, step_at: _StepAt) -> Iterator[MemoryCourse]:
+def _of_machines(run: Run, step_at: StepAt) -> Iterator[MemoryCourse]:
     for host, rows in _groups(run.tables.processes, "host"):
         for name, column in _TREE_COLUMNS.items():
             total = sum_of_complete(rows, column)
@@ -182,7 +182,7 @@ def _course(
     owner: str,
     source: str,
     by_time: "pd.Series[float]",
-    step_at: _StepAt,
+    step_at: StepAt,
     limit_bytes: float | None = None,
 ) -> Iterator[MemoryCourse]:
     times = np.asarray(by_time.index, dtype="float64")

@@ -10,6 +10,7 @@ from diagnostics.analyses.communication import CommunicationUse, compute_communi
 from diagnostics.analyses.core_use import CoreUse, compute_core_use
 from diagnostics.analyses.device_memory import DeviceMemory, compute_device_memory
 from diagnostics.analyses.fact_partition import FactPartition, partition_facts
+from diagnostics.analyses.host_growth import HostGrowth, compute_host_growth
 from diagnostics.analyses.kill_account import KillAccount, compute_kill_account
 from diagnostics.analyses.loader_starts import LoaderStarts, compute_loader_starts
 from diagnostics.analyses.loading import Loading, compute_loading
@@ -69,6 +70,7 @@ class RunAnalysis:
     loader_starts: LoaderStarts | None = None
     worker_plan: WorkerPlan | None = None
     kill: KillAccount | None = None
+    host_growth: HostGrowth = field(default_factory=HostGrowth)
 
 
 def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis:
@@ -76,11 +78,12 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
     breakdown = compute_step_breakdown(run)
     totals = compute_stage_totals(breakdown)
     cost = compute_recorder_cost(run)
+    memory = compute_memory_courses(run)
     return RunAnalysis(
         breakdown=breakdown,
         ranking=compute_ranking(breakdown, totals),
         throughput=compute_throughput(run),
-        memory=compute_memory_courses(run),
+        memory=memory,
         resources=compute_resources(run),
         quality=compute_quality(run),
         cache=compute_cache_use(run),
@@ -104,4 +107,5 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         loader_starts=compute_loader_starts(run),
         worker_plan=compute_worker_plan(run),
         kill=compute_kill_account(run),
+        host_growth=compute_host_growth(run, memory),
     )

@@ -67,6 +67,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "communication": communication_mapping(report.analysis.communication),
         "resources": _resources(report),
         "memory": [asdict(course) for course in report.analysis.memory],
+        "host_growth": asdict(report.analysis.host_growth),
         "device_memory": [
             {**asdict(each), "peak_place": each.peak_place}
             for each in report.analysis.device_memory

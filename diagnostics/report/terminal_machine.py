@@ -10,6 +10,7 @@ from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
+from diagnostics.report.growth_words import growth_lines
 from diagnostics.report.model import Report
 
 TOP_PEAKS = 3
@@ -36,6 +37,7 @@ def memory_section(report: Report) -> Iterator[RenderableType]:
         )
     yield heading("Memory (growth over the second half)")
     yield Padding(rows, (0, 0, 0, 2))
+    yield from growth_lines(report.analysis.host_growth)
     yield from _device_memory(report)
 
 

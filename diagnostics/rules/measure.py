@@ -16,6 +16,7 @@ from diagnostics.rules.measure_device import (
     device_fields,
     exchange_fields,
 )
+from diagnostics.rules.measure_growth import host_growth_fields
 from diagnostics.rules.measure_kill import KILL_FIELDS, kill_fields
 from diagnostics.rules.measure_learning import numerics_fields, quality_fields
 from diagnostics.rules.measure_loading import COPY_FIELDS, LOADER_FIELDS, loader_fields
@@ -217,7 +218,7 @@ def _host_memory(run: Run, analysis: RunAnalysis) -> Fields:
     if fullest is not None:
         fields["host_memory_peak_bytes"] = _whole(fullest[0])
         fields["host_memory_limit_bytes"] = _whole(fullest[1])
-    fields |= _growth(analysis.memory, fullest)
+    fields |= host_growth_fields(analysis.host_growth, fullest)
     return fields
 
 
@@ -233,33 +234,6 @@ def _host_use(host: HostSummary) -> tuple[float | None, float | None]:
 def _share(use: tuple[float | None, float | None]) -> float:
     peak, limit = use
     return peak / limit if peak is not None and limit else -1.0
-
-
-def _growth(
-    courses: Sequence[MemoryCourse], use: tuple[float | None, float | None] | None
-) -> Fields:
-    """The slope over the second half of the run, where it is surely above zero."""
-    named = ("process tree PSS", "process tree RSS", "rank process RSS")
-    known = [course for course in (_course(courses, name) for name in named) if course]
-    if not known:
-        return {}
-    # PSS is the better figure, but is read seldom: a short run has too few points of it.
-    sloped = [course for course in known if course.late_slope_bytes_per_100_steps is not None]
-    course = (sloped or known)[0]
-    steps = [point.step for point in course.points if point.step is not None]
-    num_steps = int(max(steps) - min(steps)) if steps else None
-    if course.late_slope_bytes_per_100_steps is None:
-        return {"host_memory_course_steps": num_steps}
-    low = course.late_slope_low_bytes_per_100_steps
-    grows = low is not None and low > 0
-    slope = course.late_slope_bytes_per_100_steps / 100 if grows else 0.0
-    fields: Fields = {
-        "host_memory_growth_bytes_per_step": slope,
-        "host_memory_course_steps": num_steps,
-    }
-    if slope > 0 and use is not None and use[0] is not None and use[1] is not None:
-        fields["host_memory_steps_to_limit"] = max(0.0, use[1] - use[0]) / slope
-    return fields
 
 
 def _course(courses: Sequence[MemoryCourse], name: str) -> MemoryCourse | None:

@@ -7,8 +7,8 @@ from diagnostics.analyses.communication import CommunicationUse
 from diagnostics.analyses.gpu_load import GpuSummary
 from diagnostics.analyses.gpu_sharing import compute_gpu_sharing
 from diagnostics.analyses.levels import Level
-from diagnostics.analyses.memory_course import MemoryCourse
 from diagnostics.analyses.run_analysis import RunAnalysis
+from diagnostics.rules.measure_growth import device_growth_fields
 
 IDLE = "idle"
 DEVICE_FIELDS = (
@@ -36,7 +36,7 @@ def device_fields(analysis: RunAnalysis, gpus: Sequence[GpuSummary]) -> dict[str
         "gpu_memory_p95_share": _largest([_memory_share(gpu) for gpu in gpus]),
         "gpu_other_bytes": max(others, default=None),
         **_allocator(analysis),
-        **_growth(analysis.memory),
+        **device_growth_fields(analysis.memory),
         "recompute_ms": _recompute_ms(analysis),
     }
 
@@ -81,25 +81,6 @@ def _allocator(analysis: RunAnalysis) -> dict[str, Any]:
         "device_reserved_bytes": _whole(_largest(reserved)),
         "device_unused_bytes": _whole(_largest([each.unused_bytes for each in ranks])),
         "device_split_bytes": _whole(_largest([each.inactive_split_bytes for each in ranks])),
-    }
-
-
-def _growth(courses: Sequence[MemoryCourse]) -> dict[str, Any]:
-    """The rank that grows most; a slope that may be chance is none."""
-    known = [
-        each
-        for each in courses
-        if each.name == "device allocated" and each.late_slope_bytes_per_100_steps is not None
-    ]
-    if not known:
-        return {}
-    steepest = max(known, key=lambda each: each.late_slope_low_bytes_per_100_steps or 0.0)
-    low = steepest.late_slope_low_bytes_per_100_steps or 0.0
-    slope = steepest.late_slope_bytes_per_100_steps or 0.0
-    steps = [point.step for point in steepest.points if point.step is not None]
-    return {
-        "device_memory_growth_bytes_per_step": slope / 100 if low > 0 else 0.0,
-        "device_memory_course_steps": int(max(steps) - min(steps)) if steps else None,
     }
 
 

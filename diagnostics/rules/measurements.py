@@ -133,11 +133,17 @@ class Measurements(CourseFields, DeviceFields, KillFields, MachineFields):
     """Largest use of the machine's memory, or of the container's where it has its own limit."""
     host_memory_limit_bytes: int | None = None
     host_memory_growth_bytes_per_step: float | None = None
-    """Slope of the process tree's memory over steps, where it rises steadily; else 0."""
+    """Of what grows steadily, all together; 0 where nothing does."""
+    host_memory_growth_of: Mapping[str, float] = field(default_factory=dict)
+    """The same by who holds it."""
+    host_memory_holder: str | None = None
+    """What kind the one is that grows most, a `Holder` of `host_growth`."""
+    host_memory_rise_bytes: float | None = None
+    """What all of it grew by while it was followed."""
     host_memory_steps_to_limit: float | None = None
     """Further steps until growth reaches the limit."""
     host_memory_course_steps: int | None = None
-    """Steps that the slope was taken over."""
+    """Steps that memory was followed over."""
     num_host_oom: int | None = None
     num_loaders_killed: int | None = None
     """Loader processes that ended by SIGKILL, which the kernel sends when memory runs out."""

@@ -8,6 +8,7 @@ from diagnostics.rules.finding import Advice, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import ALLOCATOR_UNKNOWN, NOT_ON_CPU, RECORD_FACTS, verify
 from diagnostics.rules.rule import Outcome, Rule, Threshold
+from diagnostics.rules.steady_growth import AHEAD, growth_ahead_bytes
 
 MIB, GIB = 1 << 20, 1 << 30
 _ADVICE = (
@@ -34,8 +35,9 @@ class DeviceMemoryGrowing(Rule):
     )
     docs = """
 ## What it measures
-What PyTorch's allocator had given out at the end of each step, its slope over the second half of
-the run, where it surely rises.
+What PyTorch's allocator had given out at the end of each step, where it rises steadily; the start,
+rises at once and what is given back again are left out. It is judged by what it makes over 1,000
+steps, or over the run if that is longer.
 
 ## Why it matters
 At the end of a step only weights, gradients and the optimizer's state should be left. What grows
@@ -64,19 +66,19 @@ of a slope.
             return self.not_evaluated(
                 say("GPU memory was followed over {steps} steps only", steps=steps), "train longer"
             )
-        rise = slope * steps
-        if rise < self.at_note.value * MIB:
+        rise, ahead = slope * steps, growth_ahead_bytes(slope, steps)
+        if ahead < self.at_note.value * MIB:
             return None
         left = _steps_to_limit(measured, slope)
         soon = left is not None and measured.steps_left is not None and left < measured.steps_left
-        grows = Severity.WARN if rise >= self.at_warn.value * MIB else Severity.NOTE
+        grows = Severity.WARN if ahead >= self.at_warn.value * MIB else Severity.NOTE
         source = measured.source("device_memory_growth_bytes_per_step")
         return self.finding(
             Severity.CRITICAL if soon else grows,
             {"mib_per_step": slope / MIB, "rise_gib": rise / GIB, "steps": steps},
             (
                 row("growth", slope, "bytes/step", None, source),
-                row("rise", int(rise), "bytes", self.at_note.value * MIB, source),
+                row(AHEAD, int(ahead), "bytes", self.at_note.value * MIB, source),
                 row("steps until the GPU is full", left, "count", measured.steps_left, source),
             ),
             (

@@ -3,27 +3,33 @@
 from typing import ClassVar
 
 from diagnostics.language import say
-from diagnostics.rules.finding import Advice, Evidence, Severity
-from diagnostics.rules.host_memory.memory_advice import GIB, host_memory_advice
+from diagnostics.rules.evidence_row import row
+from diagnostics.rules.finding import Evidence, Severity
+from diagnostics.rules.host_memory.growth_advice import cache_fills, growth_advice
+from diagnostics.rules.host_memory.memory_advice import GIB
 from diagnostics.rules.measurements import Measurements
-from diagnostics.rules.reasons import RECORD_FACTS, verify
+from diagnostics.rules.reasons import RECORD_FACTS
 from diagnostics.rules.rule import Outcome, Rule, Threshold
+from diagnostics.rules.steady_growth import AHEAD, growth_ahead_bytes
 
 
 class HostMemoryGrowing(Rule):
-    """A steady rise of the process tree's memory."""
+    """A steady rise of the memory of the run's processes."""
 
     code = "HM002"
     name = "host-memory-growing"
     explains = ("HM001",)
     summary = (
-        "The trainer's memory grows by {mib_per_step:.2f} MiB per step: {rise_gib:.2f} GiB over "
-        "{num_steps} steps."
+        "The run's memory grows steadily by {mib_per_step:.2f} MiB per step, {rise_gib:.2f} GiB "
+        "while it was followed ({num_steps} steps){holder}."
     )
     docs = """
 ## What it measures
-The slope of the memory of the trainer and its loader processes over the steps, where it rises
-steadily; steps at the start are left out.
+Memory that rises steadily over the steps: of each process of the run, of the loading processes
+together, and of /dev/shm. Of a process counts what it shares with no other. The start, rises at
+once and what is given back again are left out, and so are processes that ended; a text log tells
+the whole tree only. It is judged by what it makes over 1,000 steps, or over the run if that is
+longer.
 
 ## Why it matters
 Memory that only grows ends the run sooner or later, usually at night. A cache that fills grows
@@ -35,14 +41,16 @@ what collects objects: lists of losses that still hold their graph, statistics o
 dictionaries in the data set.
 
 ## False alarms
-The rise while the cache fills is wanted as long as its budget fits into memory. Memory shared by
-several processes is counted once only where the system tells the proportional share.
+The rise while the cache fills is wanted as long as its budget fits into memory. Warm-up that takes
+as long as the whole run looks like growth, and so does the first tooth of memory that is given back
+in long intervals. What several programs put into /dev/shm cannot be told apart.
 """
     at_note: ClassVar[Threshold]
+    at_warn: ClassVar[Threshold]
     least_steps: ClassVar[Threshold]
 
     def check(self, measured: Measurements) -> Outcome:
-        """Judge the slope by its rise over the run and by what is left."""
+        """Judge the growth by what it makes over many steps and by what is left."""
         slope = measured.host_memory_growth_bytes_per_step
         steps = measured.host_memory_course_steps
         if steps is None:
@@ -61,55 +69,47 @@ several processes is counted once only where the system tells the proportional s
                 ),
                 "train longer",
             )
-        rise = slope * steps
-        if rise < self.at_note.value * GIB:
+        ahead = growth_ahead_bytes(slope, steps)
+        if ahead < self.at_note.value * GIB:
             return None
+        rise = measured.host_memory_rise_bytes or slope * steps
+        values = {"mib_per_step": slope / 2**20, "rise_gib": rise / GIB, "num_steps": steps}
         return self.finding(
-            self._severity(measured),
-            {"mib_per_step": slope / 2**20, "rise_gib": rise / GIB, "num_steps": steps},
-            self._evidence(measured, slope, rise),
-            self._advice(measured),
+            self._severity(measured, ahead),
+            values | {"holder": _holder(measured)},
+            self._evidence(measured, slope, ahead),
+            growth_advice(measured),
             cost_bytes=int(rise),
         )
 
-    def _severity(self, measured: Measurements) -> Severity:
+    def _severity(self, measured: Measurements, ahead: float) -> Severity:
         """Critical if the limit comes before the run's end, a note while a cache may be filling."""
         left, planned = measured.host_memory_steps_to_limit, measured.steps_left
         if left is not None and planned is not None and left < planned:
             return Severity.CRITICAL
-        return Severity.NOTE if _cache_fills(measured) else Severity.WARN
+        is_much = ahead >= self.at_warn.value * GIB and not cache_fills(measured)
+        return Severity.WARN if is_much else Severity.NOTE
 
-    def _evidence(self, measured: Measurements, slope: float, rise: float) -> tuple[Evidence, ...]:
+    def _evidence(self, measured: Measurements, slope: float, ahead: float) -> tuple[Evidence, ...]:
         source = measured.source("host_memory_growth_bytes_per_step")
+        left, planned = measured.host_memory_steps_to_limit, measured.steps_left
         return (
-            Evidence(metric="growth", value=slope, unit="bytes/step", source=source),
-            Evidence(
-                metric="rise",
-                value=int(rise),
-                unit="bytes",
-                limit=self.at_note.value * GIB,
-                source=source,
+            row("growth", slope, "bytes/step", None, source),
+            *(
+                row(say("growth of {holder}", holder=holder), each, "bytes/step", None, source)
+                for holder, each in measured.host_memory_growth_of.items()
             ),
-            Evidence(
-                metric="steps until the limit",
-                value=measured.host_memory_steps_to_limit,
-                unit="count",
-                limit=measured.steps_left,
-                source=source,
-            ),
-        )
-
-    def _advice(self, measured: Measurements) -> tuple[Advice, ...]:
-        if _cache_fills(measured):
-            return host_memory_advice(measured)
-        return (
-            Advice(
-                text="Nothing in the configuration explains the growth; `python "
-                "diagnose_memory.py` during the run shows which process grows.",
-                verify=verify("no host-memory-growing"),
-            ),
+            row(AHEAD, int(ahead), "bytes", self.at_note.value * GIB, source),
+            row("steps until the limit", left, "count", planned, source),
         )
 
 
-def _cache_fills(measured: Measurements) -> bool:
-    return measured.setting("DATA.USE_RAM_CACHE") is True
+def _holder(measured: Measurements) -> str:
+    """The one that grows most, if it is known."""
+    growing = measured.host_memory_growth_of
+    if not growing:
+        return ""
+    steepest = max(growing, key=lambda each: growing[each])
+    if len(growing) == 1:
+        return say(": all of it in {holder}", holder=steepest)
+    return say(": most of it in {holder}", holder=steepest)

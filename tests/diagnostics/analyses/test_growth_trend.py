@@ -29,7 +29,8 @@ def test_a_line_has_its_slope_exactly():
     times = np.arange(50.0)
     trend = growth_trend(times, 3.0 * times)
     assert trend.grows
-    assert trend.slope == trend.low == pytest.approx(3.0)
+    assert trend.slope == pytest.approx(3.0)
+    assert trend.low == pytest.approx(3.0)
     assert trend.first == 10.0
     assert trend.jumps == 0.0
 
@@ -163,3 +164,9 @@ def test_points_of_one_time_tell_nothing():
 def test_lengths_must_agree():
     with pytest.raises(ValueError, match="times has 2"):
         growth_trend(np.zeros(2), np.zeros(3))
+
+
+@pytest.mark.parametrize("size", [5e-324, 1e-300, 1e150, 1e300, np.inf])
+def test_values_of_any_size_are_borne(size):
+    generator = np.random.default_rng(0)
+    growth_trend(np.arange(100.0), size * generator.normal(size=100))

@@ -6,6 +6,8 @@ import pytest
 
 from diagnostics import tables as declared
 from diagnostics.analyses.gpu_load import GpuSummary
+from diagnostics.analyses.growth_trend import GrowthTrend
+from diagnostics.analyses.host_growth import GrowingMemory, HostGrowth
 from diagnostics.analyses.levels import Level
 from diagnostics.analyses.memory_course import MemoryCourse, MemoryPoint
 from diagnostics.analyses.resources import HostSummary, ProcessSummary, Resources
@@ -56,24 +58,14 @@ def gpu(index, util, used=1, total=10):
     )
 
 
-def course(name, slope, low, steps=(0, 100)):
+def course(sizes, name="device allocated"):
     known = dict.fromkeys(MemoryCourse.__dataclass_fields__)
-    points = tuple(MemoryPoint(step=step, at_unix_s=None, size_bytes=1.0) for step in steps)
-    return MemoryCourse(
-        **known
-        | {
-            "name": name,
-            "owner": "a",
-            "source": "s",
-            "num_points": len(points),
-            "first_bytes": 1.0,
-            "last_bytes": 1.0,
-            "peak_bytes": 1.0,
-            "late_slope_bytes_per_100_steps": slope,
-            "late_slope_low_bytes_per_100_steps": low,
-            "points": points,
-        }
+    points = tuple(
+        MemoryPoint(step=step, at_unix_s=None, size_bytes=size) for step, size in enumerate(sizes)
     )
+    values = {"name": name, "owner": "a", "source": "s", "num_points": len(points)}
+    peaks = {"first_bytes": sizes[0], "last_bytes": sizes[-1], "peak_bytes": max(sizes)}
+    return MemoryCourse(**known | values | peaks | {"points": points})
 
 
 def events(*rows):
@@ -137,18 +129,62 @@ def test_idle_gpus_that_the_run_does_not_use_are_left_out():
     assert got.device_memory_peak_bytes == 1
 
 
-@pytest.mark.parametrize(
-    ("slope", "low", "expected"), [(500.0, 100.0, 5.0), (500.0, -1.0, 0.0), (-500.0, -600.0, 0.0)]
-)
-def test_memory_grows_only_where_the_slope_is_surely_above_zero(slope, low, expected):
-    got = measured(run_of(), memory=(course("process tree PSS", slope, low),))
-    assert got.host_memory_growth_bytes_per_step == expected
+def growing(holder, slope, pid=None, num_processes=1):
+    trend = GrowthTrend(
+        shape="growing", slope=slope, low=slope, rise=80 * slope, jumps=0.0, first=20.0,
+        last=100.0, num_points=50,
+    )  # fmt: skip
+    return GrowingMemory(
+        holder=holder, owner="box", pid=pid, num_processes=num_processes, trend=trend
+    )
+
+
+def test_growth_is_told_by_who_holds_it():
+    found = HostGrowth(
+        growing=(growing("loader_processes", 3.0, None, 8), growing("training_process", 1.0, 7)),
+        num_steps=100,
+        num_judged=10,
+    )
+    hosts = (host(ram_total_bytes=1000, ram_available_min_bytes=200),)
+    got = measured(run_of(), host_growth=found, resources=Resources(hosts=hosts))
+    assert got.host_memory_growth_bytes_per_step == 4.0
+    assert got.host_memory_rise_bytes == 320.0
     assert got.host_memory_course_steps == 100
+    assert got.host_memory_holder == "loader_processes"
+    assert got.host_memory_growth_of == {
+        "all 8 loader processes together": 3.0,
+        "training process 7": 1.0,
+    }
+    assert got.host_memory_steps_to_limit == 50.0
 
 
-def test_the_proportional_size_is_preferred_because_it_counts_shared_pages_once():
-    courses = (course("process tree RSS", 900.0, 800.0), course("process tree PSS", 100.0, 50.0))
-    assert measured(run_of(), memory=courses).host_memory_growth_bytes_per_step == 1.0
+def test_memory_that_was_followed_and_does_not_grow_has_a_growth_of_zero():
+    got = measured(run_of(), host_growth=HostGrowth(num_steps=100, num_judged=3))
+    assert got.host_memory_growth_bytes_per_step == 0.0
+    assert got.host_memory_steps_to_limit is None
+
+
+def test_memory_that_was_followed_too_seldom_has_no_growth():
+    got = measured(run_of(), host_growth=HostGrowth(num_steps=100))
+    assert got.host_memory_course_steps == 100
+    assert got.host_memory_growth_bytes_per_step is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([1e9 + 1e6 * step for step in range(100)], 1e6),
+        ([1e9 + 1e9 * (step > 60) for step in range(100)], 0.0),
+        ([1e9] * 100, 0.0),
+        ([1e9] * 5, None),
+    ],
+)
+def test_tensors_grow_where_they_grow_steadily(sizes, expected):
+    courses = (course([1e9] * 100), course(sizes)) if len(sizes) > 5 else (course(sizes),)
+    info = RunInfo(device={"type": "cuda"})
+    got = measured(run_of(info), memory=courses)
+    assert got.device_memory_growth_bytes_per_step == pytest.approx(expected)
+    assert got.device_memory_course_steps == (99 if expected is not None else None)
 
 
 def test_workers_are_as_configured_else_as_sampled():

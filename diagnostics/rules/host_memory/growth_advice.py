@@ -1,0 +1,51 @@
+"""Where to look for what makes the host's memory grow, by who holds it."""
+
+from collections.abc import Mapping
+
+from diagnostics.rules.finding import Advice
+from diagnostics.rules.host_memory.memory_advice import host_memory_advice
+from diagnostics.rules.measurements import Measurements
+from diagnostics.rules.reasons import verify
+
+_FULL_SHARE = 0.98
+"""A cache with so much of its budget grows no more."""
+
+_LOADING = (
+    "Loading processes keep something of each sample: look in the data set's `__getitem__` and in "
+    "the function that collates for lists, dictionaries and open files that only grow. Long lists "
+    "of Python objects are copied, page by page, when a forked process touches them: hold them as "
+    "arrays."
+)
+_TRAINING = (
+    "The training process keeps something of each step: look for lists of losses or outputs that "
+    "still hold their graph (keep `loss.item()`), and for statistics of every sample."
+)
+_SHARED = (
+    "Shared memory fills: the training process keeps batches of the loader, or views of them (keep "
+    "a `clone()` of what is needed), or something leaves its files in /dev/shm."
+)
+_ANYONE = (
+    "Nothing in the configuration explains the growth; `python diagnose_memory.py` during the run "
+    "shows which process grows."
+)
+_BY_HOLDER: Mapping[str, str] = {
+    "training_process": _TRAINING,
+    "loader_process": _LOADING,
+    "loader_processes": _LOADING,
+    "shared_memory": _SHARED,
+}
+
+
+def growth_advice(measured: Measurements) -> tuple[Advice, ...]:
+    """The cache's switches while it fills; else where to look."""
+    if cache_fills(measured):
+        return host_memory_advice(measured)
+    text = _BY_HOLDER.get(measured.host_memory_holder or "", _ANYONE)
+    return (Advice(text=text, verify=verify("no host-memory-growing")),)
+
+
+def cache_fills(measured: Measurements) -> bool:
+    """Whether a cache in memory is on, and not known to be full."""
+    used, limit = measured.cache_used_bytes, measured.cache_limit_bytes
+    is_full = used is not None and bool(limit) and used >= _FULL_SHARE * (limit or 0)
+    return measured.setting("DATA.USE_RAM_CACHE") is True and not is_full
