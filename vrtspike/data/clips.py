@@ -22,6 +22,7 @@ from vrtspike.data.cropping import (
     random_turn,
     random_window,
 )
+from vrtspike.data.damage import DamagePolicy, first_readable
 from vrtspike.data.frames import open_voxels, picture_size
 from vrtspike.data.layouts import Clip, Frame, find_clips, is_complete, window_starts
 from vrtspike.data.machine_cache import Caches
@@ -106,6 +107,13 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
             raise DataError(self._why_empty())
         used = dict.fromkeys(number for number, _ in self._windows)
         self._pairs = {number: self._check_clip(self.clips[number]) for number in used}
+        self.damage = DamagePolicy(
+            policy=config.bad_samples,
+            split=split,
+            length=len(self._windows),
+            training=training,
+            seed=seed,
+        )
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -113,22 +121,24 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
     def __getitem__(self, index: int) -> ClipSample:
         """Load one window; raises DataError naming the file that is broken."""
         with self._clock.sample():
-            return self._load(index)
+            taken = self.damage.load(index, int(self._epoch[0]), self._load)
+            return cast("ClipSample", taken)
 
-    def _load(self, index: int) -> ClipSample:
+    def _load(self, index: int) -> dict[str, Any]:
         number, start = self._windows[index]
         clip = self.clips[number]
         frames = clip.frames[start : start + self.config.clip_len]
         cut = self._cut(self._pairs[number], int(self._epoch[0]), index)
         sharp = [frame.sharp for frame in frames if frame.sharp is not None]
+        for frame in frames:
+            self.damage.check(frame.spikes)
         numbers = torch.tensor([frame.number for frame in frames], dtype=torch.int64)
-        sample = {
+        return {
             "blur": self._pictures("blur", [f.blur for f in frames], cut, self._pairs[number]),
             "sharp": self._pictures("sharp", sharp, cut, self._pairs[number]),
             **self._spikes(clip, frames, cut),
             "meta": {"seq": clip.name, "frame_idx": numbers},
         }
-        return cast("ClipSample", sample)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the random crops and the crop size of an epoch, also in running workers."""
@@ -297,8 +307,12 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
     def _check_clip(self, clip: Clip) -> FramePair:
         """Sizes of the clip's pictures and spikes, and that every crop to come fits in."""
         voxels = self.config.use_precomputed_voxels
-        frame = next(frame for frame in clip.frames if is_complete(frame, voxels=voxels))
-        pair = pair_sizes(picture_size(frame.blur), self._spike_size(clip, frame), frame.blur)
+        frame, sizes_read = first_readable(
+            [frame for frame in clip.frames if is_complete(frame, voxels=voxels)],
+            lambda each: (picture_size(each.blur), self._spike_size(clip, each)),
+            self.config.bad_samples,
+        )
+        pair = pair_sizes(*sizes_read, frame.blur)
         sizes = {self.crop_size(0), self.config.crop_size if self.training else None}
         sizes |= {s.crop_size for s in self.config.crop_schedule if self.training}
         for size in sizes - {None}:

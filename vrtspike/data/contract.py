@@ -7,15 +7,17 @@ from the spikes shows the sharp frame, the right way up.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from vrtspike.data.file_errors import cannot_read
 from vrtspike.data.frames import read_rgb
 from vrtspike.data.layouts import TICKS_PER_FRAME, Clip, Frame
+from vrtspike.data.loading_faults import LoadingFaultError
 from vrtspike.data.spike_config import SpikeConfig
 from vrtspike.data.spike_stream import (
     FloatArray,
@@ -83,8 +85,13 @@ class ContractFacts:
         )
 
 
-def check_clips(clips: Iterable[Clip]) -> ContractFacts:
+def check_clips(clips: Iterable[Clip], damaged: dict[Path, str] | None = None) -> ContractFacts:
     """Check every spike file's size, and the middle frame of every clip in depth.
+
+    Args:
+        clips: The clips.
+        damaged: Takes the files that cannot be read or have a wrong size, with the reason; without
+            it the first of them is an error.
 
     Raises:
         DataError: naming the first file that breaks the contract, and how.
@@ -95,11 +102,51 @@ def check_clips(clips: Iterable[Clip]) -> ContractFacts:
         if not frames:
             continue
         sensor = sensor_of(clip)
-        for frame in frames:
-            _check_size(frame, clip, sensor)
+        whole = [frame for frame in frames if _is_whole(frame, clip, sensor, damaged)]
         files += len(frames)
-        facts.append(check_frame(clip, frames[len(frames) // 2]))
+        if whole:
+            middle = whole[len(whole) // 2 :] + whole[: len(whole) // 2]
+            facts += _first_checked(clip, middle, damaged)
     return ContractFacts(files=files, frames=tuple(facts))
+
+
+def _is_whole(
+    frame: Frame, clip: Clip, sensor: SpikeConfig, damaged: dict[Path, str] | None
+) -> bool:
+    try:
+        _check_size(frame, clip, sensor)
+    except LoadingFaultError:
+        raise
+    except DataError as error:
+        if damaged is None or frame.spikes is None:
+            raise
+        damaged[frame.spikes] = str(error)
+        return False
+    return True
+
+
+def _first_checked(
+    clip: Clip, frames: Sequence[Frame], damaged: dict[Path, str] | None
+) -> list[FrameFacts]:
+    """The first frame in depth; where damage is no error, the first that can be read at all."""
+    for frame in frames:
+        if damaged is None or _can_be_read(frame, clip):
+            return [check_frame(clip, frame)]
+    return []
+
+
+def _can_be_read(frame: Frame, clip: Clip) -> bool:
+    sensor, path = sensor_of(clip), frame.spikes
+    try:
+        if path is not None:
+            read_dat(path, sensor.spike_h, sensor.spike_w, byte_padded=sensor.byte_padded)
+        if frame.sharp is not None:
+            read_rgb(frame.sharp)
+    except LoadingFaultError:
+        raise
+    except DataError:
+        return False
+    return True
 
 
 def sensor_of(clip: Clip) -> SpikeConfig:
@@ -156,7 +203,7 @@ def _check_size(frame: Frame, clip: Clip, sensor: SpikeConfig) -> None:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise DataError(f"{path}: cannot read the spike file: {error.strerror}") from error
+        raise cannot_read(path, "spike file", error) from error
     per_tick = tick_bytes(sensor.spike_h, sensor.spike_w)
     shape = f"{sensor.spike_h}x{sensor.spike_w}"
     expected = clip.expected_ticks

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vrtspike.data.file_errors import cannot_read
+from vrtspike.data.reads import reading
 from vrtspike.data.spike_stream import ByteArray
 from vrtspike.errors import DataError
 
@@ -29,8 +31,16 @@ def read_picture(path: Path) -> ByteArray:
     Raises:
         DataError: missing, not a picture or too large.
     """
-    picture_size(path)
-    return np.fromfile(path, dtype=np.uint8)
+    with reading(path):
+        picture_size(path)
+        return _whole_file(path)
+
+
+def _whole_file(path: Path) -> ByteArray:
+    try:
+        return np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise cannot_read(path, "picture", error) from error
 
 
 def decode_rgb(data: ByteArray, path: Path) -> ByteArray:
@@ -82,7 +92,7 @@ def picture_size(path: Path) -> tuple[int, int]:
         with path.open("rb") as file:
             head = file.read(24)
     except OSError as error:
-        raise DataError(f"{path}: cannot read the picture: {error.strerror}") from error
+        raise cannot_read(path, "picture", error) from error
     if head.startswith(_PNG_SIGNATURE) and len(head) == 24:
         width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
     else:
@@ -102,8 +112,11 @@ def open_voxels(path: Path) -> NDArray[np.generic]:
         DataError: missing, cut short, pickled or of another shape.
     """
     try:
-        voxels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        with reading(path):
+            voxels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise cannot_read(path, "voxels", error) from error
+    except (ValueError, EOFError, SyntaxError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: cannot read the voxels: {reason}") from error
     if not isinstance(voxels, np.ndarray) or voxels.ndim != 3 or voxels.dtype.kind not in "fui":

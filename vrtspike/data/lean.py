@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 from torch.utils.data import default_collate
 
 from vrtspike.data.cropping import Turn
+from vrtspike.data.damage import DAMAGE, damage_of
 from vrtspike.data.settings import VoxelMode
 from vrtspike.data.spike_stream import ByteArray, SpikeStream, Window, voxel_gains
 
@@ -143,8 +144,14 @@ def _gains(
 
 
 def collate(samples: Sequence[Batch]) -> dict[str, Any]:
-    """One batch; where frames have different numbers of ticks, zeros follow the fewer."""
-    return {key: _together(key, [each[key] for each in samples]) for key in samples[0]}
+    """One batch; where frames have different numbers of ticks, zeros follow the fewer.
+
+    Of damaged samples that were left out, `DAMAGE` tells; nothing else is there where all were.
+    """
+    whole, damage = damage_of(samples)
+    keys = whole[0] if whole else ()
+    batch = {key: _together(key, [each[key] for each in whole]) for key in keys}
+    return {**batch, DAMAGE: damage} if damage else batch
 
 
 def _together(key: str, values: list[Any]) -> Any:

@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,14 @@ from torch.utils.data import DataLoader, Sampler
 from vrtspike.data import lean
 from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
 from vrtspike.data.contract import check_clips
+from vrtspike.data.loading_faults import explain_fault
 from vrtspike.data.loading_need import LoadingNeed, StepTime
 from vrtspike.data.machine_cache import CacheJob, Gather, join_caches
+from vrtspike.data.open_files import make_room_for_files
+from vrtspike.data.orphans import Parent, end_with
+from vrtspike.data.patient_batches import TICK_S, PatientBatches
+from vrtspike.data.reading_board import ReadingBoard
+from vrtspike.data.reads import tell
 from vrtspike.data.sample_timing import keep_to_one_thread, time_samples
 from vrtspike.data.samplers import EpochSampler, ShardSampler
 from vrtspike.data.settings import DataConfig, DataLoaderConfig
@@ -47,31 +54,55 @@ class LoaderJob:
 
 
 class ClipLoader(DataLoader[ClipSample]):
-    """A DataLoader whose workers' data errors stay one line; `facts` hears of every fetch."""
+    """A DataLoader whose workers' errors stay one line; `facts` hears of every fetch.
+
+    `limit_s` is how long a batch may take, None for ever; `board` knows what is read meanwhile.
+    """
 
     facts: LoaderFacts | None = None
+    board: ReadingBoard | None = None
+    limit_s: float | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """Yield batches; raises DataError with the worker's own words, without its traceback."""
+        """Yield batches.
+
+        Raises:
+            DataError: with the worker's own words, without its traceback; or what ended the
+                loading from outside.
+        """
+        batches: PatientBatches | None = None
+        if self.board is not None:
+            self.board.parent = Parent.here()
+            if not self.num_workers:
+                tell(self.board.reading)
         try:
-            yield from self._watched(super().__iter__())
-        except DataError as error:
-            message = _last_message(str(error))
+            batches = PatientBatches(super().__iter__(), self.board, self.limit_s)
+            yield from self._watched(batches)
+        except (DataError, RuntimeError, OSError, EOFError) as error:
+            explained = _explain(error, batches)
+            if explained is None:
+                raise
             # End the workers now. Left to the garbage collector (the frames of the error refer to
             # them), their queues are closed before they are told, and each is waited for 5 s.
             error.__traceback__ = None
-            self._iterator = None
+            self._iterator = batches = None
         else:
             return
-        raise DataError(message)
+        raise explained
 
     def _watched(self, batches: Iterator[Any]) -> Iterator[Any]:
         return batches if self.facts is None else self.facts.fetches(batches)
 
 
-def _last_message(text: str) -> str:
+def _explain(error: Exception, batches: PatientBatches | None) -> DataError | None:
+    if isinstance(error, DataError):
+        return type(error)(_last_message(error))
+    return explain_fault(error) if batches is None else batches.explain(error)
+
+
+def _last_message(error: DataError) -> str:
     """The message at the end of the traceback that a worker's error carries as its text."""
-    return text.rsplit("DataError: ", 1)[-1].strip()
+    return str(error.args[0]).rsplit(f"{type(error).__name__}: ", 1)[-1].strip()
 
 
 @dataclass(frozen=True)
@@ -150,6 +181,8 @@ def build_loaders(data: DataConfig, loading: DataLoaderConfig, job: LoaderJob) -
         workers.explanation,
         *_order_note(data),
     ]
+    if (room := make_room_for_files(workers.per_rank, loading.train_prefetch_factor)) is not None:
+        notes.append(room)
     if data.fast_store is not None:
         notes += [each.use_store(Path(data.fast_store)).line() for each in (train_set, val_set)]
     if data.use_ram_cache and not data.fills_cache:
@@ -219,6 +252,7 @@ def _train_loader(
     if job.facts is not None:
         dataset.use_clock(job.facts.clock)
         collate = job.facts.clock.collating(collate)
+    board = ReadingBoard(workers, loading.batch_timeout_s)
     loader = ClipLoader(
         dataset,
         batch_size=job.batch_size,
@@ -227,45 +261,62 @@ def _train_loader(
         drop_last=loading.drop_last,
         pin_memory=loading.pin_memory and job.cuda,
         **_worker_options(
-            workers, loading.train_prefetch_factor, persistent=loading.persistent_workers
+            board, loading.train_prefetch_factor, persistent=loading.persistent_workers
         ),
     )
     loader.facts = job.facts
-    return loader
+    return _watched(loader, loading, board)
 
 
 def _val_loader(
     dataset: SpikeDeblurDataset, loading: DataLoaderConfig, job: LoaderJob, workers: int
 ) -> ClipLoader:
     """Half the workers: those of training are waiting beside them, and may hold their cores."""
-    return ClipLoader(
+    board = ReadingBoard((workers + 1) // 2, loading.batch_timeout_s)
+    loader = ClipLoader(
         dataset,
         batch_size=job.val_batch_size,
         collate_fn=lean.collate,
         sampler=ShardSampler(len(dataset), rank=job.rank, world_size=job.world_size),
         pin_memory=loading.pin_memory and job.cuda,
-        **_worker_options((workers + 1) // 2, loading.val_prefetch_factor, persistent=False),
+        **_worker_options(board, loading.val_prefetch_factor, persistent=False),
     )
+    return _watched(loader, loading, board)
 
 
-def _worker_options(workers: int, prefetch: int, *, persistent: bool) -> dict[str, Any]:
+def _watched(loader: ClipLoader, loading: DataLoaderConfig, board: ReadingBoard) -> ClipLoader:
+    """With an end to the waiting, and a board that says what for."""
+    loader.limit_s = loading.batch_timeout_s
+    loader.board = board
+    return loader
+
+
+def _worker_options(board: ReadingBoard, prefetch: int, *, persistent: bool) -> dict[str, Any]:
     """Options that DataLoader accepts only with workers, and a generator of its own.
 
     Without that generator every epoch would draw from PyTorch's global random numbers, and a
     resumed run would see others than an uninterrupted one.
     """
-    options: dict[str, Any] = {"num_workers": workers, "generator": torch.Generator()}
-    if workers:
+    options: dict[str, Any] = {"num_workers": board.workers, "generator": torch.Generator()}
+    if board.workers:
         options["prefetch_factor"] = prefetch
         options["persistent_workers"] = persistent
-        options["worker_init_fn"] = start_worker
+        options["worker_init_fn"] = partial(start_worker, board=board)
+        options["timeout"] = TICK_S
         if "fork" in multiprocessing.get_all_start_methods():
             options["multiprocessing_context"] = "fork"
     return options
 
 
-def start_worker(_worker_id: int) -> None:
-    """Keep a worker to one core, and deaf to Ctrl-C: the trainer decides when it ends."""
+def start_worker(_worker_id: int, board: ReadingBoard | None = None) -> None:
+    """Keep a worker to one core, and deaf to Ctrl-C: the trainer decides when it ends.
+
+    With a board it tells there what it reads, and ends with the process that started it.
+    """
+    if board is not None:
+        tell(board.reading)
+        if board.parent is not None:
+            end_with(board.parent)
     keep_to_one_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -274,7 +325,7 @@ def _checks(train_set: SpikeDeblurDataset, val_set: SpikeDeblurDataset) -> list[
     """Check the data contract, and whether a clip is in both splits."""
     lines = []
     if not train_set.config.use_precomputed_voxels:
-        lines.append(check_clips([*train_set.clips, *val_set.clips]).line())
+        lines += _check_contract(train_set, val_set)
     seen = {clip.frames[0].blur.resolve() for clip in train_set.clips if clip.frames}
     both = [c.name for c in val_set.clips if c.frames and c.frames[0].blur.resolve() in seen]
     if both:
@@ -283,3 +334,27 @@ def _checks(train_set: SpikeDeblurDataset, val_set: SpikeDeblurDataset) -> list[
             "validation figures will be too good"
         )
     return lines
+
+
+def _check_contract(train_set: SpikeDeblurDataset, val_set: SpikeDeblurDataset) -> list[str]:
+    """Check the spike files; those that are damaged are kept out, or end the run."""
+    clips, data = [*train_set.clips, *val_set.clips], train_set.config
+    if data.bad_samples == "stop":
+        return [check_clips(clips).line()]
+    damaged: dict[Path, str] = {}
+    facts = check_clips(clips, damaged)
+    if not damaged:
+        return [facts.line()]
+    first = next(iter(damaged.values()))
+    if len(damaged) > data.max_bad_share * facts.files:
+        raise DataError(
+            f"{len(damaged)} of {facts.files} spike files are damaged, more than "
+            f"DATA.MAX_BAD_SHARE={data.max_bad_share:g} allows; first: {first}"
+        )
+    for each in (train_set, val_set):
+        each.damage.condemned.update(damaged)
+    return [
+        facts.line(),
+        f"WARNING: {len(damaged)} of {facts.files} spike files are damaged, and samples with them "
+        f"will be skipped; first: {first}",
+    ]

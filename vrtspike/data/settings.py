@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 VoxelMode = Literal["flat", "documented"]
+BadSamples = Literal["stop", "skip"]
 SampleOrder = Literal["shuffled", "grouped"]
 BlurFolder = Literal["blur", "blur_gamma"]
 MAX_WORKERS = 1024
@@ -30,7 +31,8 @@ class DataConfig:
     what lets a cache smaller than the data set hit. `fast_store` is a folder that
     `python -m vrtspike.data.fast_store` made: pictures and spikes are read from it, and the cache
     is not needed for them. `lean_samples` hands bytes over and lets the
-    training device make floats of them; auto does so for a GPU.
+    training device make floats of them; auto does so for a GPU. `bad_samples` skip goes on
+    without samples that cannot be loaded, until they are more than `max_bad_share` of an epoch's.
     """
 
     root: str
@@ -54,8 +56,12 @@ class DataConfig:
     group_samples: int = 16
     lean_samples: Literal["auto"] | bool = "auto"
     augment: bool = True
+    bad_samples: BadSamples = "stop"
+    max_bad_share: float = 0.01
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.max_bad_share < 1.0:
+            raise ValueError(f"max_bad_share: must lie in [0, 1), got {self.max_bad_share}")
         if self.group_samples < 1:
             raise ValueError(f"group_samples: must be at least 1, got {self.group_samples}")
         if self.clip_len < 2:
@@ -100,7 +106,12 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataLoaderConfig:
-    """`DATALOADER`: worker processes; `total_workers` counts all ranks of one machine together."""
+    """`DATALOADER`: worker processes; `total_workers` counts all ranks of one machine together.
+
+    `batch_timeout_s` is how long a single batch may take before the run ends, with the name of the
+    file that is being read; null for ever. Shorter than `TRAIN.COLLECTIVE_TIMEOUT_S`, so that the
+    rank that hangs is heard first.
+    """
 
     total_workers: int | Literal["auto"] = "auto"
     train_prefetch_factor: int = 4
@@ -108,8 +119,11 @@ class DataLoaderConfig:
     pin_memory: bool = True
     persistent_workers: bool = True
     drop_last: bool = True
+    batch_timeout_s: float | None = 300.0
 
     def __post_init__(self) -> None:
+        if self.batch_timeout_s is not None and self.batch_timeout_s <= 0:
+            raise ValueError(f"batch_timeout_s: must be positive, got {self.batch_timeout_s}")
         if isinstance(self.total_workers, int) and self.total_workers < 0:
             raise ValueError(f"total_workers: must not be negative, got {self.total_workers}")
         if isinstance(self.total_workers, int) and self.total_workers > MAX_WORKERS:

@@ -12,12 +12,15 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vrtspike.config import Config, config_to_mapping
+from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.data.loader import LoaderJob, Loaders, build_loaders
 from vrtspike.data.loading_need import StepTime
 from vrtspike.engine import random_state
 from vrtspike.engine.batch_stream import Batch
+from vrtspike.engine.checkpoint import Position
 from vrtspike.engine.clip_model import ClipRestorer, least_side
 from vrtspike.engine.compilation import compile_stages
+from vrtspike.engine.damage_ledger import DamageLedger, Telling
 from vrtspike.engine.distillation import Teacher
 from vrtspike.engine.distributed import World
 from vrtspike.engine.earlier_steps import Where, earlier_step_time
@@ -171,7 +174,9 @@ def _without_buffer_exchange() -> dict[str, Any]:
     return {new if new in known else old: False}
 
 
-def make_guard(learner: Learner, world: World, reporting: Reporting) -> NumericsGuard:
+def make_guard(
+    learner: Learner, world: World, reporting: Reporting, damage: DamageLedger | None = None
+) -> NumericsGuard:
     """The judge of every step's figures."""
     on_gpu = world.device.type == "cuda"
     return NumericsGuard(
@@ -181,6 +186,7 @@ def make_guard(learner: Learner, world: World, reporting: Reporting) -> Numerics
         fp16=learner.precision.is_fp16,
         take=SideReader(world.device).take if on_gpu else read_now,
         lag=1 if on_gpu else 0,
+        hear_damage=None if damage is None else damage.judge,
     )
 
 
@@ -188,11 +194,39 @@ def _diagnose(learner: Learner, batches: list[Batch]) -> str | None:
     return first_bad_tensor(learner.model, batches, learner.loss_of)
 
 
-def make_validator(config: Config, learner: Learner, loaders: Loaders, world: World) -> Validator:
+def make_ledger(
+    config: Config, dataset: SpikeDeblurDataset, samples: int, telling: Telling, position: Position
+) -> DamageLedger | None:
+    """Counts the damaged samples of a split; None where the first of them ends the run."""
+    data = config.data
+    if data.bad_samples == "stop":
+        return None
+    return DamageLedger(
+        dataset.split,
+        samples,
+        data.max_bad_share,
+        telling,
+        count=position.damaged,
+        epoch=position.epoch,
+    )
+
+
+def make_validator(
+    config: Config,
+    learner: Learner,
+    loaders: Loaders,
+    world: World,
+    damage: DamageLedger | None = None,
+) -> Validator:
     """Measures the learner's model on the validation split."""
     restorer = ClipRestorer(learner.model, config.model.use_spike, least_side(config))
     return Validator(
-        restorer, loaders.val, learner.precision, world, compiled=config.train.compile_model
+        restorer,
+        loaders.val,
+        learner.precision,
+        world,
+        compiled=config.train.compile_model,
+        damage=damage,
     )
 
 

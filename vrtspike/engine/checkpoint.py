@@ -8,7 +8,7 @@ whole: the new one or the one before. It holds tensors and plain values only and
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,15 @@ class Position:
     """How far a run is: optimizer steps done, and micro-batches taken of the epoch it is in.
 
     `clips` counts the clips of one micro-batch over all ranks, so that a run that resumes with
-    another batch size or number of ranks finds its place in the epoch.
+    another batch size or number of ranks finds its place in the epoch. `damaged` counts the samples
+    of the epoch that could not be loaded so far, over all ranks.
     """
 
     step: int = 0
     epoch: int = 0
     micro_batch: int = 0
     clips: int = 1
+    damaged: int = 0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -55,7 +57,8 @@ class Position:
 
     def with_clips(self, clips: int) -> "Position":
         """The same place in the epoch, counted in micro-batches of `clips`."""
-        return Position(self.step, self.epoch, self.micro_batch * self.clips // clips, clips)
+        micro_batch = self.micro_batch * self.clips // clips
+        return replace(self, micro_batch=micro_batch, clips=clips)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ class StepFigures:
     """What a step came to, over all ranks: a vector on the device, with names for its tail.
 
     The vector holds the number of ranks with a bad loss, with bad gradients and with a wish to
-    stop, then the mean loss and its mean terms.
+    stop, the damaged samples of the epoch so far, then the mean loss and its mean terms.
     """
 
     vector: Tensor
@@ -44,21 +44,33 @@ class StepFigures:
     @property
     def loss(self) -> Tensor:
         """The mean loss."""
-        return self.vector[3]
+        return self.vector[4]
+
+    @property
+    def losses(self) -> Tensor:
+        """The mean loss, then its mean terms."""
+        return self.vector[4:]
 
     @property
     def terms(self) -> dict[str, Tensor]:
         """The mean terms of the loss."""
-        return dict(zip(self.term_names, self.vector[4:], strict=True))
+        return dict(zip(self.term_names, self.vector[5:], strict=True))
 
 
 def combine(
-    world: World, losses: Tensor, term_names: tuple[str, ...], grad_norm: Tensor, *, stop: bool
+    world: World,
+    losses: Tensor,
+    term_names: tuple[str, ...],
+    grad_norm: Tensor,
+    *,
+    stop: bool,
+    damaged: int = 0,
 ) -> StepFigures:
     """Put a step's figures of all ranks together; `losses` is the loss, then its terms."""
     bad = torch.stack([~torch.isfinite(losses[0]), ~torch.isfinite(grad_norm)])
     wish = torch.full_like(losses[:1], float(stop))
-    vector = torch.cat([bad.to(losses), wish, losses / world.size])
+    damage = torch.full_like(losses[:1], float(damaged))
+    vector = torch.cat([bad.to(losses), wish, damage, losses / world.size])
     return StepFigures(world.sum(vector), term_names)
 
 
@@ -117,6 +129,7 @@ class NumericsGuard:
         fp16: bool = False,
         take: Callable[[Tensor], Callable[[], list[float]]] = read_now,
         lag: int = 0,
+        hear_damage: Callable[[int], None] | None = None,
     ) -> None:
         """Prepare.
 
@@ -127,6 +140,7 @@ class NumericsGuard:
             fp16: whether gradients are scaled.
             take: how figures are read.
             lag: steps after which they are read; 0 on the CPU, 1 on a GPU.
+            hear_damage: told of the damaged samples of all ranks; may end the run.
         """
         self._world = world
         self._reporting = reporting
@@ -134,6 +148,7 @@ class NumericsGuard:
         self._fp16 = fp16
         self._take = take
         self._lag = lag
+        self._hear_damage = hear_damage
         self._pending: deque[_Pending] = deque()
         self._in_a_row = 0
         self.overflows = 0
@@ -165,8 +180,10 @@ class NumericsGuard:
             self._judge(self._pending.popleft())
 
     def _judge(self, pending: _Pending) -> None:
-        bad_losses, bad_gradients, stops, loss, *_ = pending.read()
+        bad_losses, bad_gradients, stops, damaged, loss, *_ = pending.read()
         self.stop_agreed |= stops > 0
+        if self._hear_damage is not None:
+            self._hear_damage(round(damaged))
         if not bad_losses and not bad_gradients:
             self._in_a_row = 0
             return

@@ -9,10 +9,12 @@ import torch
 
 from vrtspike.config import Config
 from vrtspike.data.clips import SpikeDeblurDataset
+from vrtspike.data.loader import Loaders
 from vrtspike.engine import assembly, random_state
 from vrtspike.engine.batch_stream import BatchStream
 from vrtspike.engine.cache_facts import CacheFacts
 from vrtspike.engine.checkpoint import Position
+from vrtspike.engine.damage_ledger import DamageLedger, Telling
 from vrtspike.engine.distributed import World
 from vrtspike.engine.interrupts import StopRequest
 from vrtspike.engine.learner import Learner
@@ -79,16 +81,18 @@ def prepare(run: OpenRun) -> Trainer:
             f"[train] nothing to do: step {position.step} is the last of the schedule. "
             f"To go on, raise TRAIN.EPOCHS above {config.train.epochs}"
         )
+    damage, left_out = _ledgers(run, loaders, position)
     crew = Crew(
         world=world,
         stream=BatchStream(source, position.epoch, position.micro_batch),
         recorder=run.recorder,
         loading=run.loading,
-        guard=assembly.make_guard(learner, world, Reporting(run.say, run.recorder.event)),
+        guard=assembly.make_guard(learner, world, Reporting(run.say, run.recorder.event), damage),
         saver=_make_saver(run, learner),
         say=run.say,
         stop=run.stop,
-        validator=assembly.make_validator(config, learner, loaders, world),
+        validator=assembly.make_validator(config, learner, loaders, world, left_out),
+        damage=damage,
         cache=_cache_facts(run, loaders.train_set),
     )
     trainer = Trainer(learner, crew, schedule, position)
@@ -119,6 +123,19 @@ def _position(run: OpenRun) -> Position:
     if run.found is None:
         return Position(clips=clips)
     return run.found.checkpoint.position.with_clips(clips)
+
+
+def _ledgers(
+    run: OpenRun, loaders: Loaders, position: Position
+) -> tuple[DamageLedger | None, DamageLedger | None]:
+    """Of the training split and of validation; rank 0 goes on with what was counted before."""
+    telling = Telling(run.say, run.recorder.event)
+    mine = position if run.world.is_main else replace(position, damaged=0)
+    samples = loaders.sampler.samples_per_epoch * run.world.size
+    training = assembly.make_ledger(run.config, loaders.train_set, samples, telling, mine)
+    val_set = loaders.val_set
+    none = replace(position, damaged=0)
+    return training, assembly.make_ledger(run.config, val_set, len(val_set), telling, none)
 
 
 def _make_saver(run: OpenRun, learner: Learner) -> CheckpointSaver:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from vrtspike.config import Config, config_to_mapping, load_config
-from vrtspike.engine.batch_stream import LoadingDiedError, explain_death
+from vrtspike.data.loading_faults import LoadingFaultError, explain_fault
 from vrtspike.engine.distributed import World, join_world
 from vrtspike.engine.interrupts import StopRequest, let_children_die
 from vrtspike.engine.lost_ranks import explain_lost_rank
@@ -276,12 +276,12 @@ def _memory_explained(recorder: Recorder) -> Iterator[None]:
             "MODEL.VRT.USE_CHECKPOINT_ATTN=true and USE_CHECKPOINT_FFN=true"
         )
         raise _out_of_memory(recorder, "device", error, advice) from error
-    except LoadingDiedError as error:
-        _record_death(recorder, error)
+    except LoadingFaultError as error:
+        _record_fault(recorder, error)
         raise
-    except RuntimeError as error:
-        if (explained := explain_death(error)) is not None:
-            _record_death(recorder, explained)
+    except (RuntimeError, OSError) as error:
+        if (explained := explain_fault(error)) is not None:
+            _record_fault(recorder, explained)
             raise explained from error
         if "DefaultCPUAllocator" not in str(error):
             raise
@@ -302,13 +302,13 @@ def _failure_recorded(recorder: Recorder) -> Iterator[None]:
         raise
 
 
-def _record_death(recorder: Recorder, error: LoadingDiedError) -> None:
+def _record_fault(recorder: Recorder, error: LoadingFaultError) -> None:
     let_children_die()  # another one's signal must not break the closing of log and record
-    recorder.event("loading_process_died", signal=error.signal_name, reason=str(error))
+    recorder.event(error.event, **error.values, reason=str(error))
 
 
 def _out_of_memory(
-    recorder: Recorder, where: str, error: RuntimeError, advice: str
+    recorder: Recorder, where: str, error: RuntimeError | OSError, advice: str
 ) -> VRTSpikeError:
     reason = str(error).splitlines()[0]
     recorder.event("out_of_memory", where=where, reason=reason)

@@ -3,18 +3,20 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from vrtspike.data.lean import copied_tensors
-from vrtspike.engine.batch_stream import Batch, BatchStream, LoadingDiedError
+from vrtspike.data.loading_faults import LoadingDiedError
+from vrtspike.engine.batch_stream import Batch, BatchStream
 from vrtspike.engine.cache_facts import CacheFacts
 from vrtspike.engine.checkpoint import BEST, LAST, Position
 from vrtspike.engine.clip_model import Clips
 from vrtspike.engine.compilation import compiled_graphs
+from vrtspike.engine.damage_ledger import DamageLedger
 from vrtspike.engine.distributed import World
 from vrtspike.engine.interrupts import StopRequest
 from vrtspike.engine.learner import Learner
@@ -65,6 +67,7 @@ class Crew:
     validator: Validator | None = None
     cache: CacheFacts | None = None
     loading: LoaderFacts | None = None
+    damage: DamageLedger | None = None
     clock: Callable[[], float] = time.monotonic
 
 
@@ -101,7 +104,7 @@ class _EpochSums:
     term_names: tuple[str, ...] = ()
 
     def add(self, figures: StepFigures, clips: int) -> None:
-        losses = figures.vector[3:]
+        losses = figures.losses
         self.losses = losses if self.losses is None else self.losses + losses
         self.term_names = figures.term_names
         self.steps += 1
@@ -171,6 +174,8 @@ class Trainer:
     def _train_step(self) -> None:
         graphs = self._graphs()
         self._recorder.begin_step(self.step + 1)
+        if self._crew.damage is not None:
+            self._crew.damage.begin(self._crew.stream.epoch)
         sums = _StepSums()
         for number in range(1, self._learner.accumulation + 1):
             batch = self._fetch()
@@ -187,7 +192,10 @@ class Trainer:
 
     def _fetch(self) -> Batch:
         with self._recorder.phase("data_wait"):
-            return self._crew.stream.next()
+            batch = self._crew.stream.next()
+        if self._crew.damage is not None:
+            self._crew.damage.note(batch)
+        return batch
 
     def _to_device(self, batch: Batch) -> Clips:
         if self._crew.loading is not None:
@@ -217,6 +225,7 @@ class Trainer:
                 sums.term_names,
                 grad_norm,
                 stop=self._crew.stop.requested,
+                damaged=0 if self._crew.damage is None else self._crew.damage.count,
             )
             self._rate = self._schedule.rate(self.step)
             self._learner.update(self._rate, figures.bad)
@@ -251,6 +260,8 @@ class Trainer:
         if epoch == self._epochs_said:
             return
         self._crew.say(self._epoch_line(epoch))
+        if self._crew.damage is not None:
+            self._crew.damage.conclude()
         if self._crew.cache is not None:
             self._crew.cache.record()
         self._epochs_said, self._epoch = epoch, _EpochSums(self._crew.clock())
@@ -308,10 +319,17 @@ class Trainer:
         self._crew.guard.review(everything=True)
         with self._outside_steps("checkpoint") as span:
             span.values["file"] = name
-            self._crew.saver.save(name, self.position)
+            self._crew.saver.save(name, self._position())
         self._troubles.over()
         if name == LAST:
             self._saved_step = self.step
+
+    def _position(self) -> Position:
+        """With the damage of the epoch that goes on, as far as all ranks know of it."""
+        damage = self._crew.damage
+        if damage is None or damage.epoch != self.position.epoch:
+            return self.position
+        return replace(self.position, damaged=damage.total)
 
     @contextmanager
     def _outside_steps(self, name: str) -> Iterator[SpanValues]:

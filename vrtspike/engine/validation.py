@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vrtspike.data.lean import on_device
+from vrtspike.data.lean import PICTURES, on_device
 from vrtspike.engine import random_state
 from vrtspike.engine.batch_stream import Batch
 from vrtspike.engine.clip_model import ClipRestorer, Clips
 from vrtspike.engine.compilation import eagerly
+from vrtspike.engine.damage_ledger import DamageLedger
 from vrtspike.engine.distributed import World
 from vrtspike.engine.precision import Precision
 from vrtspike.engine.quality import Quality, QualitySums
@@ -23,7 +24,8 @@ class Validator:
     """Measures a model on a validation set.
 
     `compiled` says that stages were compiled: validation then runs them uncompiled, since its
-    sizes would each need a compilation of their own.
+    sizes would each need a compilation of their own. `damage` counts the samples that had to be
+    left out; None where a damaged one ends the run.
     """
 
     restorer: ClipRestorer
@@ -31,6 +33,7 @@ class Validator:
     precision: Precision
     world: World
     compiled: bool = False
+    damage: DamageLedger | None = None
 
     def measure(self) -> Quality:
         """Mean quality over every frame of the validation set, equal on all ranks.
@@ -39,6 +42,7 @@ class Validator:
         up.
 
         Raises:
+            DataError: more samples are damaged than allowed.
             VRTSpikeError: there was nothing to measure, or the model no longer gives numbers.
         """
         model = self.restorer.model
@@ -49,16 +53,29 @@ class Validator:
             torch.no_grad(),
         ):
             sums = self._sums()
+        self._judge_damage()
         total = QualitySums.from_tensor(self.world.sum(sums.as_tensor()))
         try:
             return total.means()
         except ValueError as error:
             raise VRTSpikeError(f"validation: {error}; is the validation split empty?") from error
 
+    def _judge_damage(self) -> None:
+        if self.damage is not None:
+            counted = torch.tensor(float(self.damage.count))
+            self.damage.judge(round(float(self.world.sum(counted))))
+            self.damage.conclude()
+
     def _sums(self) -> QualitySums:
         sums = QualitySums()
+        if self.damage is not None:
+            self.damage.begin(self.damage.epoch + 1)
         device = self.world.device
         for batch in self.batches:
+            if self.damage is not None:
+                self.damage.note(batch)
+            if PICTURES[0] not in batch:
+                continue
             blur, vox, sharp = on_device(batch, device)
             with self.precision.autocast():
                 output = self.restorer(Clips(blur, vox))

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vrtspike.data.cache import LRUCache
-from vrtspike.engine.batch_stream import BatchStream, LoadingDiedError, explain_death
+from vrtspike.data.loading_faults import LoadingDiedError, explain_fault
+from vrtspike.engine.batch_stream import BatchStream
 from vrtspike.engine.cache_facts import CacheFacts
 from vrtspike.engine.checkpoint import Position
 from vrtspike.engine.clip_model import ClipRestorer
@@ -182,20 +183,20 @@ def test_the_signal_of_a_dead_loading_process_is_found_in_what_led_to_the_error(
     second = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
     second.__cause__ = first
     for error in (first, second):
-        explained = explain_death(error)
+        explained = explain_fault(error)
         assert explained.signal_name == signal_name
         assert words in str(explained)
-    assert explain_death(RuntimeError("DataLoader worker (pid(s) 7) exited")).signal_name is None
-    assert explain_death(RuntimeError("something else")) is None
+    assert explain_fault(RuntimeError("DataLoader worker (pid(s) 7) exited")).signal_name is None
+    assert explain_fault(RuntimeError("something else")) is None
 
 
 def test_a_loading_process_without_shared_memory_is_told_from_one_with_a_bug():
     caught = "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback:\n  File x\n"
     full = "unable to write to file </torch_158_31_2>: No space left on device (28)"
-    explained = explain_death(RuntimeError(f"{caught}RuntimeError: {full}"))
+    explained = explain_fault(RuntimeError(f"{caught}RuntimeError: {full}"))
     assert str(explained).startswith(f"{full}. ")
     assert "--shm-size" in str(explained)
-    assert explain_death(RuntimeError(f"{caught}RuntimeError: a bug")) is None
+    assert explain_fault(RuntimeError(f"{caught}RuntimeError: a bug")) is None
 
 
 def validator(learner, batches):
