@@ -76,7 +76,8 @@ class ClipLoader(DataLoader[ClipSample]):
             if not self.num_workers:
                 tell(self.board.reading)
         try:
-            batches = PatientBatches(super().__iter__(), self.board, self.limit_s)
+            tick_s = self.timeout or TICK_S
+            batches = PatientBatches(super().__iter__(), self.board, self.limit_s, tick_s)
             yield from self._watched(batches)
         except (DataError, RuntimeError, OSError, EOFError) as error:
             explained = _explain(error, batches)

@@ -114,9 +114,10 @@ def live_as_rank(case: Case, rank: int, pipe: Connection) -> None:
 
 def rank_main(case: Case, rank: int, pipe: Connection) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    said, code = "", 0
+    said, code = "", 1
     try:
         live_as_rank(case, rank, pipe)
+        code = 0
     except LoadingDiedError as error:
         said, code = str(error), DIED
     except WrongSampleError as error:
@@ -124,17 +125,16 @@ def rank_main(case: Case, rank: int, pipe: Connection) -> None:
     except RuntimeError as error:  # PyTorch's signal handler interrupts whatever runs
         died = explain_fault(error)
         said, code = (str(died), DIED) if died else (traceback.format_exc(), 1)
-    except (EOFError, ConnectionError, OSError) as error:  # the leader says so: a rank is gone
+    except (EOFError, OSError) as error:  # the leader's word that another rank is gone
         said, code = repr(error), ALONE
-    except BaseException:  # noqa: BLE001 - told to the test
-        said, code = traceback.format_exc(), 1
-    with contextlib.suppress(OSError):
-        pipe.send(("end", said))
-    pipe.close()
-    sys.stdout.flush()
-    # As a program ends: its children are ended and waited for.
-    multiprocessing.util._exit_function()
-    os._exit(code)
+    finally:
+        if sys.exc_info()[0] is not None:
+            said = traceback.format_exc()
+        with contextlib.suppress(OSError):
+            pipe.send(("end", said))
+        pipe.close()
+        multiprocessing.util._exit_function()  # as a program ends: its children are waited for
+        os._exit(code)
 
 
 def start_ranks(case: Case) -> None:
@@ -358,15 +358,17 @@ def run_case(request: dict[str, Any]) -> dict[str, Any]:
 
 def lead(request: dict[str, Any]) -> None:
     os.setsid()
+    found: dict[str, Any] = {}
     try:
         found = run_case(request)
-    except BaseException:  # noqa: BLE001 - told to the test
-        found = {"error": traceback.format_exc()}
-    for pid in in_session(os.getpid()):
-        if pid != os.getpid():
-            os.kill(pid, signal.SIGKILL)
-    print(json.dumps(found), flush=True)
-    os._exit(0)
+    finally:
+        if sys.exc_info()[0] is not None:
+            found = {"error": traceback.format_exc()}
+        for pid in in_session(os.getpid()):
+            if pid != os.getpid():
+                os.kill(pid, signal.SIGKILL)
+        print(json.dumps(found), flush=True)
+        os._exit(0)
 
 
 if __name__ == "__main__":
