@@ -21,7 +21,14 @@ from torch.utils.data import default_collate
 from vrtspike.data.cropping import Turn
 from vrtspike.data.damage import DAMAGE, damage_of
 from vrtspike.data.settings import VoxelMode
-from vrtspike.data.spike_stream import ByteArray, SpikeStream, Window, voxel_gains
+from vrtspike.data.spike_stream import (
+    BYTE_TO_PIXELS,
+    MAX_LANE_TICKS,
+    ByteArray,
+    SpikeStream,
+    Window,
+    voxel_gains,
+)
 
 Batch = Mapping[str, Any]
 PICTURES = ("blur", "sharp")
@@ -42,10 +49,12 @@ class VoxelGuide:
     """How packed spikes become voxels.
 
     `edges` (T, K + 1) are the first ticks of each frame's bins, `gains` (T, K, M + 1) float32 the
-    voxel of every count; `columns` are the pixels of a row, whose last byte may hold more.
+    voxel of every count; where these are multiples of the voxel of one spike, `is_linear` is set.
+    `columns` are the pixels of a row, whose last byte may hold more.
     """
 
     columns: int
+    is_linear: bool
     edges: NDArray[np.int64]
     gains: NDArray[np.float32]
 
@@ -129,18 +138,19 @@ def spike_guide(
     Raises:
         DataError: a frame has fewer ticks than bins where that has no meaning.
     """
-    made = [_gains(ticks, bins, mode, theta) for ticks, theta in frames]
+    return Guide(turn, _voxel_guide(tuple(frames), columns, bins, mode))
+
+
+@lru_cache(maxsize=256)
+def _voxel_guide(
+    frames: tuple[tuple[int, float], ...], columns: int, bins: int, mode: VoxelMode
+) -> VoxelGuide:
+    """Nearly all samples of a data set have the same one."""
+    made = [voxel_gains(ticks, bins, mode=mode, theta=theta) for ticks, theta in frames]
     most = max(gains.shape[1] for _, gains in made)
     gains = [np.pad(each, ((0, 0), (0, most - each.shape[1]))) for _, each in made]
     edges = np.stack([edges for edges, _ in made])
-    return Guide(turn, VoxelGuide(columns, edges, np.stack(gains)))
-
-
-@lru_cache(maxsize=64)
-def _gains(
-    ticks: int, bins: int, mode: VoxelMode, theta: float
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    return voxel_gains(ticks, bins, mode=mode, theta=theta)
+    return VoxelGuide(columns, mode == "flat", edges, np.stack(gains))
 
 
 def collate(samples: Sequence[Batch]) -> dict[str, Any]:
@@ -219,22 +229,31 @@ def _turn(values: Tensor, turn: Turn) -> Tensor:
 def _voxels(packed: Tensor, guide: VoxelGuide) -> Tensor:
     """The voxels of one sample, (T, K, h, w)."""
     device, bins = packed.device, guide.gains.shape[1]
-    edges = torch.from_numpy(guide.edges).to(device, non_blocking=True)
     gains = torch.from_numpy(guide.gains).to(device, non_blocking=True)
-    made = torch.empty(
-        (len(packed), bins, packed.shape[2], guide.columns), dtype=torch.float32, device=device
-    )
     number = torch.arange(bins, device=device)[:, None, None]
-    for into, frame, ends, gain in zip(made, packed, edges, gains, strict=True):
-        # A table gives the very bits of a loading process, whatever the device makes of log1p.
-        into.copy_(gain[number, _counts(frame, ends)[..., : guide.columns]])
-    return made
+    made = []
+    for frame, edges, gain in zip(packed, guide.edges, gains, strict=True):
+        counts = _counts(frame, edges)[..., : guide.columns]
+        if guide.is_linear:
+            made.append(counts.float().mul_(gain[:, 1, None, None]))
+        else:  # a table gives the very bits of a loading process, whatever a device makes of log1p
+            made.append(gain[number, counts.int()])
+    return torch.stack(made)
 
 
-def _counts(frame: Tensor, edges: Tensor) -> Tensor:
-    """Spikes of each bin, (bins, h, w) int64: differences of the running sum over the ticks."""
-    place = torch.arange(8, device=frame.device, dtype=torch.uint8)
-    bits = (frame[..., None] >> place & 1).flatten(2)
-    sums = torch.zeros((len(bits) + 1, *bits.shape[1:]), dtype=torch.int32, device=frame.device)
-    torch.cumsum(bits, 0, dtype=torch.int32, out=sums[1:])
-    return sums[edges].diff(dim=0).long()
+def _counts(frame: Tensor, edges: NDArray[np.int64]) -> Tensor:
+    """Spikes of each bin, (bins, h, 8 w): a byte becomes eight in one number, which are added."""
+    device, widths = frame.device, np.diff(edges)
+    owner = torch.from_numpy(np.repeat(np.arange(len(widths)), widths)).to(device)
+    lanes = _pixels_of_bytes(device)[frame[: len(owner)].int()]
+    if int(widths.max()) <= MAX_LANE_TICKS:
+        sums = torch.zeros((len(widths), *lanes.shape[1:]), dtype=torch.int64, device=device)
+        return sums.index_add_(0, owner, lanes).view(torch.uint8)
+    pixels = lanes.view(torch.uint8).int()
+    sums = torch.zeros((len(widths), *pixels.shape[1:]), dtype=torch.int32, device=device)
+    return sums.index_add_(0, owner, pixels)
+
+
+@lru_cache(maxsize=16)
+def _pixels_of_bytes(device: torch.device) -> Tensor:
+    return torch.from_numpy(BYTE_TO_PIXELS.view(np.int64)).to(device)

@@ -29,11 +29,12 @@ DEFAULT_THETA = 2.0
 MAX_DAT_BYTES = 1 << 30
 """A larger file is refused: a 20 kHz exposure of 360x640 takes 26 MB, so 1 GiB is no frame."""
 
-_LANES = 255  # a byte lane overflows after this many ticks
-# 256 entries of eight 0/1 bytes each: adding entries as uint64 counts eight pixels at once.
-_BYTE_TO_PIXELS = np.unpackbits(
+MAX_LANE_TICKS = 255
+"""A byte lane of a sum of `BYTE_TO_PIXELS` overflows after so many ticks."""
+BYTE_TO_PIXELS = np.unpackbits(
     np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"
 ).view(np.uint64)[:, 0]
+"""256 entries of eight 0/1 bytes each: adding entries as uint64 counts eight pixels at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +171,11 @@ def bin_counts(
 
 def _count(packed: ByteArray, edges: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
     """Spikes per pixel and bin of (ticks, bytes): (bins, bytes * 8), in stored order."""
-    wide = int(np.diff(edges).max(initial=0)) > _LANES
+    wide = int(np.diff(edges).max(initial=0)) > MAX_LANE_TICKS
     out = np.zeros((len(edges) - 1, packed.shape[1] * 8), np.uint32 if wide else np.uint8)
     for row, start, stop in zip(out, edges[:-1], edges[1:], strict=True):
-        for first in range(start, stop, _LANES):
-            row += _count_lanes(packed[first : min(stop, first + _LANES)])
+        for first in range(start, stop, MAX_LANE_TICKS):
+            row += _count_lanes(packed[first : min(stop, first + MAX_LANE_TICKS)])
     return out
 
 
@@ -183,7 +184,7 @@ def _count_lanes(packed: ByteArray) -> ByteArray:
     total = np.zeros(packed.shape[1], np.uint64)
     pixels = np.empty_like(total)
     for tick in packed:
-        np.take(_BYTE_TO_PIXELS, tick, out=pixels, mode="clip")  # "raise" would buffer `out`
+        np.take(BYTE_TO_PIXELS, tick, out=pixels, mode="clip")  # "raise" would buffer `out`
         total += pixels
     return total.view(np.uint8)
 
