@@ -22,6 +22,7 @@ AVERAGED, TICKS_PER_PICTURE = 11, 8
 HEIGHT, WIDTH = 720, 1280
 _STEP = 4
 """Video frames between two blurry ones."""
+_VAL_FRAMES = 5
 _FILM = "bigbuckbunny.mp4"
 
 
@@ -38,7 +39,7 @@ def make_tree(root: Path, frames: int) -> str:
     pictures = list(_film_frames(film, needed) if film else _noise_frames(needed))
     for name, mirrored in (("train/a", False), ("train/b", True)):
         _write_clip(root / name, [p[:, ::-1] if mirrored else p for p in pictures], frames)
-    shutil.copytree(root / "train/a", root / "val/c")
+    _write_clip(root / "val/c", pictures, min(frames, _VAL_FRAMES))
     sensor = {"spike_h": HEIGHT // 2, "spike_w": WIDTH // 2}
     write_spike_config(root, {**sensor, "ticks_per_frame": AVERAGED * TICKS_PER_PICTURE})
     done.write_text(wanted)
@@ -87,7 +88,7 @@ def _write_clip(folder: Path, pictures: list[ByteArray], frames: int) -> None:
         (folder / kind).mkdir(parents=True, exist_ok=True)
     for number in range(frames):
         seen = pictures[number * _STEP : number * _STEP + AVERAGED]
-        blurry = np.mean(seen, axis=0, dtype=np.float32).astype(np.uint8)
+        blurry = np.asarray(np.mean(seen, axis=0, dtype=np.float32), np.uint8)
         _write_picture(folder / "blur" / f"{number:06d}.png", blurry)
         _write_picture(folder / "sharp" / f"{number:06d}.png", seen[AVERAGED // 2])
         light = [_light(picture) for picture in seen for _ in range(TICKS_PER_PICTURE)]

@@ -58,7 +58,10 @@ class Caches(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class CacheJob:
-    """Who shares a cache: `workers` loading processes of each rank, and the way to the others."""
+    """Who shares a cache: `workers` loading processes of each rank, and the way to the others.
+
+    `checks` compares a checksum at every reading, which costs far more than the reading itself.
+    """
 
     machine_bytes: int
     workers: int
@@ -66,6 +69,7 @@ class CacheJob:
     rank: int = 0
     gather: Gather | None = None
     folder: Path | None = None
+    checks: bool = False
 
 
 class MachineCache:
@@ -170,6 +174,7 @@ def join_caches(keys: Sequence[str], job: CacheJob) -> tuple[Caches, str]:
         num_items=size.num_items,
         limit_bytes=size.limit_bytes,
         num_slots=size.num_slots,
+        checks=job.checks,
     )
     joined = MachineCache(cache, numbers, job, ranks.index(job.rank))
     return joined, joined.line()

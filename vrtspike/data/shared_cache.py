@@ -48,7 +48,7 @@ class SharedCache:
         num_items: How many arrays there could be.
         limit_bytes: What they may take together, in whole pages.
         num_slots: How many processes count hits and misses, each in a row of its own.
-        checks: Compares a checksum at every reading, which costs as much as the copy.
+        checks: Compares a checksum of the whole entry at every reading.
     """
 
     def __init__(

@@ -1,5 +1,8 @@
 """Samples that stay bytes until the training device finishes them: the same to the last bit."""
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,9 @@ from tests.vrtspike.data.test_clips import config, train_set
 from vrtspike.data import lean
 from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.data.cropping import Turn
+from vrtspike.data.fast_store import convert
 from vrtspike.data.loader import LoaderJob, build_loaders
+from vrtspike.data.machine_cache import CacheJob, join_caches
 from vrtspike.data.plan import crop_shape, measure_data
 from vrtspike.data.settings import DataLoaderConfig
 from vrtspike.data.spike_stream import Window, encode, voxelise
@@ -84,6 +89,79 @@ def test_a_batch_is_the_same_to_the_last_bit(unified, mode, batch):
         for one, other in zip(whole, lean.on_device(made, CPU), strict=True):
             assert one.dtype == other.dtype == torch.float32
             assert torch.equal(one, other)
+
+
+def sources(dataset: SpikeDeblurDataset, source: str, root) -> SpikeDeblurDataset:
+    """The data set, reading from the files, the cache of the machine, or a fast store."""
+    if source == "cache":
+        job = CacheJob(machine_bytes=64 << 20, workers=0, local_ranks=1, checks=True)
+        dataset.use_cache(join_caches(dataset.cache_keys(), job)[0])
+    if source == "store":
+        convert(dataset.config, root.parent / "store", ("train", "val"), lambda line: None)
+        dataset.use_store(root.parent / "store")
+    return dataset
+
+
+def shorten_last_spikes(clip: Path) -> None:
+    """The last file of a recording holds fewer ticks."""
+    path = max((clip / "spike").iterdir())
+    path.write_bytes(path.read_bytes()[: 9 * 32 * 32 // 8])
+
+
+@pytest.mark.parametrize("source", ["files", "cache", "store"])
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("voxels", ["flat", "documented", "f2", "f4", "u1", "u2"])
+def test_every_way_to_a_sample_gives_the_same_bits(unified, source, augment, voxels):
+    given = {"augment": augment}
+    if voxels in ("flat", "documented"):
+        given["voxel_mode"] = voxels
+        shorten_last_spikes(unified / "train/a")
+    else:
+        given["use_precomputed_voxels"] = True
+        for number, clip in enumerate(("train/a", "train/deep/b", "val/c")):
+            (unified / clip / "spike_vox").mkdir()
+            rng = np.random.default_rng(number)
+            for frame in range(6):
+                made = (255 * rng.random((4, 32, 32))).astype(voxels)
+                np.save(unified / clip / "spike_vox" / f"{frame:06d}.npy", made)
+    makers = [partial(train_set, unified, **given)]
+    makers.append(lambda: SpikeDeblurDataset(config(unified, **given), "val", training=False))
+    for make in makers:
+        plain, other = make(), sources(lean_set(make()), source, unified)
+        for _ in range(2):  # the second time the cache has it
+            for first in range(0, len(plain) - 1, 2):
+                expected = lean.collate([plain[first], plain[first + 1]])
+                found = lean.collate([other[first], other[first + 1]])
+                whole = lean.on_device(found, CPU)
+                for one, another in zip(lean.on_device(expected, CPU), whole, strict=True):
+                    assert one.dtype == another.dtype == torch.float32
+                    assert another.is_contiguous()
+                    assert torch.equal(one, another)
+
+
+def test_bins_of_more_ticks_than_a_byte_counts():
+    stream = encode(np.ones((700, 2, 16), np.uint8))
+    packed = torch.from_numpy(lean.packed_crop(stream, Window(0, 0, 2, 16)))
+    edges = np.array([0, 300, 300, 700])
+    counts = lean._counts(packed, edges)
+    assert counts[:, 0, 0].tolist() == [300, 0, 400]
+
+
+def test_ticks_beyond_the_guides_are_not_counted():
+    packed = torch.full((9, 1, 1), 255, dtype=torch.uint8)
+    assert lean._counts(packed, np.array([0, 2, 5]))[:, 0, 0].tolist() == [2, 3]
+
+
+def test_stored_voxels_are_handed_over_as_small_as_they_are(unified):
+    for name in ("train/a", "train/deep/b"):
+        (unified / name / "spike_vox").mkdir()
+        for frame in range(6):
+            voxels = np.zeros((4, 32, 32), np.float16)
+            np.save(unified / name / "spike_vox" / f"{frame:06d}.npy", voxels)
+    data = config(unified, use_precomputed_voxels=True)
+    dataset = lean_set(SpikeDeblurDataset(data, "train", training=True))
+    batch = lean.collate([dataset[0]])
+    assert batch[lean.VOXELS].dtype == torch.float16
 
 
 def test_frames_with_different_numbers_of_ticks_share_a_batch():
