@@ -147,8 +147,12 @@ def _loader(config: Config, size: DataSize, machine: Machine) -> dict[str, Any]:
         if is_pinned
         else None,
         "worker_start_bytes": WORKER_START_BYTES,
-        "train_scratch_bytes": loading_scratch_bytes(crop, size, train.batch_size),
-        "val_scratch_bytes": loading_scratch_bytes(val_crop, size, train.val_batch_size),
+        "train_scratch_bytes": loading_scratch_bytes(
+            crop, size, train.batch_size, decodes=config.data.fast_store is None
+        ),
+        "val_scratch_bytes": loading_scratch_bytes(
+            val_crop, size, train.val_batch_size, decodes=config.data.fast_store is None
+        ),
         "use_cache": config.data.fills_cache,
         "cache_gib": config.data.cache_size_gb,
         "sample_order": config.data.sample_order,

@@ -164,7 +164,10 @@ def _evenly(total: int, parts: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class CropShape:
-    """One sample: pictures of `height` x `width`, spikes in proportion."""
+    """One sample: pictures of `height` x `width`, spikes in proportion.
+
+    `voxel_bytes` is what one precomputed voxel takes in its file.
+    """
 
     frames: int
     bins: int
@@ -174,6 +177,7 @@ class CropShape:
     spike_width: int
     is_lean: bool = False
     ticks: int | None = None
+    voxel_bytes: int = FLOAT_BYTES
 
     @property
     def tensor_bytes(self) -> tuple[int, int, int]:
@@ -188,8 +192,8 @@ class CropShape:
         if not self.is_lean:
             return self.tensor_bytes
         picture = self.frames * 3 * self.height * self.width
-        if self.ticks is None:  # voxels from a file
-            return picture, picture, self.tensor_bytes[2]
+        if self.ticks is None:  # voxels from a file, in its type
+            return picture, picture, self.tensor_bytes[2] // FLOAT_BYTES * self.voxel_bytes
         row_bytes = -(-self.spike_width // 8)
         return picture, picture, self.frames * self.ticks * self.spike_height * row_bytes
 
@@ -227,7 +231,15 @@ def crop_shape(
         spike_width=width // scale,
         is_lean=is_lean,
         ticks=None if config.use_precomputed_voxels else _ticks(size),
+        voxel_bytes=_voxel_bytes(config, size),
     )
+
+
+def _voxel_bytes(config: DataConfig, size: DataSize) -> int:
+    """1, 2 or 4: types that become float32 on the device; others do so before."""
+    voxels = config.k * size.spike_height * size.spike_width
+    given = size.spike_bytes // max(1, voxels)
+    return given if config.use_precomputed_voxels and given in (1, 2) else FLOAT_BYTES
 
 
 def _ticks(size: DataSize) -> int:
@@ -240,10 +252,21 @@ def largest_crop(config: DataConfig) -> int:
     return max([config.crop_size, *(stage.crop_size for stage in config.crop_schedule)])
 
 
-def loading_scratch_bytes(shape: CropShape, size: DataSize, batch: int) -> int:
+def loading_scratch_bytes(
+    shape: CropShape, size: DataSize, batch: int, *, decodes: bool = True
+) -> int:
     """What a loading process holds while it makes a batch, at its peak.
 
-    The finished samples of the batch, and of one kind of picture all decoded frames of a sample
-    (the crop is cut out of them afterwards).
+    The samples of the batch and, where pictures are decoded rather than read from a fast store,
+    one of them with its file, which is no larger.
     """
-    return batch * shape.handed_sample_bytes + shape.frames * size.picture_bytes
+    return batch * shape.handed_sample_bytes + decodes * 2 * size.picture_bytes
+
+
+def fast_store_bytes(size: DataSize) -> int:
+    """What a fast store takes on its disk: every frame's pictures and spikes, in whole pages.
+
+    So much of the page cache its reading fills at most, once for the machine, whatever the number
+    of processes; the system takes it back when memory is needed elsewhere.
+    """
+    return (size.train_frames + size.val_frames) * size.cached_frame_bytes

@@ -162,6 +162,8 @@ def test_stored_voxels_are_handed_over_as_small_as_they_are(unified):
     dataset = lean_set(SpikeDeblurDataset(data, "train", training=True))
     batch = lean.collate([dataset[0]])
     assert batch[lean.VOXELS].dtype == torch.float16
+    shape = crop_shape(data, measure_data(data), 32, is_lean=True)
+    assert shape.handed_bytes[2] == batch[lean.VOXELS].nbytes
 
 
 def test_frames_with_different_numbers_of_ticks_share_a_batch():

@@ -1,20 +1,27 @@
 """Sizes before loading, against what the loader really hands over."""
 
+import weakref
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from vrtspike.data.cache_memory import PAGE_BYTES
+from vrtspike.data import sources
+from vrtspike.data.cache_memory import PAGE_BYTES, whole_pages
 from vrtspike.data.clips import SpikeDeblurDataset
+from vrtspike.data.fast_store import convert
+from vrtspike.data.frames import read_rgb
 from vrtspike.data.loader import LoaderJob, build_loaders
 from vrtspike.data.plan import (
     crop_shape,
     documented_frame_bytes,
+    fast_store_bytes,
     largest_crop,
     loading_scratch_bytes,
     measure_data,
 )
 from vrtspike.data.settings import CropStage, DataConfig, DataLoaderConfig
+from vrtspike.data.store_file import read_index
 from vrtspike.errors import DataError
 
 TENSORS = ("blur", "sharp", "spike_vox")
@@ -99,9 +106,39 @@ def test_pinned_memory_is_rounded_up_tensor_by_tensor(config):
     )
 
 
-def test_making_a_batch_holds_samples_and_decoded_frames(config):
+def test_making_a_batch_holds_samples_and_one_decoded_picture(config):
     size = measure_data(config)
     shape = crop_shape(config, size, 32)
     one, two = (loading_scratch_bytes(shape, size, batch) for batch in (1, 2))
     assert two - one == shape.sample_bytes
-    assert one - shape.sample_bytes == config.clip_len * 64 * 64 * 3
+    assert one - shape.sample_bytes == 2 * 64 * 64 * 3
+    assert loading_scratch_bytes(shape, size, 2, decodes=False) == 2 * shape.sample_bytes
+
+
+def test_no_more_than_one_decoded_picture_is_held(config, monkeypatch):
+    """What the forecast of a loading process counts on."""
+    made = []
+
+    def decoded(data, path):
+        assert all(picture() is None for picture in made)
+        picture = read_rgb(path).view(Kept)
+        made.append(weakref.ref(picture))
+        return picture
+
+    monkeypatch.setattr(sources, "decode_rgb", decoded)
+    SpikeDeblurDataset(config, "train", training=True)[0]
+    assert len(made) == 2 * config.clip_len
+
+
+class Kept(np.ndarray):
+    """An array that can be watched."""
+
+
+def test_a_fast_store_takes_what_is_forecast(config, tmp_path):
+    convert(config, tmp_path / "store", ("train", "val"), lambda line: None)
+    files = list((tmp_path / "store").rglob("*.frames"))
+    arrays = [array for file in files for array in read_index(file)]
+    on_disk = sum(path.stat().st_size for path in files)
+    forecast = fast_store_bytes(measure_data(config))
+    assert sum(whole_pages(array.num_bytes) for array in arrays) == forecast
+    assert forecast < on_disk < forecast + len(files) * 4 * PAGE_BYTES
