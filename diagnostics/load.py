@@ -43,7 +43,7 @@ MAX_TRACES = 64
 
 _LOG_TABLES = ("log_steps", "progress", "memory_lines")
 """Tables that only a text log fills; the others come from the facts where there are any."""
-_EITHER = ("validations", "cache_stats", "spans")
+_EITHER = ("validations", "cache_stats", "spans", "allocation_failures")
 _STEP_TABLES = ("steps", "phases", "stages")
 
 

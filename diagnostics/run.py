@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from diagnostics import loading_tables
+from diagnostics import loading_tables, memory_tables
 from diagnostics import tables as declared
 from diagnostics.aftermath import Aftermath
 from diagnostics.language import say
@@ -111,6 +111,9 @@ class RunTables:
     communication: pd.DataFrame = field(default_factory=declared.COMMUNICATION.empty)
     rank_places: pd.DataFrame = field(default_factory=declared.RANK_PLACES.empty)
     rank_clocks: pd.DataFrame = field(default_factory=declared.RANK_CLOCKS.empty)
+    allocation_failures: pd.DataFrame = field(
+        default_factory=memory_tables.ALLOCATION_FAILURES.empty
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,6 +13,7 @@ from diagnostics.machine_tables import GPUS as GPUS
 from diagnostics.machine_tables import HOST as HOST
 from diagnostics.machine_tables import PROCESSES as PROCESSES
 from diagnostics.machine_tables import SAMPLER as SAMPLER
+from diagnostics.memory_tables import ALLOCATION_FAILURES
 from diagnostics.rank_tables import COMMUNICATION as COMMUNICATION
 from diagnostics.rank_tables import RANK_CLOCKS as RANK_CLOCKS
 from diagnostics.rank_tables import RANK_PLACES as RANK_PLACES
@@ -231,6 +232,7 @@ ALL_TABLES = (
     COMMUNICATION,
     RANK_PLACES,
     RANK_CLOCKS,
+    ALLOCATION_FAILURES,
 )
 
 if __name__ == "__main__":

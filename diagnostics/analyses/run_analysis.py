@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from diagnostics.analyses.allocation_failures import (
+    AllocationFailure,
+    compute_allocation_failures,
+)
 from diagnostics.analyses.audit import audit_run
 from diagnostics.analyses.audit_doubt import Audit
 from diagnostics.analyses.black_boxes import BlackBoxes, compute_black_boxes
@@ -71,6 +75,7 @@ class RunAnalysis:
     worker_plan: WorkerPlan | None = None
     kill: KillAccount | None = None
     host_growth: HostGrowth = field(default_factory=HostGrowth)
+    allocation_failures: tuple[AllocationFailure, ...] = ()
 
 
 def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis:
@@ -108,4 +113,5 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         worker_plan=compute_worker_plan(run),
         kill=compute_kill_account(run),
         host_growth=compute_host_growth(run, memory),
+        allocation_failures=compute_allocation_failures(run),
     )

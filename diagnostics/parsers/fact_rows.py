@@ -9,6 +9,8 @@ import pandas as pd
 
 from diagnostics import tables as declared
 from diagnostics.language import say
+from diagnostics.memory_tables import ALLOCATION_FAILURES
+from diagnostics.parsers.allocation_failure import failure_row
 from diagnostics.parsers.black_box_files import FoundDump
 from diagnostics.parsers.fact_records import (
     EventRecord,
@@ -49,6 +51,7 @@ _KEYS = {
 }
 _MAX_ROWS = {"events": 100_000, "spans": 100_000, "rank_places": 100_000, "rank_clocks": 100_000}
 _MAX_TEXT = 500
+_FAILURE_TEXTS = ("stage", "phase", "place", "shapes")
 _NO_MEMORY = MemoryRecord()
 _HOST, _DEVICE = {"clock": "host"}, {"clock": "device"}
 
@@ -76,6 +79,7 @@ class FactRows:
                 declared.COMMUNICATION,
                 declared.RANK_PLACES,
                 declared.RANK_CLOCKS,
+                ALLOCATION_FAILURES,
             )
         }
         self._phases = LayoutBuffer(self.buffers["phases"])
@@ -151,6 +155,8 @@ class FactRows:
         self.buffers["events"].add(
             (rank, record.name, record.step, record.at_unix_s, _clipped(record.values), source)
         )
+        if record.name == "out_of_memory":
+            self._add_failure(record, rank, source)
         for table, row in rank_rows(record, rank):
             self.buffers[table].add(row)
         for row in worker_plan_rows(record, rank):
@@ -163,6 +169,22 @@ class FactRows:
         }
         if record.name.startswith("cache") and any(value is not None for value in found.values()):
             self.buffers["cache_stats"].add((rank, record.step, *found.values()))
+
+    def _add_failure(self, record: EventRecord, rank: int, source: str) -> None:
+        """The whole message counts here, which is clipped in the table of events."""
+        said = {key: str(value) for key, value in record.values.items() if value is not None}
+        where = said.get("where")
+        self.buffers["allocation_failures"].add(
+            failure_row(
+                said.get("reason", ""),
+                rank=rank,
+                step=record.step,
+                at_unix_s=record.at_unix_s,
+                memory=where if where in ("device", "host") else None,
+                **{key: said[key][:_MAX_TEXT] for key in _FAILURE_TEXTS if key in said},
+                source=source,
+            )
+        )
 
     def add_found_dump(self, dump: FoundDump) -> None:
         """A file of the black box, which an event may tell of too."""

@@ -11,6 +11,9 @@ from typing import Any
 MAX_TEXT = 500
 """Characters of a line that an event keeps."""
 
+MAX_FAILURE = 4000
+"""Characters of a failed allocation's message: it lists every process on the GPU."""
+
 MAX_MS = 1e12
 """A longer time (32 years) is damage."""
 
@@ -128,7 +131,7 @@ def parse_warning(text: str) -> Record:
 
 def parse_error(text: str) -> Record | None:
     """The reason that the run ended with."""
-    reason = text.partition("[error] ")[2].strip()[:MAX_TEXT]
+    reason = text.partition("[error] ")[2].strip()[:MAX_FAILURE]
     return {"reason": reason} if reason else None
 
 
@@ -147,14 +150,24 @@ def parse_no_gpu(text: str) -> str:
 _RAN_OUT = re.compile(
     r"(?:^|[:\]>.!]|\b(?:CUDA|HIP|MPS|XPU|Error|ERROR|error|GPU|device|host|system|cgroup|ran|run|went))"
     r"[ \t]*(?:[Oo]ut of memory|OUT OF MEMORY)|OutOfMemoryError"
+    r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory"
 )
 """Where memory ran out the words stand by themselves, or behind what ran out; prose that only
 speaks of it ("a run that runs out of memory") is none."""
 
 
 def parse_out_of_memory(text: str) -> str | None:
-    """A line that says that memory has run out."""
-    return clipped(text) if _RAN_OUT.search(text) else None
+    """A line that says that memory has run out, as much of it as its figures may take."""
+    return text[:MAX_FAILURE] if _RAN_OUT.search(text) else None
+
+
+_FRAME = re.compile(r'^ *File "([^"]{1,500})", line (\d{1,9}), in (.{1,200})$')
+
+
+def parse_frame(text: str) -> str | None:
+    """A line of a traceback, as `file.py:12 function`."""
+    found = _FRAME.search(text)
+    return None if found is None else f"{found[1]}:{found[2]} {found[3].strip()}"
 
 
 def clipped(text: str) -> str:

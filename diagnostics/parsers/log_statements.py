@@ -1,12 +1,15 @@
 """What a log says once or now and then: events, spans, validations, settings, the end."""
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from diagnostics import tables as declared
+from diagnostics.memory_tables import ALLOCATION_FAILURES
 from diagnostics.parsers import log_lines
+from diagnostics.parsers.allocation_failure import failure_row
 from diagnostics.parsers.row_buffer import RowBuffer
 from diagnostics.parsers.scanned import Integers, Statement
 from diagnostics.run import RunStatus
@@ -16,7 +19,9 @@ _STATUSES: dict[str, RunStatus] = {
     "interrupted": "interrupted",
     "failed": "failed",
 }
-_EVENTS = ("epoch", "avg_data_time", "memory_warning", "oom", "loading_process_died")
+_EVENTS = ("epoch", "avg_data_time", "memory_warning", "loading_process_died")
+MAX_FRAMES = 6
+"""Innermost frames of a traceback that are kept for the error at its end."""
 
 
 @dataclass
@@ -34,6 +39,8 @@ class LogStatements:
     spans: RowBuffer = field(default_factory=lambda: RowBuffer(declared.SPANS, 100_000))
     validations: RowBuffer = field(default_factory=lambda: RowBuffer(declared.VALIDATIONS))
     cache_stats: RowBuffer = field(default_factory=lambda: RowBuffer(declared.CACHE_STATS))
+    failures: RowBuffer = field(default_factory=lambda: RowBuffer(ALLOCATION_FAILURES, 10_000))
+    frames: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_FRAMES))
     tags: dict[int, str] = field(default_factory=dict)
     run_fields: dict[str, str] = field(default_factory=dict)
     status: RunStatus | None = None
@@ -59,7 +66,7 @@ class LogStatements:
 
     def notes(self) -> tuple[str, ...]:
         """What was left out, in sentences."""
-        buffers = (self.events, self.spans, self.validations, self.cache_stats)
+        buffers = (self.events, self.spans, self.validations, self.cache_stats, self.failures)
         return tuple(note for buffer in buffers for note in buffer.notes())
 
     def _step(self) -> int | None:
@@ -69,6 +76,25 @@ class LogStatements:
 
     def _event(self, name: str, step: int | None, values: Mapping[str, Any]) -> None:
         self.events.add((0, name, step, None, dict(values), f"{self.source}:{self.place}"))
+
+    def _failure(self, text: str) -> None:
+        """An allocation that failed, at the innermost frames of the traceback above it."""
+        self.failures.add(
+            failure_row(
+                text,
+                step=self._step(),
+                place=" < ".join(reversed(self.frames)) or None,
+                source=f"{self.source}:{self.place}",
+            )
+        )
+        self.frames.clear()
+
+    def _on_frame(self, frame: str) -> None:
+        self.frames.append(frame)
+
+    def _on_oom(self, text: str) -> None:
+        self._event("oom", self._step(), {"text": text[: log_lines.MAX_TEXT]})
+        self._failure(text)
 
     def _on_tags(self, found: tuple[int, str]) -> None:
         self.tags[found[0]] = found[1]
@@ -100,9 +126,10 @@ class LogStatements:
         reason = values["reason"]
         if "ut of memory" in reason or reason.startswith("host memory ran out"):
             self._event("oom", self._step(), {"text": f"[error] {reason}"[: log_lines.MAX_TEXT]})
+            self._failure(reason)
         elif "a data loading process died: " in reason:
             self._event("loading_process_died", self._step(), log_lines.parse_death(reason))
-        self._event("run_failed", self._step(), values)
+        self._event("run_failed", self._step(), {"reason": reason[: log_lines.MAX_TEXT]})
 
     def _on_cache(self, record: dict[str, Any]) -> None:
         held = {"rank": 0, "step": self._step()} | record

@@ -112,7 +112,8 @@ def _check_something_was_read(path: Path, scan: LogScan) -> None:
         raise DiagnosticsError(
             say("{path}: its only line has no end, so there is no whole line to read", path=path)
         )
-    if scan.found.num_recognised == 0:
+    frames = sum(statement.kind == "frame" for _, statement in scan.found.statements)
+    if scan.found.num_recognised == frames:  # a traceback of no known error is no log
         raise DiagnosticsError(
             say(
                 "{path}: none of its {num_lines} lines has a known format; known are the logs of "
@@ -245,6 +246,7 @@ class _Built:
             memory_lines=self._memory_lines(),
             validations=last_of(self.said.validations.frame(), ["step"]),
             cache_stats=self.said.cache_stats.frame(),
+            allocation_failures=self.said.failures.frame(),
         )
 
     def _summed_up(self, phases: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from typing import Any
 
 from diagnostics.language import language
 from diagnostics.report.comparison_json import comparison_mapping
+from diagnostics.report.failure_words import failure_mappings
 from diagnostics.report.json_texts import spoken_texts
 from diagnostics.report.json_trace import (
     breakdown_of,
@@ -75,6 +76,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "quality": asdict(report.analysis.quality),
         "cache": asdict(report.analysis.cache) if report.analysis.cache else None,
         "black_box": asdict(report.analysis.black_boxes),
+        "allocation_failures": failure_mappings(report),
         "kill": kill_mapping(report.analysis.kill),
         "loader": _loader(report),
         "loader_starts": (

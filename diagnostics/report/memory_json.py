@@ -12,6 +12,7 @@ from diagnostics.analyses.memory_checks import Bounds, Check
 from diagnostics.analyses.memory_forecast import ResourceForecast
 from diagnostics.analyses.watch_course import WatchView
 from diagnostics.language import language
+from diagnostics.report.failure_words import failure_mappings
 from diagnostics.report.json_report import SCHEMA_VERSION, finding_mapping, finite
 from diagnostics.report.json_texts import spoken_texts
 from diagnostics.report.kill_words import kill_mapping
@@ -39,6 +40,7 @@ def to_mapping(report: MemoryReport) -> dict[str, Any]:
         "verdict": {"text": report.verdict},
         "resources": _resources(report.machine),
         "memory": [] if run is None else [asdict(course) for course in run.analysis.memory],
+        "allocation_failures": [] if run is None else failure_mappings(run),
         "kill": None if run is None else kill_mapping(run.analysis.kill),
         "findings": [finding_mapping(finding) for finding in report.findings],
         "guide_rules": [asdict(bounds) for bounds in report.bounds],

@@ -22,6 +22,7 @@ from diagnostics.report.console import (
 )
 from diagnostics.report.console import table as make_table
 from diagnostics.report.ending import describe_end
+from diagnostics.report.failure_words import failure_section
 from diagnostics.report.fitting_table import FittingTable
 from diagnostics.report.memory_forecast_terminal import forecast_section, guide_section
 from diagnostics.report.memory_holders_terminal import (
@@ -215,6 +216,7 @@ def _run(report: MemoryReport) -> Iterator[RenderableType]:
         yield indented("it recorded no memory")
     yield from pressure_section(run)
     yield from kill_section(run)
+    yield from failure_section(run)
 
 
 def _findings(report: MemoryReport) -> Iterator[RenderableType]:

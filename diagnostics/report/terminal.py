@@ -20,6 +20,7 @@ from diagnostics.report.console import (
     print_parts,
 )
 from diagnostics.report.console import table as make_table
+from diagnostics.report.failure_words import failure_section
 from diagnostics.report.model import Report
 from diagnostics.report.terminal_black_box import black_box_section
 from diagnostics.report.terminal_checklist import checklist_section
@@ -277,6 +278,7 @@ SECTIONS: Mapping[str, Callable[[Report], Iterator[RenderableType]]] = {
     "memory": memory_section,
     "machine": resources_section,
     "kill": kill_section,
+    "out-of-memory": failure_section,
     "black-box": black_box_section,
     "findings": findings_section,
     "rules": not_evaluated_section,

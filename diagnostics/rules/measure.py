@@ -16,6 +16,7 @@ from diagnostics.rules.measure_device import (
     device_fields,
     exchange_fields,
 )
+from diagnostics.rules.measure_failure import failure_fields
 from diagnostics.rules.measure_growth import host_growth_fields
 from diagnostics.rules.measure_kill import KILL_FIELDS, kill_fields
 from diagnostics.rules.measure_learning import numerics_fields, quality_fields
@@ -68,6 +69,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         **measure_log(analysis.log_claims),
         **machine_fields(run, analysis),
         **kill_fields(analysis.kill),
+        **failure_fields(analysis.allocation_failures),
         **exchange_fields(analysis.communication),
         **course_fields(run, analysis, _max_grad_norm(run)),
         sources=_sources(run),

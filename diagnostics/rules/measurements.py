@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from diagnostics.rules.measured_course import CourseFields
 from diagnostics.rules.measured_device import DeviceFields
+from diagnostics.rules.measured_failure import FailureFields
 from diagnostics.rules.measured_kill import KillFields
 from diagnostics.rules.measured_machine import MachineFields
 from diagnostics.rules.trace_measurements import TraceMeasurements
@@ -28,7 +29,7 @@ LOADER_KEYS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurements(CourseFields, DeviceFields, KillFields, MachineFields):
+class Measurements(CourseFields, DeviceFields, FailureFields, KillFields, MachineFields):
     """One run, measured. Times in ms per optimizer step, sizes in bytes, shares in 0..1.
 
     Steps and their times leave tagged steps out. Memory and utilisation hold for the whole run.

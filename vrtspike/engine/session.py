@@ -311,5 +311,5 @@ def _out_of_memory(
     recorder: Recorder, where: str, error: RuntimeError | OSError, advice: str
 ) -> VRTSpikeError:
     reason = str(error).splitlines()[0]
-    recorder.event("out_of_memory", where=where, reason=reason)
+    recorder.event("out_of_memory", where=where, reason=reason, **recorder.failure_place(error))
     return VRTSpikeError(advice.format(reason))

@@ -102,6 +102,7 @@ class StageHooks:
         self._intervals: list[Interval] = []
         self._handles: list[RemovableHandle] = []
         self._stages: dict[str, Stage] = {}
+        self._names: dict[int, str] = {}
         self._heard: set[str] = set()
 
     @property
@@ -126,6 +127,10 @@ class StageHooks:
         elif mode == "forward":
             self._trail.forward_begins()
 
+    def stage_of(self, module: nn.Module) -> str | None:
+        """The stage that the module is, or is a part of; None for any other."""
+        return self._names.get(id(module))
+
     def attach(self, model: nn.Module, stages: Mapping[str, Sequence[str]]) -> None:
         """Hooks the submodules of each stage.
 
@@ -143,6 +148,7 @@ class StageHooks:
         for name, modules in found.items():
             stage = self._stages.setdefault(name, Stage(name))
             for module in modules:
+                self._names[id(module)] = name
                 enter = module.register_forward_pre_hook(self._entering(stage), with_kwargs=True)
                 leave = module.register_forward_hook(self._leaving(), always_call=True)
                 self._handles += [enter, leave]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vrtspike.profiling import spans
 from vrtspike.profiling.facts import FactsWriter
+from vrtspike.profiling.failure_place import failure_place
 from vrtspike.profiling.listeners import EventListener, SpanListener, StepListener
 from vrtspike.profiling.module_hooks import StageHooks
 from vrtspike.profiling.own_cost import OwnCost
@@ -303,6 +304,10 @@ class Recorder:
         for listener in self._listeners:
             if isinstance(listener, EventListener):
                 listener.on_event(record)
+
+    def failure_place(self, error: BaseException) -> dict[str, Value]:
+        """Where an error came from, for an event: stage, phase, line, shapes of the tensors."""
+        return failure_place(error, self._hooks.stage_of, redact=self._run.redacted)
 
     def finish(self, status: EndStatus) -> None:
         """Writes what is outstanding and how the run ended; only the first call counts."""

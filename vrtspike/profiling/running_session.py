@@ -296,9 +296,11 @@ class RunningSession:
         if self._run_log is not None:
             self._run_log.line(f"[error] {text}")
         if isinstance(error, torch.OutOfMemoryError):
-            self.recorder.event("out_of_memory", where="device", reason=text)
+            place = self.recorder.failure_place(error)
+            self.recorder.event("out_of_memory", where="device", reason=text, **place)
         elif "DefaultCPUAllocator" in str(error) or isinstance(error, MemoryError):
-            self.recorder.event("out_of_memory", where="host", reason=text)
+            place = self.recorder.failure_place(error)
+            self.recorder.event("out_of_memory", where="host", reason=text, **place)
         elif (killed := _KILLED_LOADER.search(str(error))) is not None:
             name = killed[1].strip()
             self.recorder.event("loading_process_died", signal=name, reason=text)

@@ -180,6 +180,8 @@ FORMATS = (
     LineFormat(b"[Memory Warning]", stating("memory_warning", log_lines.parse_warning)),
     LineFormat(b"[error] ", stating("run_failed", log_lines.parse_error)),
     LineFormat(b"ut of memory", stating("oom", log_lines.parse_out_of_memory)),
+    LineFormat(b"DefaultCPUAllocator", stating("oom", log_lines.parse_out_of_memory)),
+    LineFormat(b'File "', stating("frame", log_lines.parse_frame)),
     LineFormat(b"OutOfMemoryError", stating("oom", log_lines.parse_out_of_memory)),
     LineFormat(
         b"a data loading process died: ", stating("loading_process_died", log_lines.parse_death)

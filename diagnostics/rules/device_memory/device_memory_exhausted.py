@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from diagnostics.rules.device_memory.memory_advice import device_memory_advice
+from diagnostics.rules.device_memory.failure_advice import failure_advice, failure_evidence
 from diagnostics.rules.finding import Evidence, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NO_WORD_OF_THE_END, NOT_ON_CPU, RECORD_FACTS
@@ -18,14 +18,16 @@ class DeviceMemoryExhausted(Rule):
     summary = "The GPU ran out of memory {count} time(s) in this run (CUDA out of memory)."
     docs = """
 ## What it measures
-Failed allocations on a GPU, as the run recorded them.
+Failed allocations on a GPU, as the run recorded them, and the figures of the message: what was
+asked for, what was free, what PyTorch held unused, what other processes held.
 
 ## Why it matters
 The step, and usually the run, ended there. This is the memory of the GPU, not of the machine.
 
 ## What to try
-Mixed precision, activation checkpointing, a smaller batch with more accumulation, a smaller crop.
-A smaller cache and fewer loader processes do nothing for it.
+What was asked for, against free and unused together, tells size from fragmentation, for which there
+is an allocator setting. For size: mixed precision, activation checkpointing, a smaller batch with
+more accumulation, a smaller crop. A smaller cache and fewer loader processes do nothing for it.
 
 ## False alarms
 An out-of-memory that only the first full-size validation meets asks for a smaller VAL_CROP_SIZE,
@@ -61,7 +63,8 @@ not for a smaller training batch.
                     limit=measured.device_memory_total_bytes,
                     source=measured.source("device_memory_peak_bytes"),
                 ),
+                *failure_evidence(measured),
             ),
-            device_memory_advice(measured),
+            failure_advice(measured),
             cost_bytes=measured.device_memory_peak_bytes,
         )

@@ -43,6 +43,7 @@ def test_samples_are_thinned_by_time(monkeypatch):
     monkeypatch.setattr("diagnostics.parsers.row_buffer._PART_ROWS", 100)
     buffer = RowBuffer(declared.PROCESSES, max_rows=300)
     for sample in range(1000):  # 2 s apart: not all kept, not all dropped
-        buffer.add(("box", 1e9 + 2 * sample, 1, "main", "python", 1.0, None, None, None, None))
+        row = ("box", 1e9 + 2 * sample, 1, "main", "python", 1.0)
+        buffer.add((*row, *[None] * (len(declared.PROCESSES.column_names) - len(row))))
     assert 50 <= len(buffer.frame()) <= 300
     assert "sample was kept" in buffer.notes()[0]

@@ -1,0 +1,123 @@
+"""Why an allocation failed: too large, in pieces, or for others on the same GPU. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from diagnostics.run import Run
+
+Cause = Literal["larger_than_gpu", "not_granted", "fragmented", "others", "size", "unknown"]
+
+ROUNDING_SHARE = 0.01
+"""Sizes are printed with two decimals: below this share of a size two of them are equal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllocationFailure:
+    """One failure, as its message states it; sizes in bytes, None was not stated.
+
+    `cause`: `larger_than_gpu` could never fit; `not_granted` was less than the driver called free;
+    `fragmented` was less than what is free and what PyTorch holds unused together; `others` would
+    have fitted without other processes; `size` is none of these. `missing_bytes` is what would have
+    had to be free besides. `count` messages state the same.
+    """
+
+    rank: int
+    step: int | None
+    at_unix_s: float | None
+    memory: Literal["device", "host"]
+    cause: Cause
+    count: int
+    device_index: int | None
+    requested_bytes: float | None
+    total_bytes: float | None
+    free_bytes: float | None
+    allowed_bytes: float | None
+    process_bytes: float | None
+    other_bytes: float | None
+    allocated_bytes: float | None
+    private_bytes: float | None
+    unallocated_bytes: float | None
+    largest_other_pid: int | None
+    stage: str | None
+    phase: str | None
+    place: str | None
+    shapes: str | None
+    text: str
+    source: str
+
+    @property
+    def missing_bytes(self) -> float | None:
+        """What lacked, where what was free is known."""
+        if self.requested_bytes is None or self.free_bytes is None:
+            return None
+        return max(0.0, self.requested_bytes - self.free_bytes)
+
+
+_SAME = (
+    "rank",
+    "memory",
+    "requested_bytes",
+    "total_bytes",
+    "free_bytes",
+    "allocated_bytes",
+    "unallocated_bytes",
+)
+
+
+def compute_allocation_failures(run: Run) -> tuple[AllocationFailure, ...]:
+    """Every failure once, in the order of the messages; of the same figures the first has most."""
+    rows = run.tables.allocation_failures
+    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows.to_dict("records"):
+        plain = {str(name): _plain(value) for name, value in row.items()}
+        found.setdefault(tuple(plain[name] for name in _SAME), []).append(plain)
+    return tuple(_failure(each) for each in found.values())
+
+
+def _plain(value: Any) -> Any:
+    return None if not isinstance(value, str) and pd.isna(value) else value
+
+
+def _failure(rows: list[dict[str, Any]]) -> AllocationFailure:
+    """What any of the messages knows: a traceback has the place, the last line the advice."""
+    known = {name: _first(row[name] for row in rows) for name in rows[0]}
+    for name in ("step", "device_index", "largest_other_pid"):
+        known[name] = None if known[name] is None else int(known[name])
+    return AllocationFailure(**known, cause=_cause(known), count=len(rows))
+
+
+def _first(values: Iterable[Any]) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _cause(known: dict[str, Any]) -> Cause:
+    requested, total, free = (known[f"{name}_bytes"] for name in ("requested", "total", "free"))
+    if requested is None or known["memory"] == "host":
+        return "unknown"
+    if total is not None and requested > total:
+        return "larger_than_gpu"
+    if free is None:
+        return "unknown"
+    if requested <= free * (1 - ROUNDING_SHARE):
+        return "not_granted"
+    unused = known["unallocated_bytes"]
+    if unused is not None and requested <= free + unused:
+        return "fragmented"
+    others = _others(known)
+    if others is not None and requested <= free + (unused or 0.0) + others:
+        return "others"
+    return "unknown" if unused is None else "size"
+
+
+def _others(known: dict[str, Any]) -> float | None:
+    """What other processes hold: as the message lists them, else what is left of the GPU."""
+    if known["other_bytes"] is not None:
+        return float(known["other_bytes"])
+    total, free, own = (known[f"{name}_bytes"] for name in ("total", "free", "process"))
+    if total is None or free is None or own is None:
+        return None
+    left = float(total - free - own)
+    return left if left > ROUNDING_SHARE * total else None
