@@ -2,7 +2,6 @@
 """Says how much memory there is, who holds it, and whether a run will fit before it starts."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -37,16 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
 
 def _ask_trainer(options: argparse.Namespace, machine: Any) -> Mapping[str, Any]:
     """What the configuration asks of this machine, by the trainer's own arithmetic."""
-    from vrtspike.config import load_config
     from vrtspike.errors import VRTSpikeError
-    from vrtspike.memory_demand import Machine, memory_demand
+    from vrtspike.run_plan import plan_run, request_from
 
-    ranks = options.ranks or max(1, len(machine.gpus.gpus))
-    where = Machine(device=machine.device, ranks=ranks, cores=machine.capacity.cores or 1)
     try:
-        config = load_config(options.config, options.overrides)
-        named = shlex.join([str(options.config), *options.overrides])
-        return memory_demand(config, named, where)
+        return plan_run(request_from(options, machine))
     except VRTSpikeError as error:
         raise DiagnosticsError(str(error)) from None
 

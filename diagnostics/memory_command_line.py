@@ -20,6 +20,7 @@ exit codes:
   3  with --config: the machine tells too little to judge
 """
 _LEAST_INTERVAL_S, _MOST_INTERVAL_S = 0.2, 3600.0
+MAX_SAMPLES = 1000
 _SETTING = re.compile(r"[A-Z][A-Z0-9_.]*=")
 
 
@@ -28,8 +29,12 @@ def parse_arguments(parser: OneLineParser, arguments: Sequence[str] | None) -> a
     options = parser.parse_intermixed_args(arguments)
     options.overrides = [str(path) for path in options.paths if _SETTING.match(str(path))]
     options.paths = [path for path in options.paths if not _SETTING.match(str(path))]
-    if options.config is None and (options.overrides or options.ranks):
-        parser.error("KEY.PATH=VALUE and --ranks belong to a forecast: give --config FILE")
+    asked = options.overrides or options.ranks or options.nodes > 1 or options.step_ms
+    if options.config is None and asked:
+        parser.error(
+            "KEY.PATH=VALUE, --ranks, --nodes and --step-ms belong to a forecast: give --config "
+            "FILE"
+        )
     check_outputs(parser, options)
     if options.watch and options.config is not None:
         parser.error("--watch shows a training that runs, --config forecasts one: give one of them")
@@ -47,6 +52,26 @@ def make_parser(description: str) -> OneLineParser:
         type=_positive,
         metavar="N",
         help="forecast N training processes on this machine (default: one for each GPU)",
+    )
+    parser.add_argument(
+        "--nodes",
+        type=_positive,
+        metavar="M",
+        default=1,
+        help="forecast a run on M machines like this one (default: 1)",
+    )
+    parser.add_argument(
+        "--step-ms",
+        type=positive_number,
+        metavar="MS",
+        help="how long a step takes without its wait for data (default: the newest run's)",
+    )
+    parser.add_argument(
+        "--samples",
+        type=_count,
+        metavar="N",
+        default=8,
+        help="time N samples of the real data for the forecast; 0: none (default: 8)",
     )
     parser.add_argument(
         "--pid", type=_positive, metavar="N", help="show the training that process N belongs to"
@@ -83,4 +108,12 @@ def _seconds(text: str) -> float:
 def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) < 1 << 31:
         raise argparse.ArgumentTypeError(say("needs a number above 0, got {text!r}", text=text))
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:4]) > MAX_SAMPLES:
+        raise argparse.ArgumentTypeError(
+            say("needs a number from 0 to {most}, got {text!r}", most=MAX_SAMPLES, text=text)
+        )
     return int(text)

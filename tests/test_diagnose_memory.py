@@ -120,11 +120,13 @@ def test_ranks_multiply_what_each_process_holds(tool, roomy_machine):
     )
     assert (one["ranks"], two["ranks"]) == (1, 2)
     names = ("training processes", "weights", "optimizer state")
-    for first, second in zip(
-        one["resources"][0]["parts"], two["resources"][0]["parts"], strict=True
-    ):
-        if first["name"] in names:
-            assert second["size_bytes"] == 2 * first["size_bytes"]
+    first, second = (
+        {part["name"]: part["size_bytes"] for part in each["resources"][0]["parts"]}
+        for each in (one, two)
+    )
+    assert all(second[name] == 2 * first[name] for name in names)
+    assert second["libraries, counted once"] == first["libraries, counted once"]
+    assert set(second) - set(first) == {"launcher of the ranks"}
 
 
 def test_an_unreadable_machine_is_too_little_to_judge(tool, monkeypatch, tmp_path):

@@ -20,7 +20,8 @@ from vrtspike.data.plan import (
     measure_data,
     order_plan,
 )
-from vrtspike.data.workers import resolve_workers
+from vrtspike.loading_plan import loading_plan, worker_choice
+from vrtspike.measured_costs import MeasuredCosts, standard_sizes
 from vrtspike.model.cost_terms import FLOAT_BYTES, total
 from vrtspike.model.costs import ClipShape, inference_bytes, stage_costs
 
@@ -29,21 +30,10 @@ ADAM_MOMENTS = 2
 CROPS = (192, 160, 128, 96, 64)
 MIN_CROP, SIDE_MULTIPLE = 64, 8
 
-TRAINER_START_BYTES = 245 * MIB
-WORKER_START_BYTES = 50 * MIB
 SAMPLER_BYTES = 20 * MIB
-CUDA_TRAINER_START_BYTES = 1536 * MIB
 CUDA_CONTEXT_BYTES = 512 * MIB
 CPU_SLACK_SHARE, CUDA_SLACK_SHARE = 0.3, 0.1
 SOURCES = {
-    "trainer_start_bytes": (
-        "resident memory after the trainer's imports, PyTorch 2.13 for CPU, Linux; with a GPU an "
-        "estimate (CUDA libraries and context)"
-    ),
-    "worker_start_bytes": (
-        "PSS of a forked loader worker, PyTorch 2.13 for CPU, Linux: what copy-on-write did not "
-        "spare"
-    ),
     "sampler_bytes": "PSS of the resource sampler, Linux",
     "overhead_bytes": (
         "on the CPU 30 % of the working memory: resident memory was 1.2 to 1.6 times the live "
@@ -56,36 +46,47 @@ Setting = bool | int | float | str | None
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where the run would go: ranks on this machine, and the cores they share."""
+    """Where the run would go: ranks on this machine, and the cores they share.
+
+    `machines` are all alike.
+    """
 
     device: Literal["cpu", "cuda"]
     ranks: int
     cores: int
+    machines: int = 1
 
 
 _CURVE_SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Cache sizes that a forecast compares, as parts of what all training frames take decoded."""
 
 
-def memory_demand(config: Config, source: str, machine: Machine) -> dict[str, Any]:
+def memory_demand(
+    config: Config, source: str, machine: Machine, known: MeasuredCosts | None = None
+) -> dict[str, Any]:
     """Everything that a forecast for one machine needs.
 
     Args:
         config: the run's configuration.
         source: where it was read from, for the report.
         machine: where it would run.
+        known: what was measured for it.
 
     Raises:
         DataError: the data set's root exists but is no data set.
     """
     size = measure_data(config.data)
+    known = known or MeasuredCosts()
+    sizes = known.sizes or standard_sizes(machine.device)
     clip = _training_clip(config, size, machine)
     return {
         "config": source,
         "device": machine.device,
         "ranks": machine.ranks,
+        "machines": machine.machines,
         "data": _data(config, size),
-        "loader": _loader(config, size, machine),
+        "loader": _loader(config, size, machine, known),
+        "loading_plan": loading_plan(config, machine.ranks, machine.cores, known),
         "model": _model(config, size, machine),
         "model_changes": [
             {"changes": changes, "model": _model(changed, size, machine)}
@@ -100,11 +101,12 @@ def memory_demand(config: Config, source: str, machine: Machine) -> dict[str, An
             }
             for name, cost in stage_costs(config.model, clip).items()
         ],
-        "trainer_start_bytes": (
-            CUDA_TRAINER_START_BYTES if machine.device == "cuda" else TRAINER_START_BYTES
-        ),
+        "trainer_start_bytes": sizes.trainer_bytes,
+        "library_bytes": sizes.library_bytes,
+        "launcher_bytes": sizes.launcher_bytes if machine.ranks * machine.machines > 1 else 0,
+        "old_pages_bytes": sizes.old_pages_bytes,
         "sampler_bytes": SAMPLER_BYTES if config.profiling.resources else 0,
-        "sources": SOURCES,
+        "sources": {"process_sizes": sizes.source, **SOURCES},
         "uncounted": list(_uncounted(config)),
         "settings": config_to_mapping(config),
     }
@@ -124,12 +126,17 @@ _DATA_KEYS = frozenset(
 )
 
 
-def _loader(config: Config, size: DataSize, machine: Machine) -> dict[str, Any]:
+def _loader(
+    config: Config, size: DataSize, machine: Machine, known: MeasuredCosts
+) -> dict[str, Any]:
     loading, train = config.dataloader, config.train
-    choice = resolve_workers(loading.total_workers, local_ranks=machine.ranks, cores=machine.cores)
+    choice = worker_choice(config, machine.ranks, machine.cores, known)
+    sizes = known.sizes or standard_sizes(machine.device)
     is_lean = config.data.hands_over_bytes(cuda=machine.device == "cuda")
     crop = crop_shape(config.data, size, largest_crop(config.data), is_lean=is_lean)
     val_crop = crop_shape(config.data, size, config.data.val_crop_size, is_lean=is_lean)
+    decodes = config.data.fast_store is None
+    scratch = loading_scratch_bytes(crop, size, train.batch_size, decodes=decodes)
     is_pinned = loading.pin_memory and machine.device == "cuda"
     return {
         "workers_setting": loading.total_workers,
@@ -146,21 +153,19 @@ def _loader(config: Config, size: DataSize, machine: Machine) -> dict[str, Any]:
         "pinned_val_batch_bytes": val_crop.pinned_batch_bytes(train.val_batch_size)
         if is_pinned
         else None,
-        "worker_start_bytes": WORKER_START_BYTES,
-        "train_scratch_bytes": loading_scratch_bytes(
-            crop, size, train.batch_size, decodes=config.data.fast_store is None
-        ),
+        "worker_start_bytes": sizes.worker_start_bytes(scratch),
+        "train_scratch_bytes": scratch,
         "val_scratch_bytes": loading_scratch_bytes(
-            val_crop, size, train.val_batch_size, decodes=config.data.fast_store is None
+            val_crop, size, train.val_batch_size, decodes=decodes
         ),
         "use_cache": config.data.fills_cache,
         "cache_gib": config.data.cache_size_gb,
         "sample_order": config.data.sample_order,
-        "hit_rates": _hit_rates(config, size),
+        "hit_rates": _hit_rates(config, size, machine),
     }
 
 
-def _hit_rates(config: Config, size: DataSize) -> list[dict[str, Any]]:
+def _hit_rates(config: Config, size: DataSize, machine: Machine) -> list[dict[str, Any]]:
     """For the configured budget, and for parts of what all frames would take."""
     whole = size.train_frames * size.cached_frame_bytes
     sizes = {round(share * whole) for share in _CURVE_SHARES}
@@ -169,6 +174,8 @@ def _hit_rates(config: Config, size: DataSize) -> list[dict[str, Any]]:
         order_plan(config.data, size),
         frame_bytes=size.cached_frame_bytes,
         seed=config.seed,
+        machines=machine.machines,
+        ranks=machine.ranks,
         cache_bytes=sorted(sizes if configured is None else {*sizes, configured}),
     )
     return [{**asdict(rate), "is_configured": rate.cache_bytes == configured} for rate in rates]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from diagnostics.analyses.loading_plan import LoadingPlan
 from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
 
@@ -143,6 +144,9 @@ class StageDemand:
 class Demand:
     """Everything one machine is asked for. `uncounted` names what the figures leave out.
 
+    `machines` like it run together. Of its processes, `library_bytes` are shared by all,
+    `launcher_bytes` belong to what starts the ranks, and `old_pages_bytes` are kept by the loading
+    processes of a rank together, of pages that it has changed since they were forked.
     `settings` is the whole configuration with the YAML's own keys, every default spelled out.
     """
 
@@ -157,7 +161,12 @@ class Demand:
     trainer_start_bytes: int
     sampler_bytes: int
     sources: Mapping[str, str]
-    uncounted: tuple[str, ...]
+    machines: int = 1
+    library_bytes: int = 0
+    launcher_bytes: int = 0
+    old_pages_bytes: int = 0
+    loading_plan: LoadingPlan | None = None
+    uncounted: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def setting(self, dotted_key: str) -> Any:

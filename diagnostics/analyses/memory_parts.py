@@ -1,14 +1,17 @@
 """The parts of what a run needs, by resource: host memory, /dev/shm, GPU memory. Pure sums."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from diagnostics.analyses.memory_demand import Demand, ModelDemand
 
 GIB = 1 << 30
-_HELD_BY_FORKS_BYTES = GIB // 4
 _BATCHES_IN_USE = 2
 """The batch computed on, and the one fetched behind it."""
+
+
+Basis = Literal["exact", "configured", "measured", "estimated"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,19 +20,14 @@ class Part:
 
     name: str
     size_bytes: int
-    basis: Literal["exact", "configured", "measured", "estimated"]
+    basis: Basis
 
 
 def host_parts(demand: Demand) -> tuple[Part, ...]:
     """Host memory of one machine at the peak, with validation's processes running."""
     ranks = demand.ranks
-    trainers = Part(
-        name="training processes",
-        size_bytes=ranks * demand.trainer_start_bytes,
-        basis="measured" if demand.device == "cpu" else "estimated",
-    )
     parts = [
-        trainers,
+        *_process_parts(demand),
         *_loader_parts(demand),
         Part(name="batches waiting", size_bytes=_waiting_bytes(demand), basis="exact"),
         Part(name="frame cache", size_bytes=cache_bytes(demand), basis="configured"),
@@ -37,20 +35,24 @@ def host_parts(demand: Demand) -> tuple[Part, ...]:
     ]
     if demand.device == "cpu":
         parts += [replace(p, size_bytes=ranks * p.size_bytes) for p in model_parts(demand.model)]
-        parts.append(_pages_held_by_late_forks(demand))
     return tuple(part for part in parts if part.size_bytes)
 
 
-def _pages_held_by_late_forks(demand: Demand) -> Part:
-    """Validation forks its loader processes from a trainer whose memory is full of tensors.
+def _process_parts(demand: Demand) -> Iterator[Part]:
+    """What trainers hold before any data; libraries are mapped by all, and counted once.
 
-    What the trainer writes afterwards is copied for it, and the forked processes together keep the
-    old pages: 0.2 to 0.4 GiB on two CPU runs, since large blocks were given back before.
+    Loading processes are forked: as long as nobody writes to a page, all share it. Of what the
+    trainer changes afterwards, those of one fork together keep one old copy.
     """
-    is_forking = demand.loader.val_workers_per_rank > 0
-    held = min(demand.model.working_bytes, _HELD_BY_FORKS_BYTES)
-    size = demand.ranks * held if is_forking else 0
-    return Part(name="pages held by validation's forks", size_bytes=size, basis="estimated")
+    forks = [demand.loader.workers_per_rank, demand.loader.val_workers_per_rank]
+    kept = demand.ranks * demand.old_pages_bytes * sum(count > 0 for count in forks)
+    own = demand.ranks * demand.trainer_start_bytes
+    is_measured = demand.device == "cpu"
+    basis: Basis = "measured" if is_measured else "estimated"
+    yield Part(name="training processes", size_bytes=own, basis=basis)
+    yield Part(name="libraries, counted once", size_bytes=demand.library_bytes, basis=basis)
+    yield Part(name="launcher of the ranks", size_bytes=demand.launcher_bytes, basis="measured")
+    yield Part(name="old pages that forks keep", size_bytes=kept, basis="measured")
 
 
 def _loader_parts(demand: Demand) -> tuple[Part, ...]:
@@ -80,15 +82,10 @@ def _waiting_bytes(demand: Demand) -> int:
 
 
 def cache_bytes(demand: Demand) -> int:
-    """What the cache will hold: its budget, or less when the data is smaller.
-
-    The budget is the machine's. Each loading process keeps what it loads, so a frame may be held
-    by several, but no process holds more than the data set.
-    """
+    """What the cache will hold: its budget, which is the machine's, or less for smaller data."""
     if not demand.loader.use_cache:
         return 0
-    holders = demand.ranks * max(1, demand.loader.workers_per_rank)
-    return min(int(demand.loader.cache_gib * GIB), holders * demand.data.decoded_train_bytes)
+    return min(int(demand.loader.cache_gib * GIB), demand.data.decoded_train_bytes)
 
 
 def shared_parts(demand: Demand) -> tuple[Part, ...]:

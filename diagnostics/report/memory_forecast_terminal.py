@@ -13,6 +13,7 @@ from diagnostics.printable import printable
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
+from diagnostics.report.loading_plan_terminal import loading_plan_section
 from diagnostics.report.memory_model import ForecastView
 
 VERDICT_STYLES = {"does not fit": "bold red", "tight": "yellow", "fits": "green"}
@@ -35,8 +36,9 @@ def forecast_section(view: ForecastView) -> Iterator[RenderableType]:
     yield heading(say("Forecast for {config}", config=printable(demand.config)))
     yield indented(
         say(
-            "{ranks} training process(es) {where}. {worker_rule}.",
+            "{ranks} training process(es){machines} {where}. {worker_rule}.",
             ranks=demand.ranks,
+            machines=_machines(demand),
             where=_where(demand),
             worker_rule=demand.loader.worker_rule,
         )
@@ -44,9 +46,20 @@ def forecast_section(view: ForecastView) -> Iterator[RenderableType]:
     yield from _data(demand)
     for resource in view.forecast.resources:
         yield from _resource(resource)
+    yield from loading_plan_section(demand)
     yield from _hit_rates(demand)
     yield from _stages(demand)
     yield from _checks(view)
+
+
+def _machines(demand: Demand) -> str:
+    if demand.machines == 1:
+        return ""
+    return say(
+        " on each of {machines} machines ({world} in all; what follows is one machine)",
+        machines=demand.machines,
+        world=demand.machines * demand.ranks,
+    )
 
 
 def _where(demand: Demand) -> str:

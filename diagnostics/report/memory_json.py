@@ -130,6 +130,8 @@ def _forecast(view: ForecastView) -> dict[str, Any]:
         "guide_checks": [_check(check) for check in view.checks],
         "data": asdict(demand.data),
         "loader": asdict(demand.loader),
+        "machines": demand.machines,
+        "loading_plan": asdict(demand.loading_plan) if demand.loading_plan else None,
         "model": {**asdict(demand.model), "total_bytes": demand.model.total_bytes},
         "stages": [asdict(stage) for stage in demand.stages],
         "sources": dict(demand.sources),

@@ -68,6 +68,7 @@ from diagnostics.rules.machine.host_pressure import NEARLY_FULL
 from diagnostics.rules.machine.pattern import Pattern
 from diagnostics.rules.machine.planned_cache import CACHE_OFF
 from diagnostics.rules.machine.planned_cuts import BEYOND_CONSERVATIVE
+from diagnostics.rules.machine.planned_loading import LOADING_SLOWER
 from diagnostics.rules.machine.planned_training import MONITORING_OFF, PRECISION_OFF
 from diagnostics.rules.machine.planned_workers import FEW_WORKERS, NOT_PERSISTENT
 from diagnostics.rules.machine.several_jobs import SEVERAL_JOBS
@@ -189,6 +190,7 @@ MACHINE_PATTERNS: tuple[Pattern, ...] = (
     NOT_PERSISTENT,
     MONITORING_OFF,
     BEYOND_CONSERVATIVE,
+    LOADING_SLOWER,
 )
 """What `diagnose_memory.py` looks for in a machine and in a forecast, not in a run."""
 

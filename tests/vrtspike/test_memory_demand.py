@@ -1,6 +1,6 @@
 """What a configuration asks of a machine: laws, and agreement with what the trainer builds."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,17 @@ import yaml
 from diagnostics.analyses.memory_demand import demand_from_mapping
 from diagnostics.analyses.memory_parts import gpu_parts, host_parts, shared_parts
 from vrtspike.config import config_from_mapping, config_to_mapping, load_config
+from vrtspike.data.loading_need import SampleCost, StepTime
 from vrtspike.data.settings import CropStage
 from vrtspike.data.workers import resolve_workers
 from vrtspike.engine.optim import build_optimizer
+from vrtspike.measured_costs import (
+    MIB,
+    MeasuredCosts,
+    ProcessSizes,
+    costs_from_probe,
+    standard_sizes,
+)
 from vrtspike.memory_demand import Machine, memory_demand
 from vrtspike.model.build import build_model
 
@@ -70,8 +78,79 @@ def test_workers_are_those_of_the_loader(setting, ranks):
     choice = resolve_workers(setting, local_ranks=ranks, cores=8)
     found = demand(config, replace(CPU, ranks=ranks)).loader
     assert found.workers_per_rank == choice.per_rank
-    assert found.worker_rule == choice.explanation
+    assert found.worker_rule.startswith(choice.explanation)
     assert found.workers_setting == setting
+
+
+PRICE = SampleCost(
+    samples=8,
+    made_ms=100.0,
+    cpu_ms=90.0,
+    slowest_ms=150.0,
+    part_ms={"read": 20.0, "decode": 70.0, "other": 10.0},
+    spent_ms=900.0,
+)
+KNOWN = MeasuredCosts(cost=PRICE, step=StepTime(ms=50.0, source="a run"))
+
+
+def test_what_was_measured_decides_as_it_does_for_the_loader():
+    config = read("demo", "DATALOADER.TOTAL_WORKERS=auto", "TRAIN.BATCH_SIZE=2")
+    found = demand_from_mapping(memory_demand(config, "some.yaml", GPU, KNOWN))
+    plan = found.loading_plan
+    assert plan.workers_needed_per_rank == 5  # 2 x 100 ms in 50 ms, busy for 80 % at most
+    assert found.loader.workers_per_rank == 5
+    assert plan.fed_ms == 40.0
+    assert plan.sample.cached_ms == pytest.approx(10.0)
+    assert (plan.step_ms, plan.step_source, plan.reason) == (50.0, "a run", None)
+
+
+def test_processes_measured_here_stand_for_the_standard_ones():
+    sizes = ProcessSizes(
+        trainer_bytes=500 * MIB,
+        worker_bytes=40 * MIB,
+        has_scratch=True,
+        old_pages_bytes=7 * MIB,
+        library_bytes=90 * MIB,
+        launcher_bytes=100 * MIB,
+        source="here",
+    )
+    known = MeasuredCosts(sizes=sizes)
+    found = demand_from_mapping(memory_demand(read("demo"), "some.yaml", CPU, known))
+    loader = found.loader
+    assert loader.worker_start_bytes + loader.train_scratch_bytes == 40 * MIB
+    parts = {part.name: part.size_bytes for part in host_parts(found)}
+    assert parts["training processes"] == 500 * MIB
+    assert parts["libraries, counted once"] == 90 * MIB
+    assert parts["old pages that forks keep"] == 2 * 7 * MIB  # of training and of validation
+    assert "launcher of the ranks" not in parts
+    assert found.sources["process_sizes"] == "here"
+    two = demand_from_mapping(
+        memory_demand(read("demo"), "some.yaml", replace(CPU, ranks=2), known)
+    )
+    parts = {part.name: part.size_bytes for part in host_parts(two)}
+    assert parts["libraries, counted once"] == 90 * MIB
+    assert parts["launcher of the ranks"] == 100 * MIB
+
+
+def test_what_the_probe_wrote_is_read_whole_or_refused():
+    written = {
+        "torch": "2",
+        "trainer_bytes": 5 * MIB,
+        "worker_bytes": 3 * MIB,
+        "old_pages_bytes": 0,
+        "library_bytes": None,
+        "launcher_bytes": None,
+        "cost": asdict(PRICE),
+        "cost_unknown": "",
+    }
+    sizes, cost, _ = costs_from_probe(written, "cpu")
+    assert cost == PRICE
+    assert sizes.trainer_bytes == 5 * MIB
+    assert sizes.library_bytes == standard_sizes("cpu").library_bytes
+    assert costs_from_probe({"problem": "no"}, "cpu") == (None, None, "no")
+    assert costs_from_probe({**written, "trainer_bytes": None}, "cpu")[0] is None
+    with pytest.raises((KeyError, TypeError)):
+        costs_from_probe({**written, "cost": {"made_ms": 1}}, "cpu")
 
 
 @pytest.mark.parametrize("machine", [CPU, GPU], ids=["cpu", "gpu"])

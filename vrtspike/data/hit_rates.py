@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vrtspike.data.sample_order import OrderPlan, reuse_bytes
+from vrtspike.data.sample_order import Order, OrderPlan, reuse_bytes
 
 MAX_SAMPLES = 20_000
 """Of a larger data set the order is not gone through beforehand: that would take many seconds."""
@@ -21,12 +21,19 @@ class HitRate:
 
 
 def hit_rates(
-    plan: OrderPlan, *, frame_bytes: int, seed: int, cache_bytes: Sequence[int]
+    plan: OrderPlan,
+    *,
+    frame_bytes: int,
+    seed: int,
+    cache_bytes: Sequence[int],
+    ranks: int = 1,
+    machines: int = 1,
 ) -> tuple[HitRate, ...]:
     """Hit rates of one cache that all loading processes share, for several sizes at once.
 
     Every frame is asked for as a whole (both pictures and its spikes), in the order in which the
-    samples come; processes that load ahead of each other change that order by a few samples.
+    samples come; processes that load ahead of each other change that order by a few samples. Of
+    several `machines` with `ranks` each it is the cache of the first one.
 
     Returns:
         One for each size, empty where the data set is too large to go through.
@@ -37,11 +44,14 @@ def hit_rates(
     clips, firsts = np.asarray(plan.clips), np.asarray(plan.first_frames)
     most = int(firsts.max()) + plan.clip_len
     window = np.arange(plan.clip_len)
-    order = np.concatenate([plan.epoch(seed, 0), plan.epoch(seed, 1)])
+    first, later = (_share(plan.epoch(seed, epoch), ranks, machines) for epoch in (0, 1))
+    order = np.concatenate([first, later])
+    if not len(order):  # more ranks than samples
+        return ()
     asked = ((clips[order] * most + firsts[order])[:, None] + window).reshape(-1)
     numbers = np.unique(asked, return_inverse=True)[1]
     needed = reuse_bytes(numbers.tolist(), [frame_bytes] * (int(numbers.max()) + 1))
-    half = samples * plan.clip_len
+    half = len(first) * plan.clip_len
     return tuple(
         HitRate(
             cache_bytes=size,
@@ -50,3 +60,10 @@ def hit_rates(
         )
         for size in cache_bytes
     )
+
+
+def _share(order: Order, ranks: int, machines: int) -> Order:
+    """What the ranks of the first machine load; all ranks take turns, and load equally many."""
+    world = ranks * machines
+    place = np.arange(len(order) // world * world)
+    return order[place[place % world < ranks]]

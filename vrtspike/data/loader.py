@@ -15,6 +15,7 @@ from vrtspike.data import lean
 from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
 from vrtspike.data.contract import check_clips
 from vrtspike.data.loading_faults import explain_fault
+from vrtspike.data.free_heap import give_back_free_heap
 from vrtspike.data.loading_need import LoadingNeed, StepTime
 from vrtspike.data.machine_cache import CacheJob, Gather, join_caches
 from vrtspike.data.open_files import make_room_for_files
@@ -75,6 +76,8 @@ class ClipLoader(DataLoader[ClipSample]):
             self.board.parent = Parent.here()
             if not self.num_workers:
                 tell(self.board.reading)
+        if self.num_workers and self._iterator is None:  # now they are forked
+            give_back_free_heap()
         try:
             tick_s = self.timeout or TICK_S
             batches = PatientBatches(super().__iter__(), self.board, self.limit_s, tick_s)

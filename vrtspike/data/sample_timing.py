@@ -12,6 +12,7 @@ from vrtspike.data import lean
 from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.data.loading_need import SampleCost, TimedSample, typical_cost
 from vrtspike.errors import DataError
+from vrtspike.profiling.kernel_files import read_small
 from vrtspike.profiling.loading_clock import LoadingClock, PerfNs, SilentTimer, unpack_timing
 
 MOST_SAMPLES, MOST_S = 8, 2.0
@@ -24,7 +25,8 @@ def time_samples(
     *,
     most: int = MOST_SAMPLES,
     budget_s: float = MOST_S,
-    perf_ns: PerfNs = time.perf_counter_ns,
+    perf_ns: PerfNs | None = None,
+    wall_ns: PerfNs = time.perf_counter_ns,
     cpu_ns: Callable[[], int] = time.thread_time_ns,
 ) -> tuple[SampleCost | None, str]:
     """The price of a sample, from samples spread over the data set; each is read only once.
@@ -37,14 +39,16 @@ def time_samples(
         dataset: For training.
         most: How many to time, at least 1.
         budget_s: No further one is begun once so much time is spent.
-        perf_ns: A monotonic clock.
+        perf_ns: What samples are timed by: monotonic, and by default without this thread's waits
+            for a core, which more processes would not shorten.
+        wall_ns: A monotonic clock, for the budget.
         cpu_ns: Processor time of this thread.
 
     Returns:
         The price, or None and why there is none.
     """
-    began_ns = perf_ns()
-    clock = LoadingClock(perf_ns=perf_ns)
+    began_ns = wall_ns()
+    clock = LoadingClock(perf_ns=perf_ns or undisturbed_ns)
     timed: list[TimedSample] = []
     problem = ""
     dataset.use_clock(clock)
@@ -55,14 +59,24 @@ def time_samples(
                 sample, problem = _time_one(dataset, index, clock, cpu_ns)
                 if sample is not None:
                     timed.append(sample)
-                if perf_ns() - began_ns > budget_s * 1e9:
+                if wall_ns() - began_ns > budget_s * 1e9:
                     break
     finally:
         dataset.use_clock(SilentTimer())
-    spent_ms = (perf_ns() - began_ns) / 1e6
+    spent_ms = (wall_ns() - began_ns) / 1e6
     if not timed:
         return None, problem
     return typical_cost(timed, spent_ms), ""
+
+
+def undisturbed_ns(schedule: str = "/proc/thread-self/schedstat") -> int:
+    """A monotonic clock that stands while this thread could run and has no core.
+
+    The kernel counts that wait; where it does not tell, the clock is the usual one.
+    """
+    words = (read_small(schedule) or "").split()
+    waited_ns = int(words[1]) if len(words) == 3 and words[1].isdigit() else 0
+    return time.perf_counter_ns() - waited_ns
 
 
 def spread(length: int, count: int) -> list[int]:

@@ -7,6 +7,7 @@ from diagnostics.analyses.memory_demand import Demand
 from diagnostics.rules.finding import Finding
 from diagnostics.rules.machine.planned_cache import planned_cache_findings
 from diagnostics.rules.machine.planned_cuts import planned_cut_findings
+from diagnostics.rules.machine.planned_loading import planned_loading_findings
 from diagnostics.rules.machine.planned_training import planned_training_findings
 from diagnostics.rules.machine.planned_workers import planned_worker_findings
 
@@ -17,3 +18,4 @@ def plan_findings(demand: Demand, capacity: Capacity) -> Iterator[Finding]:
     yield from planned_cache_findings(demand, capacity)
     yield from planned_worker_findings(demand, capacity)
     yield from planned_cut_findings(demand)
+    yield from planned_loading_findings(demand, capacity.cores)

@@ -104,7 +104,7 @@ def test_more_workers_than_cores(workers: int, fires: bool) -> None:
 
 
 def test_what_does_not_fit_is_critical_and_says_what_to_change() -> None:
-    room = machine(memory_limit_bytes=24 * GIB, available_bytes=22 * GIB)
+    room = machine(memory_limit_bytes=20 * GIB, available_bytes=18 * GIB)
     finding = findings_for(room)["HM104"]
     assert finding.severity is Severity.CRITICAL
     assert finding.cost_bytes
@@ -134,7 +134,7 @@ def test_no_advice_of_a_forecast_contradicts_another() -> None:
 
 
 def test_tight_is_a_warning() -> None:
-    room = machine(memory_limit_bytes=30 * GIB, available_bytes=28 * GIB)
+    room = machine(memory_limit_bytes=24 * GIB, available_bytes=22 * GIB)
     assert findings_for(room)["HM104"].severity is Severity.WARN
 
 

@@ -85,7 +85,7 @@ def test_without_a_configuration_the_guides_rules_stand_for_the_machine() -> Non
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_nothing_is_wider_than_asked(width: int) -> None:
-    room = machine(memory_limit_bytes=24 * GIB, available_bytes=22 * GIB)
+    room = machine(memory_limit_bytes=20 * GIB, available_bytes=18 * GIB)
     made = report(
         capacity=room,
         gpus=GpuStates(gpus=(GpuState(index=0, name="A long name of a GPU" * 3),)),
@@ -149,7 +149,7 @@ def test_a_job_without_pss_is_an_upper_bound() -> None:
 
 
 def test_the_same_finding_and_advice_in_both_forms() -> None:
-    room = machine(memory_limit_bytes=24 * GIB, available_bytes=22 * GIB)
+    room = machine(memory_limit_bytes=20 * GIB, available_bytes=18 * GIB)
     made = report(capacity=room)
     text, facts = text_of(made), json.loads(to_json(made))
     assert "some.yaml does not fit this machine" in text

@@ -9,7 +9,7 @@ import torch
 from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.data.loader import LoaderJob, build_loaders
 from vrtspike.data.loading_need import StepTime
-from vrtspike.data.sample_timing import spread, time_samples
+from vrtspike.data.sample_timing import spread, time_samples, undisturbed_ns
 from vrtspike.data.settings import DataConfig, DataLoaderConfig
 
 MS = 1_000_000
@@ -27,7 +27,7 @@ def ticking(step_ms=1):
 
 def test_the_price_follows_from_the_clock_alone(unified):
     first, second = (
-        time_samples(dataset(unified), perf_ns=ticking(), cpu_ns=ticking(3), budget_s=60)[0]
+        time_samples(dataset(unified), perf_ns=ticking(), wall_ns=ticking(), cpu_ns=ticking(3))[0]
         for _ in range(2)
     )
     assert first == second
@@ -35,11 +35,11 @@ def test_the_price_follows_from_the_clock_alone(unified):
     assert first.cpu_ms == 3.0
     assert sum(first.part_ms.values()) == pytest.approx(first.made_ms)
     assert first.part_ms["decode"] == 6.0  # two pictures of three frames, a tick each
-    assert first.spent_ms > 8 * first.made_ms
+    assert first.spent_ms == 9.0  # looked at before, after each and at the end
 
 
 def test_no_further_sample_is_begun_when_the_time_is_over(unified):
-    found, _ = time_samples(dataset(unified), perf_ns=ticking(1000), budget_s=1)
+    found, _ = time_samples(dataset(unified), wall_ns=ticking(1000), budget_s=0.5)
     assert found.samples == 1
 
 
@@ -62,6 +62,17 @@ def test_broken_samples_are_passed_over_and_if_all_are_it_says_which(unified):
     assert found is None
     assert reason.startswith("a sample could not be loaded: ")
     assert ".png" in reason
+
+
+def test_waiting_for_a_core_is_no_price_of_a_sample(tmp_path):
+    schedule = tmp_path / "schedstat"
+    schedule.write_text("12 0 3\n")
+    before = undisturbed_ns(str(schedule))
+    schedule.write_text(f"12 {3600 * 1000 * MS} 3\n")
+    assert before - undisturbed_ns(str(schedule)) > 3000 * 1000 * MS
+    for text in ("", "x y z", "1 2"):
+        schedule.write_text(text)
+        assert undisturbed_ns(str(schedule)) >= before
 
 
 def test_samples_are_spread_over_the_data():

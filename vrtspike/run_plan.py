@@ -1,0 +1,141 @@
+"""A forecast for one machine: reads the configuration, measures what it can, does the sums.
+
+Needs no PyTorch: samples and processes are measured by a process of its own
+(`vrtspike.plan_probe`), and only where the data set is there.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vrtspike.config import Config, config_to_mapping, load_config
+from vrtspike.data.loading_need import StepTime
+from vrtspike.engine.earlier_steps import Where, earlier_step_time
+from vrtspike.measured_costs import MeasuredCosts, costs_from_probe
+from vrtspike.memory_demand import Machine, memory_demand
+
+DEFAULT_SAMPLES = 8
+PROBE_TIMEOUT_S = 120.0
+_MAX_PROBE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """What to forecast: a configuration with overrides, where it would run, what may be measured.
+
+    `samples` of the real data are timed, none if it is 0; `step_ms` stands for an earlier run's.
+    """
+
+    config_path: Path
+    overrides: tuple[str, ...]
+    machine: Machine
+    profiles_dir: Path
+    samples: int = DEFAULT_SAMPLES
+    step_ms: float | None = None
+
+
+def request_from(options: Any, machine: Any) -> PlanRequest:
+    """What a command line asks for: parsed arguments, and the machine as the tools see it."""
+    where = Machine(
+        device=machine.device,
+        ranks=options.ranks or max(1, len(machine.gpus.gpus)),
+        cores=machine.capacity.cores or 1,
+        machines=options.nodes,
+    )
+    return PlanRequest(
+        config_path=options.config,
+        overrides=tuple(options.overrides),
+        machine=where,
+        profiles_dir=options.profiles_dir,
+        samples=options.samples,
+        step_ms=options.step_ms,
+    )
+
+
+def plan_run(request: PlanRequest, known: MeasuredCosts | None = None) -> dict[str, Any]:
+    """What the run asks of the machine, for the tools.
+
+    Args:
+        request: what to forecast.
+        known: what was measured before for the like; by default it is measured now.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+        DataError: the data set's root exists but is no data set.
+    """
+    config = load_config(request.config_path, request.overrides)
+    named = shlex.join([str(request.config_path), *request.overrides])
+    costs = known or measure(request, config)
+    return memory_demand(config, named, request.machine, costs)
+
+
+def measure(request: PlanRequest, config: Config) -> MeasuredCosts:
+    """Step time and, where the data set is there, samples and processes."""
+    step, step_unknown = _step_time(request, config)
+    found: Mapping[str, Any] = {"problem": "no sample was to be timed"}
+    if request.samples and not Path(config.data.root).exists():
+        found = {"problem": f"no sample could be timed: {config.data.root} is not there"}
+    elif request.samples:
+        found = _probe(request)
+    device = request.machine.device
+    try:
+        sizes, cost, cost_unknown = costs_from_probe(found, device)
+    except (KeyError, TypeError, ValueError):
+        sizes, cost, cost_unknown = None, None, "what the timing of samples wrote is damaged"
+    return MeasuredCosts(
+        sizes=sizes,
+        cost=cost,
+        cost_unknown=cost_unknown,
+        step=step,
+        step_unknown=step_unknown,
+    )
+
+
+def _step_time(request: PlanRequest, config: Config) -> tuple[StepTime | None, str]:
+    if request.step_ms is not None:
+        return StepTime(ms=request.step_ms, source="--step-ms"), ""
+    machine = request.machine
+    where = Where(device=machine.device, ranks=machine.ranks * machine.machines)
+    return earlier_step_time(request.profiles_dir, config_to_mapping(config), where)
+
+
+def _probe(request: PlanRequest) -> Mapping[str, Any]:
+    """What the probe found, or `problem`; it has its own process, threads and time limit."""
+    home = str(Path(__file__).resolve().parent.parent)
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    with tempfile.TemporaryDirectory(prefix="vrtspike-plan-") as folder:
+        out = Path(folder) / "plan.json"
+        command = [sys.executable, "-m", "vrtspike.plan_probe"]
+        command += ["--config", str(request.config_path), "--out", str(out)]
+        command += ["--samples", str(request.samples), "--device", request.machine.device]
+        stderr = b""
+        try:
+            ended = subprocess.run(
+                [*command, *request.overrides],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PROBE_TIMEOUT_S,
+                check=False,
+            )
+            stderr = ended.stderr
+            with out.open("rb") as file:
+                found = json.loads(file.read(_MAX_PROBE_BYTES))
+        except subprocess.TimeoutExpired:
+            return {"problem": f"samples were not timed within {PROBE_TIMEOUT_S:.0f} s"}
+        except (OSError, ValueError):
+            return {"problem": f"samples could not be timed: {_last_line(stderr)}"}
+    return found if isinstance(found, dict) else {"problem": "the timing of samples wrote nothing"}
+
+
+def _last_line(stderr: bytes) -> str:
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "the process ended without a word"
