@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Sampler
 from vrtspike.data import lean
 from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
 from vrtspike.data.contract import check_clips
-from vrtspike.data.loading_faults import explain_fault
 from vrtspike.data.free_heap import give_back_free_heap
+from vrtspike.data.loading_faults import explain_fault
 from vrtspike.data.loading_need import LoadingNeed, StepTime
 from vrtspike.data.machine_cache import CacheJob, Gather, join_caches
 from vrtspike.data.open_files import make_room_for_files
