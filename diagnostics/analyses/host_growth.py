@@ -6,7 +6,7 @@ show. Of a process counts what it does not share: what processes share lies in /
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ import pandas as pd
 from diagnostics.analyses.distribution import Floats
 from diagnostics.analyses.growth_trend import WARM_UP_SHARE, GrowthTrend, growth_trend
 from diagnostics.analyses.memory_course import MemoryCourse, MemoryName, StepAt
+from diagnostics.analyses.shm_filler import Candidate, find_filler
 from diagnostics.run import Run
 
 Holder = Literal[
@@ -41,7 +42,8 @@ _COURSES: tuple[MemoryName, ...] = ("process tree PSS", "process tree RSS", "ran
 class GrowingMemory:
     """Memory that grows steadily; of `num_processes` processes, of which `pid` is the steepest.
 
-    `pid` is None where no process is known. The trend's times are steps, its values bytes.
+    `pid` is None where no process is known. Of shared memory it is the process that fills it, and
+    `filler` what that is for. The trend's times are steps, its values bytes.
     """
 
     holder: Holder
@@ -49,6 +51,7 @@ class GrowingMemory:
     pid: int | None
     num_processes: int
     trend: GrowthTrend
+    filler: Holder | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +93,7 @@ def compute_host_growth(run: Run, courses: Sequence[MemoryCourse]) -> HostGrowth
     """By the samples of processes; without them by the memory courses of the run."""
     step_at = StepAt(run.tables.steps)
     by_machine = [
-        _growth(list(_of_machine(run, str(host), rows, step_at)))
+        _with_fillers(_growth(list(_of_machine(run, str(host), rows, step_at))), rows, step_at)
         for host, rows in run.tables.processes.groupby("host", observed=True)
     ]
     judged = [each for each in by_machine if each.num_judged]
@@ -121,6 +124,32 @@ def _growth(courses: Sequence[_Course]) -> HostGrowth:
         num_steps=max((int(np.ptp(each.steps)) for each in known), default=None),
         num_judged=sum(trend is not None for _, trend in trends),
     )
+
+
+def _with_fillers(growth: HostGrowth, rows: pd.DataFrame, step_at: StepAt) -> HostGrowth:
+    """Shared memory that grows, with the process that maps or writes as much."""
+    named = []
+    for each in growth.growing:
+        if each.holder == "shared_memory":
+            roles = rows.groupby("pid")["role"].last()
+            at = step_at(rows["at_unix_s"].to_numpy(dtype="float64"))
+            candidates = _candidates(rows.assign(at_step=at).dropna(subset=["at_step"]))
+            pid = find_filler(each.trend.slope, candidates)
+            holder = None if pid is None else _HOLDERS.get(str(roles[pid]), "other_process")
+            each = replace(each, pid=pid, filler=holder)
+        named.append(each)
+    return replace(growth, growing=tuple(named))
+
+
+def _candidates(placed: pd.DataFrame) -> Iterator[Candidate]:
+    for pid in sorted(placed["pid"].unique().tolist()):
+        rows = placed[placed["pid"] == pid]
+        yield Candidate(
+            pid=pid,
+            times=rows["at_step"].to_numpy(dtype="float64"),
+            mapped=rows["shared_bytes"].to_numpy(dtype="float64"),
+            written=rows["written_bytes"].to_numpy(dtype="float64"),
+        )
 
 
 def _each_once(found: Sequence[GrowingMemory]) -> list[GrowingMemory]:

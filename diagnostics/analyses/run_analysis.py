@@ -20,6 +20,7 @@ from diagnostics.analyses.loader_starts import LoaderStarts, compute_loader_star
 from diagnostics.analyses.loading import Loading, compute_loading
 from diagnostics.analyses.log_claims import LogClaims, compute_log_claims
 from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_courses
+from diagnostics.analyses.memory_warnings import MemoryWarningSeen, compute_memory_warnings
 from diagnostics.analyses.outside_steps import OutsideSteps, compute_outside_steps
 from diagnostics.analyses.quality import Quality, compute_quality
 from diagnostics.analyses.ranking import Ranking, compute_ranking
@@ -76,6 +77,7 @@ class RunAnalysis:
     kill: KillAccount | None = None
     host_growth: HostGrowth = field(default_factory=HostGrowth)
     allocation_failures: tuple[AllocationFailure, ...] = ()
+    memory_warnings: tuple[MemoryWarningSeen, ...] = ()
 
 
 def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis:
@@ -114,4 +116,5 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         kill=compute_kill_account(run),
         host_growth=compute_host_growth(run, memory),
         allocation_failures=compute_allocation_failures(run),
+        memory_warnings=compute_memory_warnings(run),
     )

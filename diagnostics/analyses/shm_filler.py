@@ -15,26 +15,26 @@ class Candidate:
     """A process: what it maps that others may map, too, and what it has written so far (a counter).
 
     A file in /dev/shm that is written and closed is mapped by nobody; a mapped one need not be
-    written to by a call.
+    written to by a call. `times` are steps or seconds.
     """
 
     pid: int
+    times: Floats
     mapped: Floats
     written: Floats
 
 
-def find_filler(times: Floats, slope: float, candidates: Iterable[Candidate]) -> int | None:
+def find_filler(slope: float, candidates: Iterable[Candidate]) -> int | None:
     """The process whose growth is nearest to that of /dev/shm; None where none comes near.
 
     Args:
-        times: Of all values; steps or seconds.
-        slope: The growth of /dev/shm for each unit of `times`.
+        slope: The growth of /dev/shm for each unit of their times.
         candidates: The processes that live.
     """
     found: dict[int, float] = {}
     for each in candidates:
         for values in (each.mapped, each.written):
-            trend = growth_trend(times, values)
+            trend = growth_trend(each.times, values)
             if trend is not None and trend.grows and trend.slope >= _LEAST_SHARE * slope:
                 distance = abs(trend.slope - slope)
                 found[each.pid] = min(distance, found.get(each.pid, distance))

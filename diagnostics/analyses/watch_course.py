@@ -351,8 +351,8 @@ def _in_shm(
         held = [table.get((process.pid, process.started)) for table in tables]
         mapped = _known([None if each is None else each.shared_bytes for each in held])
         written = _known([None if each is None else each.written_bytes for each in held])
-        candidates.append(Candidate(pid=process.pid, mapped=mapped, written=written))
-    pid = find_filler(at_s, trend.slope, candidates)
+        candidates.append(Candidate(pid=process.pid, times=at_s, mapped=mapped, written=written))
+    pid = find_filler(trend.slope, candidates)
     filler = next((each for each in tables[-1].values() if each.pid == pid), None)
     return Growing(
         kind="/dev/shm",

@@ -69,6 +69,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "resources": _resources(report),
         "memory": [asdict(course) for course in report.analysis.memory],
         "host_growth": asdict(report.analysis.host_growth),
+        "memory_warnings": [asdict(each) for each in report.analysis.memory_warnings],
         "device_memory": [
             {**asdict(each), "peak_place": each.peak_place}
             for each in report.analysis.device_memory

@@ -42,6 +42,10 @@ def to_mapping(report: MemoryReport) -> dict[str, Any]:
         "memory": [] if run is None else [asdict(course) for course in run.analysis.memory],
         "allocation_failures": [] if run is None else failure_mappings(run),
         "kill": None if run is None else kill_mapping(run.analysis.kill),
+        "host_growth": None if run is None else asdict(run.analysis.host_growth),
+        "memory_warnings": []
+        if run is None
+        else [asdict(each) for each in run.analysis.memory_warnings],
         "findings": [finding_mapping(finding) for finding in report.findings],
         "guide_rules": [asdict(bounds) for bounds in report.bounds],
         "watched": None if report.watched is None else _watched(report.watched),

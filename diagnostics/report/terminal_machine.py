@@ -11,6 +11,7 @@ from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
 from diagnostics.report.growth_words import growth_lines
+from diagnostics.report.memory_warning_words import warning_lines
 from diagnostics.report.model import Report
 
 TOP_PEAKS = 3
@@ -38,6 +39,7 @@ def memory_section(report: Report) -> Iterator[RenderableType]:
     yield heading("Memory (growth over the second half)")
     yield Padding(rows, (0, 0, 0, 2))
     yield from growth_lines(report.analysis.host_growth)
+    yield from warning_lines(report.analysis.memory_warnings)
     yield from _device_memory(report)
 
 

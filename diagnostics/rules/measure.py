@@ -251,7 +251,7 @@ def _device_memory(run: Run, analysis: RunAnalysis, device: str | None) -> Field
     if device != "cuda":
         return fields
     gpus = _used_gpus(analysis.resources.gpus, run.info.world_size or 1)
-    fields |= device_fields(analysis, gpus)
+    fields |= device_fields(run, analysis, gpus)
     uses = [(gpu.memory_used_bytes.peak, gpu.memory_total_bytes) for gpu in gpus]
     reserved = _course(analysis.memory, "device reserved")
     total = _number(run.info.device.get("memory_total_bytes"))

@@ -8,7 +8,8 @@ from diagnostics.analyses.gpu_load import GpuSummary
 from diagnostics.analyses.gpu_sharing import compute_gpu_sharing
 from diagnostics.analyses.levels import Level
 from diagnostics.analyses.run_analysis import RunAnalysis
-from diagnostics.rules.measure_growth import device_growth_fields
+from diagnostics.rules.measure_growth import device_growth_fields, rank_pids
+from diagnostics.run import Run
 
 IDLE = "idle"
 DEVICE_FIELDS = (
@@ -26,7 +27,7 @@ ALLOCATOR_FIELDS = (
 """Fields that are read from the step records."""
 
 
-def device_fields(analysis: RunAnalysis, gpus: Sequence[GpuSummary]) -> dict[str, Any]:
+def device_fields(run: Run, analysis: RunAnalysis, gpus: Sequence[GpuSummary]) -> dict[str, Any]:
     """`gpus` are those that the run used."""
     sharing = compute_gpu_sharing(gpus, analysis.memory)
     others = [int(each.other_bytes) for each in sharing]
@@ -36,7 +37,7 @@ def device_fields(analysis: RunAnalysis, gpus: Sequence[GpuSummary]) -> dict[str
         "gpu_memory_p95_share": _largest([_memory_share(gpu) for gpu in gpus]),
         "gpu_other_bytes": max(others, default=None),
         **_allocator(analysis),
-        **device_growth_fields(analysis.memory),
+        **device_growth_fields(analysis.memory, rank_pids(run)),
         "recompute_ms": _recompute_ms(analysis),
     }
 

@@ -1,6 +1,6 @@
 """From the steady growth of memories to what rules need of it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from diagnostics.analyses.growth_trend import GrowthTrend, growth_trend
 from diagnostics.analyses.host_growth import GrowingMemory, HostGrowth
 from diagnostics.analyses.memory_course import MemoryCourse
 from diagnostics.language import say
+from diagnostics.run import Run
 
 _NAMES = {
     "training_process": "training process {pid}",
@@ -45,6 +46,12 @@ def holder_name(growing: GrowingMemory) -> str:
     """Who holds the memory, as a report says it."""
     if growing.holder == "training_process" and growing.pid is None:
         return say("the training process of {owner}", owner=growing.owner)
+    if growing.filler is not None:
+        return say(
+            "the shared memory of {owner}, filled by {process}",
+            owner=growing.owner,
+            process=say(_NAMES[growing.filler], pid=growing.pid),
+        )
     return say(
         _NAMES[growing.holder],
         pid=growing.pid,
@@ -53,8 +60,10 @@ def holder_name(growing: GrowingMemory) -> str:
     )
 
 
-def device_growth_fields(courses: Sequence[MemoryCourse]) -> dict[str, Any]:
-    """Of the rank whose tensors grow most."""
+def device_growth_fields(
+    courses: Sequence[MemoryCourse], pids: Mapping[str, int]
+) -> dict[str, Any]:
+    """Of the rank whose tensors grow most; `pids` are the ranks' processes by owner."""
     followed = [each for each in courses if each.name == "device allocated"]
     found = [(each, _trend(each)) for each in followed]
     judged = [(course, trend) for course, trend in found if trend is not None]
@@ -65,8 +74,23 @@ def device_growth_fields(courses: Sequence[MemoryCourse]) -> dict[str, Any]:
     steps = [point.step for point in course.points if point.step is not None]
     return {
         "device_memory_growth_bytes_per_step": slope,
+        "device_memory_holder": _rank_name(course.owner, pids.get(course.owner)),
         "device_memory_course_steps": int(max(steps) - min(steps)),
     }
+
+
+def rank_pids(run: Run) -> dict[str, int]:
+    """The process of each rank, by the name that its memory courses have."""
+    alone = run.info.pid if (run.info.world_size or 1) == 1 else None
+    found = {} if alone is None else {str(say("rank {rank}", rank=0)): alone}
+    places = run.tables.rank_places.dropna(subset=["pid"])
+    for rank, pid in zip(places["rank"], places["pid"], strict=True):
+        found[str(say("rank {rank}", rank=rank))] = int(pid)
+    return found
+
+
+def _rank_name(owner: str, pid: int | None) -> str:
+    return owner if pid is None else say("{owner}, process {pid}", owner=owner, pid=pid)
 
 
 def _trend(course: MemoryCourse) -> GrowthTrend | None:

@@ -31,6 +31,8 @@ class DeviceFields:
     """The part of it in split blocks, which cannot be given back."""
     device_memory_growth_bytes_per_step: float | None = None
     """Slope of what tensors hold at the end of a step, where it rises steadily; else 0."""
+    device_memory_holder: str | None = None
+    """The rank, and its process where it is known, whose tensors hold more and more."""
     device_memory_course_steps: int | None = None
     traced_reserved_bytes: int | None = None
     """Of the fullest GPU, most that PyTorch reserved while a profiler trace was recorded."""

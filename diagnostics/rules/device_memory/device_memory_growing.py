@@ -30,7 +30,7 @@ class DeviceMemoryGrowing(Rule):
     name = "device-memory-growing"
     explains = ("GM001", "GM002", "GM201")
     summary = (
-        "Tensors on the GPU hold {mib_per_step:.2f} MiB more with each step: {rise_gib:.2f} GiB "
+        "Tensors on the GPU{holder} hold {mib_per_step:.2f} MiB more with each step: {rise_gib:.2f} GiB "
         "over {steps} steps."
     )
     docs = """
@@ -75,7 +75,8 @@ of a slope.
         source = measured.source("device_memory_growth_bytes_per_step")
         return self.finding(
             Severity.CRITICAL if soon else grows,
-            {"mib_per_step": slope / MIB, "rise_gib": rise / GIB, "steps": steps},
+            {"mib_per_step": slope / MIB, "rise_gib": rise / GIB, "steps": steps}
+            | {"holder": _holder(measured)},
             (
                 row("growth", slope, "bytes/step", None, source),
                 row(AHEAD, int(ahead), "bytes", self.at_note.value * MIB, source),
@@ -89,6 +90,11 @@ of a slope.
             ),
             cost_bytes=int(rise),
         )
+
+
+def _holder(measured: Measurements) -> str:
+    held = measured.device_memory_holder
+    return "" if held is None else say(" of {holder}", holder=held)
 
 
 def _steps_to_limit(measured: Measurements, slope: float) -> int | None:

@@ -8,6 +8,7 @@ import pytest
 from diagnostics.analyses.host_growth import HostGrowth, compute_host_growth
 from diagnostics.analyses.memory_course import compute_memory_courses
 from diagnostics.load import load_run
+from diagnostics.rules.measure_growth import holder_name
 from tests.diagnostics.factories import (
     START_UNIX_S,
     MadeRun,
@@ -33,7 +34,7 @@ def at_step():
     return np.arange(SAMPLES) * 0.2 / STEP_S
 
 
-def write_run(folder, processes, shm=None):
+def write_run(folder, processes, shm=None, figures=None):
     """`processes` maps pid and role to sizes, NaN where it does not live."""
     steps = [make_step(step, 3.0) for step in range(1, STEPS + 1)]
     write_facts(folder, MadeRun(ranks=[steps]))
@@ -46,6 +47,7 @@ def write_run(folder, processes, shm=None):
                 "name": "python",
                 "rss_bytes": int(sizes[place]) + 100 * MB,
                 "shared_bytes": 100 * MB,
+                **{n: int(each[place]) for n, each in (figures or {}).get(pid, {}).items()},
             }
             for (pid, role), sizes in processes.items()
             if not np.isnan(sizes[place])
@@ -161,3 +163,25 @@ def test_a_few_steps_are_followed_but_not_judged(tmp_path):
 def test_nothing_followed_is_none():
     assert HostGrowth().num_steps is None
     assert HostGrowth().bytes_per_step == 0
+
+
+FILLED = 8 * MB + np.arange(SAMPLES) * 2e5 / STEP_S
+
+
+@pytest.mark.parametrize("figure", ["shared_bytes", "written_bytes"])
+def test_who_fills_shared_memory_is_named(tmp_path, figure):
+    grown = 100 * MB + np.arange(SAMPLES) * 2e5 / STEP_S
+    figures = {2: {figure: grown}}
+    processes = {MAIN: noisy(600 * MB, 1), WORKER: noisy(200 * MB, 2)}
+    found = write_run(tmp_path, processes, FILLED, figures)
+    (growing,) = found.growing
+    assert (growing.holder, growing.pid, growing.filler) == ("shared_memory", 2, "loader_process")
+    assert holder_name(growing) == "the shared memory of box, filled by loader process 2"
+
+
+def test_nobody_is_named_who_fills_little_of_it(tmp_path):
+    figures = {2: {"written_bytes": np.arange(SAMPLES) * 2e4}}
+    processes = {MAIN: noisy(600 * MB, 1), WORKER: noisy(200 * MB, 2)}
+    (growing,) = write_run(tmp_path, processes, FILLED, figures).growing
+    assert (growing.pid, growing.filler) == (None, None)
+    assert holder_name(growing) == "the shared memory of box"
