@@ -30,8 +30,8 @@ class DeviceMemoryGrowing(Rule):
     name = "device-memory-growing"
     explains = ("GM001", "GM002", "GM201")
     summary = (
-        "Tensors on the GPU{holder} hold {mib_per_step:.2f} MiB more with each step: {rise_gib:.2f} "
-        "GiB over {steps} steps."
+        "Tensors on the GPU{holder} hold {mib_per_step:.2f} MiB more with each step: "
+        "{rise_gib:.2f} GiB over {steps} steps."
     )
     docs = """
 ## What it measures
