@@ -266,10 +266,12 @@ def _info(facts: Facts | None, log: TextLog | None, traces: Sequence[Trace]) -> 
             samples_per_step=log.samples_per_step,
             is_unsynchronised=log.is_unsynchronised,
             leaves_fetch_out=log.leaves_fetch_out,
+            recognition=log.recognition,
         )
     if facts is not None:
         info = replace(
             info,
+            recognition=None,
             gpus_absent_reason=facts.gpus_absent_reason or info.gpus_absent_reason,
             facts_bytes=facts.num_bytes,
             traces=facts.traces,

@@ -11,6 +11,7 @@ from diagnostics import loading_tables, memory_tables
 from diagnostics import tables as declared
 from diagnostics.aftermath import Aftermath
 from diagnostics.language import say
+from diagnostics.log_recognition import LogRecognition
 from diagnostics.trace import Trace
 
 InputKind = Literal[
@@ -24,6 +25,8 @@ Clock = Literal["device", "host"]
 FACTS: Evidence = "facts"
 TEXT_LOG_ONLY: Evidence = "text log only"
 TRACE_ONLY: Evidence = "trace only"
+OUR_LOGS = ("vrt-spike", "original trainer")
+"""Families of logs whose trainer has our configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,8 @@ class RunInfo:
     is_unsynchronised: bool = False
     leaves_fetch_out: bool = False
     gpus_absent_reason: str | None = None
+    recognition: LogRecognition | None = None
+    """Of a text log that does not say of itself who wrote it; None where there are facts."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,3 +143,9 @@ class Run:
             for each in self.inputs
             for note in each.notes
         )
+
+
+def is_of_unknown_program(run: Run) -> bool:
+    """Whether a log is all there is, and nothing says which program wrote it."""
+    known = run.info.recognition
+    return run.evidence == TEXT_LOG_ONLY and known is not None and known.tells_too_little

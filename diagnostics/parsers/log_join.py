@@ -48,4 +48,5 @@ def _joined(log: TextLog, timing: TextLog) -> TextLog:
         num_recognised=log.num_recognised + timing.num_recognised,
         notes=(*log.notes, *(f"{timing.path.name}: {note}" for note in timing.notes)),
         is_unsynchronised=True,
+        recognition=None,
     )

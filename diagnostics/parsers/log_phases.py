@@ -7,7 +7,7 @@ import pandas as pd
 
 from diagnostics import tables as declared
 from diagnostics.parsers.line_shapes import STEP
-from diagnostics.parsers.log_formats.fields import PHASE, PHASES_PART
+from diagnostics.parsers.log_formats.fields import PHASE, PHASES_PART, WAIT_INSIDE
 from diagnostics.parsers.log_lines import MAX_MS
 from diagnostics.parsers.log_tables import wide_rows, with_whole_steps
 from diagnostics.parsers.scanned import Scanned
@@ -54,9 +54,9 @@ def _without_wholes(wide: pd.DataFrame) -> pd.DataFrame:
     if BOTH in wide and {"forward", "backward"} <= {*wide}:
         wide = wide.drop(columns=BOTH)
     whole = next((name for name in ("forward", BOTH) if name in wide), None)
-    if "data_wait" in wide and whole is not None:
-        wide[whole] = (wide[whole] - wide["data_wait"].fillna(0.0)).clip(lower=0.0)
-    return wide
+    if WAIT_INSIDE in wide and whole is not None:
+        wide[whole] = (wide[whole] - wide[WAIT_INSIDE].fillna(0.0)).clip(lower=0.0)
+    return wide.rename(columns={WAIT_INSIDE: "data_wait"})
 
 
 def run_phase(last_step: int, ms: float, name: str = "step") -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pandas as pd
 from diagnostics.language import say
 from diagnostics.parsers.line_shapes import STEP
 from diagnostics.parsers.line_stamps import stamp_seconds
+from diagnostics.parsers.log_bar_steps import with_bar_steps
 from diagnostics.parsers.log_formats.family import LogFamily
 from diagnostics.parsers.log_formats.registry import family_named
 from diagnostics.parsers.log_tables import with_whole_steps
@@ -39,14 +40,14 @@ class StepLines:
 
 
 def step_lines_of(lines: pd.DataFrame, progress: pd.DataFrame) -> StepLines:
-    """From all step lines of a log, and its progress lines (step, elapsed_s)."""
+    """From all step lines of a log, and its progress lines (place, step, elapsed_s)."""
     family = _family_of(lines)
     notes: list[str] = []
-    lines = _of_family(lines, family, notes)
+    remarks: list[str] = []
+    lines = with_bar_steps(_of_family(lines, family, notes), progress, notes, remarks)
     lines = with_whole_steps(_numbered(lines, notes))
     lines = _of_one_rank(lines, notes)
     wall = _wall_of(lines, progress, notes)
-    remarks: list[str] = []
     if family is not None and _states_times(lines):
         units = units_of(family, lines, wall_step_ms(wall))
         if family.is_foreign:

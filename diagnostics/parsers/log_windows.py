@@ -169,4 +169,5 @@ def steps_of(log_steps: pd.DataFrame, windows: pd.DataFrame, clock: Clock) -> pd
         clock=pd.Categorical([clock]).repeat(len(log_steps)),
         loss=log_steps["loss"].to_numpy(),
         lr=log_steps["lr"].to_numpy(),
+        grad_norm=log_steps["grad_norm"].to_numpy(),
     )

@@ -14,11 +14,14 @@ import pandas as pd
 
 from diagnostics import tables as declared
 from diagnostics.errors import DiagnosticsError
-from diagnostics.language import say
+from diagnostics.language import listed, say
+from diagnostics.log_recognition import LogRecognition
 from diagnostics.parsers import log_lines
 from diagnostics.parsers.log_formats.family import LogFamily
 from diagnostics.parsers.log_formats.fields import LOG_LINE, MEMORY, PHASE, PHASES_PART, PROGRESS
 from diagnostics.parsers.log_formats.registry import ORIGINAL, VRT_SPIKE, family_names
+from diagnostics.parsers.log_kinds import recognition_of
+from diagnostics.parsers.log_nonfinite import with_bad_losses
 from diagnostics.parsers.log_phases import phase_rows, run_phase, with_stated_lengths
 from diagnostics.parsers.log_scan import MAX_LINE_BYTES, LogScan, scan_log, without_escapes
 from diagnostics.parsers.log_stages import LogStages, stages_of
@@ -40,6 +43,11 @@ from diagnostics.run import Clock, RunStatus, RunTables
 __all__ = ["MAX_LINE_BYTES", "TextLog", "parse_text_log", "read_run_line"]
 
 
+UNKNOWN = (
+    "{path}: none of its {num_lines} lines has a known format; known are the logs of {families}; "
+    "give one of these, a run's folder under profiles/ or a profiler trace, or record the loop "
+    "with `vrtspike.profiling.record` (docs/any-trainer.md)"
+)
 CLOCK_READ_AS = "{family}: the times of phases count as device time: {because}"
 
 
@@ -73,6 +81,8 @@ class TextLog:
     timing_log: str | None = None
     is_unsynchronised: bool = False
     leaves_fetch_out: bool = False
+    recognition: LogRecognition | None = None
+    """Of a log that does not say of itself who wrote it."""
 
 
 def read_run_line(path: Path) -> dict[str, str] | None:
@@ -114,15 +124,8 @@ def _check_something_was_read(path: Path, scan: LogScan) -> None:
         )
     frames = sum(statement.kind == "frame" for _, statement in scan.found.statements)
     if scan.found.num_recognised == frames:  # a traceback of no known error is no log
-        raise DiagnosticsError(
-            say(
-                "{path}: none of its {num_lines} lines has a known format; known are the logs of "
-                "{families}; give one of these, or a run's folder under profiles/",
-                families=family_names(),
-                path=path,
-                num_lines=scan.num_lines,
-            )
-        )
+        families = listed(family_names())
+        raise DiagnosticsError(say(UNKNOWN, path=path, num_lines=scan.num_lines, families=families))
 
 
 class _Built:
@@ -148,6 +151,7 @@ class _Built:
         start = start_of(self.said.settings, self.said.gpus)
         total = log_steps["total_steps"].max()
         family_name = family.name if family else None
+        is_told = self.said.run_fields or start.config or self.said.summaries
         has_data_time = bool(log_steps["data_time_ms"].notna().any())
         return TextLog(
             path=self.path,
@@ -169,6 +173,7 @@ class _Built:
             timing_log=start.timing_log,
             is_unsynchronised=self.stages.are_single_steps or bool(self.said.summaries),
             leaves_fetch_out=bool(family and family.has_fetch is False and has_data_time),
+            recognition=None if is_told or len(self.stages.ends) else recognition_of(self.scan),
         )
 
     def _family(self, log_steps: pd.DataFrame) -> LogFamily | None:
@@ -231,6 +236,7 @@ class _Built:
         parts = phase_rows(self.scan.found, self.lines.rows, clock or "host", step_windows)
         phases = with_windows(self.stages.phases, stage_windows)
         steps = steps_of(log_steps, step_windows, clock or "host")
+        steps = with_bad_losses(steps, self.lines.places, self.scan.found)
         if not len(steps):
             steps = _steps_of_stages(self.stages, stage_windows, clock or "host")
         if self.stages.are_single_steps:  # what is timed is one forward, whatever a step has

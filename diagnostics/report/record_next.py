@@ -6,7 +6,7 @@ from diagnostics.analyses.audit_doubt import Doubt
 from diagnostics.language import say
 from diagnostics.report.audit_words import LONGER, TRACE_AGAIN, WORDS
 from diagnostics.report.model import Device
-from diagnostics.run import TRACE_ONLY, Run
+from diagnostics.run import OUR_LOGS, TEXT_LOG_ONLY, TRACE_ONLY, Run, is_of_unknown_program
 
 RECORD_NEXT = "Record next: {what}, with {command}; then `python analyze_performance.py`."
 STEPS_COMMAND = "`python -m vrtspike.train --config FILE`"
@@ -23,7 +23,8 @@ BY_ITS_CLOCK = "at least 20 ordinary steps timed by the GPU's own clock"
 def next_record(run: Run, doubts: Sequence[Doubt], device: Device | None) -> str:
     """What would lift the worst doubt, or more of what there is where the audit has none."""
     is_trace = run.evidence == TRACE_ONLY
-    default = TRACE_AGAIN if is_trace else LONGER if device == "cpu" else BY_ITS_CLOCK
+    is_any_device = device == "cpu" or is_of_unknown_program(run)
+    default = TRACE_AGAIN if is_trace else LONGER if is_any_device else BY_ITS_CLOCK
     about = "trace" if is_trace else "steps"
     counted = [doubt for doubt in doubts if is_trace or doubt.about == about]
     worst = max(counted, key=lambda doubt: doubt.grade, default=None)
@@ -33,8 +34,16 @@ def next_record(run: Run, doubts: Sequence[Doubt], device: Device | None) -> str
 
 
 def _command(run: Run, *, is_trace: bool) -> str:
-    if run.info.trainer == "own":
+    if run.info.trainer == "own" or _is_of_others(run):
         return LOOP_TRACE_COMMAND if is_trace else LOOP_COMMAND
     if is_trace:
         return TRACE_COMMAND if run.info.trainer == "vrtspike" else ANY_TRACE_COMMAND
     return STEPS_COMMAND
+
+
+def _is_of_others(run: Run) -> bool:
+    """A log that no trainer of ours wrote, and nothing else."""
+    if run.evidence != TEXT_LOG_ONLY or run.info.config:
+        return False
+    family = run.info.log_family
+    return is_of_unknown_program(run) or (family is not None and family not in OUR_LOGS)

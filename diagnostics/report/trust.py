@@ -11,6 +11,7 @@ from diagnostics.report.audit_words import reason_of
 from diagnostics.report.gaps import describe_gaps
 from diagnostics.report.model import Device, Grade, Trust
 from diagnostics.report.record_next import next_record
+from diagnostics.report.unknown_log import describe_unknown_log
 from diagnostics.rules.trust.host_clock_on_gpu import DEVICE_PHASES
 from diagnostics.rules.trust.phases_do_not_close import PhasesDoNotClose
 from diagnostics.rules.trust.too_few_steps import TooFewSteps
@@ -27,15 +28,9 @@ def grade_trust(run: Run, analysis: RunAnalysis, device: Device | None) -> Trust
 
     The doubts about a trace lower the grade of the run only where the trace is all there is.
     """
-    breakdown, audit = analysis.breakdown, analysis.audit
-    doubts = [
-        *_by_evidence(run),
-        *_by_steps(breakdown),
-        *_by_closure(breakdown),
-        *_by_clock(run, breakdown, device),
-        *describe_gaps(run),
-        *_by_audit(audit.doubts, "steps"),
-    ]
+    audit = analysis.audit
+    unknown = describe_unknown_log(run)
+    doubts: list[Doubt] = [("D", unknown)] if unknown else [*_doubts(run, analysis, device)]
     of_trace = [*_by_audit(audit.doubts, "trace")]
     is_trace_only = run.evidence == TRACE_ONLY
     counted = [*doubts, *of_trace] if is_trace_only else doubts
@@ -51,6 +46,16 @@ def grade_trust(run: Run, analysis: RunAnalysis, device: Device | None) -> Trust
         passed=audit.passed,
         record_next=None if grade == "A" else next_record(run, audit.doubts, device),
     )
+
+
+def _doubts(run: Run, analysis: RunAnalysis, device: Device | None) -> Iterator[Doubt]:
+    breakdown = analysis.breakdown
+    yield from _by_evidence(run)
+    yield from _by_steps(breakdown)
+    yield from _by_closure(breakdown)
+    yield from _by_clock(run, breakdown, device)
+    yield from describe_gaps(run)
+    yield from _by_audit(analysis.audit.doubts, "steps")
 
 
 def _worst(doubts: Iterable[Doubt]) -> Grade:

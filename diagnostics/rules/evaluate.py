@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 from diagnostics.rules.contradictions import without_contradictions
 from diagnostics.rules.finding import Ceiling, Finding, NotEvaluated, Severity
+from diagnostics.rules.framework_advice import in_the_trainers_words
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import OTHER_TRAINER, OWN_LOOP
 from diagnostics.rules.rule import Outcome, Rule
+from diagnostics.rules.what_to_record import asked_rightly
 
 ACCOUNTS_FOR = 0.5
 """A cause that costs less than this share of a symptom leaves most of it unexplained (gpu-idle)."""
@@ -61,8 +63,9 @@ def _ask(rule: Rule, measured: Measurements) -> Outcome:
         return rule.not_evaluated(OTHER_TRAINER)
     outcome = rule.check(measured)
     if isinstance(outcome, Finding):
-        return replace(outcome, ceiling=_ceiling(outcome, _step_ms(rule, measured)))
-    return outcome
+        told = in_the_trainers_words(outcome, measured)
+        return replace(told, ceiling=_ceiling(told, _step_ms(rule, measured)))
+    return asked_rightly(outcome, measured) if isinstance(outcome, NotEvaluated) else outcome
 
 
 def _step_ms(rule: Rule, measured: Measurements) -> float | None:

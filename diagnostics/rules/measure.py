@@ -28,7 +28,7 @@ from diagnostics.rules.measure_trace import measure_traces
 from diagnostics.rules.measure_trace_memory import measure_trace_memory
 from diagnostics.rules.measure_trace_ranks import measure_trace_ranks
 from diagnostics.rules.measurements import MAX_SETTING, Measurements
-from diagnostics.run import FACTS, TRACE_ONLY, Run
+from diagnostics.run import FACTS, OUR_LOGS, TEXT_LOG_ONLY, TRACE_ONLY, Run, is_of_unknown_program
 
 Fields = dict[str, Any]
 
@@ -50,7 +50,11 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         compute_capability=_number(run.info.device.get("compute_capability")),
         config=_our_config(run),
         is_own_loop=_is_own_loop(run),
-        is_trainer_unknown=run.evidence == TRACE_ONLY and run.info.trainer is None,
+        is_trainer_unknown=_is_trainer_unknown(run),
+        framework=_framework(run),
+        is_log_unknown=is_of_unknown_program(run),
+        has_facts=run.evidence == FACTS,
+        has_trace=bool(run.traces),
         loader=_loader_settings(run),
         ranks_per_machine=_ranks_per_machine(run, analysis),
         status=run.info.status,
@@ -100,6 +104,19 @@ def device_of(run: Run) -> Literal["cuda", "cpu"] | None:
 
 def _is_own_loop(run: Run) -> bool:
     return run.info.trainer == "own"
+
+
+def _framework(run: Run) -> str | None:
+    """The other trainer whose log is all there is."""
+    family = run.info.log_family
+    is_alone = run.evidence == TEXT_LOG_ONLY and run.info.trainer is None
+    return family if is_alone and family not in OUR_LOGS else None
+
+
+def _is_trainer_unknown(run: Run) -> bool:
+    if run.info.trainer is not None or run.info.config:
+        return False
+    return run.evidence == TRACE_ONLY or bool(_framework(run)) or is_of_unknown_program(run)
 
 
 def _our_config(run: Run) -> Mapping[str, Any]:

@@ -45,7 +45,15 @@ class Measurements(CourseFields, DeviceFields, FailureFields, KillFields, Machin
     is_own_loop: bool = False
     """Not our trainer but a loop of the user's, whose switches are not ours to know."""
     is_trainer_unknown: bool = False
-    """A trace of whatever program: neither our switches nor a loop's are known."""
+    """Another's log, or a trace of whatever program: its switches are not ours, nor a loop's."""
+    framework: str | None = None
+    """Whose log it is, where it is another trainer's; named as its family."""
+    is_log_unknown: bool = False
+    """Nothing says which program wrote the log, and it states hardly a step."""
+    has_facts: bool = False
+    """The steps are those of a facts folder."""
+    has_trace: bool = False
+    """A trace was read, with a step or without."""
     loader: Mapping[str, int | None] = field(default_factory=dict)
     """Of such a loop: arguments of its DataLoader in each of its processes; empty when unknown."""
     ranks_per_machine: int = 1
@@ -212,7 +220,8 @@ class Measurements(CourseFields, DeviceFields, FailureFields, KillFields, Machin
 
         A trace without a configuration may be of any loop.
         """
-        is_ours = not self.is_own_loop and (self.config or self.in_trace is None)
+        is_anyones = self.is_own_loop or (self.is_trainer_unknown and not self.config)
+        is_ours = not is_anyones and (self.config or self.in_trace is None)
         return LOADER_KEYS[argument] if is_ours else f"DataLoader.{argument}"
 
     def phase_share(self, phase: str) -> float | None:

@@ -10,8 +10,8 @@ OWN_LOOP = (
     "its limits and switches are those of VRT-Spike's own trainer; this run is another's loop"
 )
 OTHER_TRAINER = (
-    "its limits and switches are those of VRT-Spike's own trainer; this trace does not say whose "
-    "it is"
+    "its limits and switches are those of VRT-Spike's own trainer; this run is another's, or does "
+    "not say whose"
 )
 RECORD_MORE_STEPS = "train for at least 20 steps beyond the first"
 NOT_SAMPLED = "the machine was not sampled for it"

@@ -21,9 +21,9 @@ from diagnostics.parsers.log_formats.fields import (
     GIB,
     LOG_LINE,
     PHASE,
-    PHASES_PART,
+    TIMERS,
     Field,
-    fields_in,
+    timers_in,
 )
 from diagnostics.parsers.scanned import SAID, Statement
 
@@ -35,7 +35,6 @@ _SPEED = re.compile(
     rb"CurrSamplesPerSec=([\d.eE+-]{1,30})(?:, MemAllocated=[\d.]{1,20}GB, "
     rb"MaxMemAllocated=([\d.]{1,20})GB)?"
 )
-_TIME = re.compile(rb"\| (\w{1,60}): ([\d.]{1,20})")
 _PHASES = {
     b"fwd": Field(PHASE + "forward", 1.0),
     b"bwd": Field(PHASE + "backward", 1.0),
@@ -66,15 +65,9 @@ def read_speed(line: bytes) -> Reading | None:
 
 
 def read_times(line: bytes) -> Reading | Statement | None:
-    """The line of its wall clock breakdown."""
-    start = line.find(b"time (ms) |")
-    if start < 0:
-        return None
-    numbers = tuple(fields_in(_TIME, _PHASES, line, start))
-    if numbers:
-        return Reading(kind=PHASES_PART, family=NAME, numbers=numbers)
-    is_ours = b"_microstep" in line or b"optimizer_" in line
-    return Statement(kind=SAID) if is_ours else None
+    """The line of its wall clock breakdown; those of single micro-batches say nothing."""
+    is_of_part = TIMERS in line and (b"_microstep" in line or b"optimizer_" in line)
+    return timers_in(line, NAME, _PHASES) or (Statement(kind=SAID) if is_of_part else None)
 
 
 FAMILY = LogFamily(
@@ -82,7 +75,7 @@ FAMILY = LogFamily(
     formats=(
         LineFormat(b", skipped=", read_step),
         LineFormat(b"RunningAvgSamplesPerSec=", read_speed),
-        LineFormat(b"time (ms) |", read_times),
+        LineFormat(TIMERS, read_times),
     ),
     clock="device",
     clock_because="its timers take CUDA events, or wait for the GPU",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from diagnostics.parsers.line_shapes import Number, is_number
+from diagnostics.parsers.line_shapes import Number, Reading, is_number
 from diagnostics.parsers.scanned import LOG_LINE, PART, PHASES_PART
 
 __all__ = ["LOG_LINE", "PHASES_PART"]
@@ -15,6 +15,9 @@ PROGRESS, MEMORY, STAGES, STAGE_PART = "progress", "memory", "stages", PART
 
 PHASE = "phase:"
 """In front of a number's name: the time of a phase of the step, in ms."""
+
+WAIT_INSIDE = "data_wait_inside_forward"
+"""A phase whose time the forward's holds as well."""
 
 _UNITS = {
     b"": 1.0,
@@ -27,6 +30,8 @@ _UNITS = {
     b"GB": GIB,
     b"GiB": GIB,
 }
+TIMERS = b"time (ms) |"
+_TIMER = re.compile(rb"\| ([\w/-]{1,80}): ([\d.]{1,20})")
 _WITH_UNIT = re.compile(rb"([-+\d.,eEnainf]+?)(ms|s|us|%|MB|MiB|GB|GiB)?")
 
 
@@ -66,3 +71,10 @@ def fields_in(
         if number is not None:
             found[number.name] = number
     return found.values()
+
+
+def timers_in(line: bytes, family: str, phases: Mapping[bytes, Field]) -> Reading | None:
+    """All timers of a step on one line, `time (ms) | fwd: 259.10 | bwd: 798.38`."""
+    start = line.find(TIMERS)
+    numbers = tuple(fields_in(_TIMER, phases, line, start)) if start >= 0 else ()
+    return Reading(kind=PHASES_PART, family=family, numbers=numbers) if numbers else None

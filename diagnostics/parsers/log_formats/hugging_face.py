@@ -4,9 +4,10 @@
       5%|4         | 500/10000 [01:23<25:00,  6.30it/s]
     {'train_runtime': 1234.5, 'train_samples_per_second': 12.3, 'train_steps_per_second': 0.77, ...}
 
-The dictionaries name no step: they belong to the step of the progress bar before them. The bar's
-clock tells the time of a step. Newer versions quote the numbers ('0.5012'). `trainer_state.json`
-names its steps (`log_history`) and states no time but the whole run's.
+The dictionaries name no step: they belong to the step of the progress bar before them, or their
+epoch tells it (`log_bar_steps`). The bar's clock tells the time of a step. Newer versions quote the
+numbers ('0.5012'). `trainer_state.json` names its steps (`log_history`) and states no time but the
+whole run's.
 """
 
 import re
@@ -29,6 +30,7 @@ _FIELDS = {
     b"loss": Field("loss", 1.0),
     b"grad_norm": Field("grad_norm", 1.0),
     b"learning_rate": Field("lr", 1.0),
+    b"epoch": Field("epoch", 1.0),
 }
 _BAR = re.compile(
     rb"\| (\d{1,15})/(\d{1,15}) \[(?:(\d{1,6}):)?(\d{1,2}):(\d{2})<.{1,30}?(?:it/s|s/it)"

@@ -22,9 +22,12 @@ from diagnostics.parsers.log_formats.fields import (
     LOG_LINE,
     PHASE,
     PHASES_PART,
+    TIMERS,
+    WAIT_INSIDE,
     Field,
     field_number,
     fields_in,
+    timers_in,
 )
 from diagnostics.parsers.scanned import SAID, Statement
 
@@ -42,12 +45,11 @@ _FIELDS = {
 }
 _RATE = re.compile(rb"samples/sec: ([\d.]{1,20}) \|")
 _TIMER = re.compile(rb"^\s*([\w/-]{1,80}) \.{2,}: \(?([\d.]{1,20})(?:, ([\d.]{1,20})\))?\s*$")
-_OLD_TIMER = re.compile(rb"\| ([\w/-]{1,80}): ([\d.]{1,20})")
 PHASES = {
     b"forward-compute": Field(PHASE + "forward", 1.0),
     b"backward-compute": Field(PHASE + "backward", 1.0),
     b"forward-backward": Field(PHASE + "forward+backward", 1.0),
-    b"batch-generator": Field(PHASE + "data_wait", 1.0),
+    b"batch-generator": Field(PHASE + WAIT_INSIDE, 1.0),
     b"optimizer": Field(PHASE + "optimizer", 1.0),
     b"forward": Field(PHASE + "forward", 1.0),
     b"backward": Field(PHASE + "backward", 1.0),
@@ -85,9 +87,7 @@ def read_timer(line: bytes) -> Reading | Statement | None:
 
 def read_old_timers(line: bytes) -> Reading | None:
     """All timers on one line, as versions up to 2022 wrote them."""
-    start = line.find(b"time (ms) |")
-    numbers = tuple(fields_in(_OLD_TIMER, PHASES, line, start)) if start >= 0 else ()
-    return Reading(kind=PHASES_PART, family=NAME, numbers=numbers) if numbers else None
+    return timers_in(line, NAME, PHASES)
 
 
 FAMILY = LogFamily(
@@ -95,7 +95,7 @@ FAMILY = LogFamily(
     formats=(
         LineFormat(b"elapsed time per iteration (ms)", read_line),
         LineFormat(b" ..", read_timer),
-        LineFormat(b"time (ms) |", read_old_timers),
+        LineFormat(TIMERS, read_old_timers),
     ),
     clock="device",
     clock_because="its timers wait for the GPU before they look at the clock",

@@ -49,6 +49,6 @@ def family_named(name: str | None) -> LogFamily | None:
     return next((family for family in FAMILIES if family.name == name), None)
 
 
-def family_names() -> str:
-    """The names of all families, for a sentence."""
-    return ", ".join(dict.fromkeys(family.name for family in FAMILIES))
+def family_names() -> tuple[str, ...]:
+    """The names of all families."""
+    return tuple(dict.fromkeys(family.name for family in FAMILIES))

@@ -9,7 +9,8 @@ And torchtitan's metrics as JSON lines, whose keys say their units:
 
     {"step": 10, "time_metrics/end_to_end(s)": 0.5, "time_metrics/data_loading(s)": 0.01}
 
-The summary is one mean over its window, so it becomes one row.
+The summary is one mean over its window, so it becomes one row. Its parts sum to its step, so the
+wait for input is what nothing hides.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +29,7 @@ TITAN = "torchtitan metrics"
 
 _TIMES = {
     "step_time_ms": "step_time_ms",
-    "input_wait_ms": "data_time_ms",
+    "input_wait_ms": PHASE + "data_wait",
     "h2d_ms": PHASE + "h2d",
     "forward_ms": PHASE + "forward",
     "backward_ms": PHASE + "backward",

@@ -186,6 +186,9 @@ FORMATS = (
     LineFormat(
         b"a data loading process died: ", stating("loading_process_died", log_lines.parse_death)
     ),
+    LineFormat(  # PyTorch's own words, in the log of whatever program
+        b"is killed by signal: ", stating("loading_process_died", log_lines.parse_death)
+    ),
     LineFormat(b"Cache Stats:", stating("cache_begins", log_lines.clipped)),
     LineFormat(b"Cache ", stating("cache", log_lines.parse_cache)),
     LineFormat(b"  - ", stating("cache_item", log_lines.parse_cache)),

@@ -5,7 +5,7 @@ from typing import ClassVar
 from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Severity
 from diagnostics.rules.measurements import Measurements
-from diagnostics.rules.reasons import verify
+from diagnostics.rules.reasons import NO_STEPS, RECORD_FACTS, verify
 from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 
@@ -35,6 +35,8 @@ For a first look a few steps are enough: the order of phases and stages rarely c
 
     def check(self, measured: Measurements) -> Outcome:
         """Count the steps."""
+        if measured.is_log_unknown:
+            return self.not_evaluated(NO_STEPS, RECORD_FACTS)
         steps = measured.num_steps
         if steps >= self.at_note.value:
             return None
