@@ -19,6 +19,7 @@ from diagnostics.analyses.kill_account import KillAccount, compute_kill_account
 from diagnostics.analyses.loader_starts import LoaderStarts, compute_loader_starts
 from diagnostics.analyses.loading import Loading, compute_loading
 from diagnostics.analyses.log_claims import LogClaims, compute_log_claims
+from diagnostics.analyses.making_cpu import MakingCpu, compute_making_cpu
 from diagnostics.analyses.memory_course import MemoryCourse, compute_memory_courses
 from diagnostics.analyses.memory_warnings import MemoryWarningSeen, compute_memory_warnings
 from diagnostics.analyses.outside_steps import OutsideSteps, compute_outside_steps
@@ -78,6 +79,7 @@ class RunAnalysis:
     host_growth: HostGrowth = field(default_factory=HostGrowth)
     allocation_failures: tuple[AllocationFailure, ...] = ()
     memory_warnings: tuple[MemoryWarningSeen, ...] = ()
+    making_cpu: MakingCpu | None = None
 
 
 def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis:
@@ -117,4 +119,5 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         host_growth=compute_host_growth(run, memory),
         allocation_failures=compute_allocation_failures(run),
         memory_warnings=compute_memory_warnings(run),
+        making_cpu=compute_making_cpu(run),
     )

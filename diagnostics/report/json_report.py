@@ -88,6 +88,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         ),
         "rhythm": asdict(report.analysis.rhythm),
         "outside_steps": asdict(report.analysis.outside),
+        "making_cpu": asdict(report.analysis.making_cpu) if report.analysis.making_cpu else None,
         "core_use": [asdict(each) for each in report.analysis.core_use],
         "findings": [finding_mapping(finding) for finding in report.findings],
         "not_evaluated": [asdict(item) for item in report.not_evaluated],

@@ -64,7 +64,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         trace=str(run.info.traces[0]) if run.info.traces else None,
         **_steps(run, analysis),
         **_loading(run, analysis),
-        **loader_fields(analysis.loading),
+        **loader_fields(analysis),
         **_host_memory(run, analysis),
         **_device_memory(run, analysis, device),
         **numerics_fields(run),

@@ -10,6 +10,7 @@ from diagnostics.run import FACTS, Run
 
 MACHINE_FIELDS = (
     "foreign_cores",
+    "making_core_share",
     "host_cpu_p95_percent",
     "cpu_stall_share",
     "disk_stall_share",

@@ -130,6 +130,10 @@ class Measurements(CourseFields, DeviceFields, FailureFields, KillFields, Machin
 
     loading_shares: Mapping[str, float] = field(default_factory=dict)
     """Parts of making a batch, `other` among them, as shares of it."""
+    making_core_share: float | None = None
+    """Of the time that making a batch takes, what its process computes at most."""
+    loader_process_bytes: int | None = None
+    """Resident memory of one loading process when all of them had most."""
     loader_supply_ms: float | None = None
     """Mean time between two batches that the loading processes of a rank can deliver."""
     fetch_empty_share: float | None = None

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from diagnostics.rules.data_loading.loader_advice import persistent_workers
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, Severity
+from diagnostics.rules.finding import Advice, NotEvaluated, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_LOADER, verify
 from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
@@ -12,6 +12,11 @@ from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
 _LONGER = (
     "Make epochs longer than they are, for example by a sampler that repeats the data, so that the "
     "loader starts less often: between two epochs its queue runs empty."
+)
+_STARTS_NONE = "the training process makes its batches itself: an epoch starts no loading process"
+_NONE_SEEN = (
+    "no start of the loader was seen after the first: no second epoch began, or starting took less "
+    "than 2 ms"
 )
 
 
@@ -50,7 +55,7 @@ for. In a run of large epochs the share is small.
         if count is None or cost_ms is None or not measured.step_mean_ms:
             return self.not_evaluated("nothing watched the loader", RECORD_LOADER)
         if not count or start_ms is None:
-            return self.not_evaluated("no second epoch began", "train for two epochs")
+            return self._none_seen(measured)
         share = cost_ms / measured.step_mean_ms
         severity = graded(share, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
         if severity is None:
@@ -67,3 +72,10 @@ for. In a run of large epochs the share is small.
             (switch or Advice(text=_LONGER, verify=verify("no epoch-start-slow")),),
             cost_ms_per_step=cost_ms,
         )
+
+    def _none_seen(self, measured: Measurements) -> NotEvaluated:
+        """A second epoch may have begun all the same: only processes that end with it show it."""
+        if measured.num_workers == 0:
+            return self.not_evaluated(_STARTS_NONE)
+        ends_with_epoch = measured.loader_setting("persistent_workers") == 0
+        return self.not_evaluated(_NONE_SEEN, "train for two epochs" if ends_with_epoch else None)

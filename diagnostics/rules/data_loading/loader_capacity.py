@@ -103,4 +103,5 @@ def _share_all_cores(measured: Measurements, processes: int) -> bool:
     if measured.device != "cpu" or measured.cpus_allowed is None:
         return False
     threads = measured.compute_threads or measured.cpus_allowed
-    return threads * measured.ranks_per_machine + processes > measured.cpus_allowed
+    share = 1.0 if measured.making_core_share is None else measured.making_core_share
+    return threads * measured.ranks_per_machine + share * processes > measured.cpus_allowed

@@ -37,6 +37,15 @@ def loading_evidence(measured: Measurements) -> tuple[Evidence, ...]:
                 source=measured.source("loader_supply_ms"),
             )
         )
+    if measured.making_core_share is not None:
+        found.append(
+            Evidence(
+                metric="CPU time of making a batch, at most / making it",
+                value=measured.making_core_share,
+                unit="share",
+                source=measured.source("making_core_share"),
+            )
+        )
     heaviest = heaviest_part(measured)
     if heaviest is not None:
         found.append(

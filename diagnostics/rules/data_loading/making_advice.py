@@ -3,7 +3,8 @@
 from diagnostics.language import say
 from diagnostics.rules.data_loading.loader_capacity import LoaderCapacity, loader_capacity
 from diagnostics.rules.data_loading.loading_evidence import heaviest_part
-from diagnostics.rules.data_loading.worker_advice import SIGN, workers_to_propose
+from diagnostics.rules.data_loading.room_for_workers import most_workers
+from diagnostics.rules.data_loading.worker_advice import SIGN
 from diagnostics.rules.finding import Advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -27,7 +28,7 @@ def making_advice(measured: Measurements, wait_ms: float, step_ms: float) -> Adv
     current, cores = measured.num_workers, measured.cpus_allowed
     if current is None:
         return None
-    most = current if cores is None else workers_to_propose(cores, measured.world_size or 1)
+    most = current if cores is None else most_workers(measured, cores)
     processes = max(1, current, most)
     found = loader_capacity(measured, wait_ms, step_ms, processes)
     if found is None:

@@ -1,7 +1,8 @@
 """How many loader processes to use: only where the present number, cores and memory are known."""
 
 from diagnostics.language import say
-from diagnostics.rules.data_loading.loader_capacity import loader_capacity
+from diagnostics.rules.data_loading.loader_capacity import LoaderCapacity, loader_capacity
+from diagnostics.rules.data_loading.room_for_workers import most_workers, waits_mostly
 from diagnostics.rules.finding import Advice, ConfigChange, Gain
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -22,6 +23,17 @@ _MORE = (
     "Use {proposed} loader processes instead of {current}: {cores} cores are allowed, and memory "
     "has room."
 )
+_MORE_WAITING = (
+    "Use {proposed} loader processes instead of {current}: they compute for at most {share:.0%} of "
+    "the time that a batch takes and wait for the rest (a disk, a network, a lock), so that cores "
+    "do not limit them, and memory has room."
+)
+_NEEDED_WAITING = (
+    "Use {proposed} loader processes instead of {current}: one makes a batch in {made_ms:.1f} ms, "
+    "computes for at most {share:.0%} of that and waits for the rest (a disk, a network, a lock), "
+    "so that cores do not limit them, and memory has room. Each rank wants a batch every "
+    "{between_ms:.1f} ms: {needed} would keep up, if what they wait for serves so many at once."
+)
 _NEEDED = (
     "Use {proposed} loader processes instead of {current}: {cores} cores are allowed, and memory "
     "has room. One process makes a batch in {made_ms:.1f} ms and each rank wants one every "
@@ -32,38 +44,43 @@ _NEEDED = (
 def more_workers(measured: Measurements, wait_ms: float, step_ms: float) -> Advice | None:
     """More loader processes, if the guide's rules allow more than there are, and more are needed.
 
-    How many, the making of a batch says where it was timed; else as many as the guide allows.
+    How many, the making of a batch says where it was timed; else as many as the machine allows.
     """
     current, cores = measured.num_workers, measured.cpus_allowed
     if current is None or cores is None or not has_memory_to_spare(measured):
         return None
-    proposed = workers_to_propose(cores, measured.world_size or 1)
+    proposed = most_workers(measured, cores)
     capacity = loader_capacity(measured, wait_ms, step_ms, proposed)
     if capacity is not None:
         proposed = min(proposed, capacity.needed)
     change = worker_change(measured, proposed)
     if proposed <= current or change.proposed == change.current:
         return None
-    counts = {"proposed": proposed, "current": current, "cores": cores}
     if capacity is None:
-        text = say(_MORE, **counts)
         gain = gain_of_more_workers(wait_ms, step_ms, current, proposed)
     else:
-        between_ms, needed = capacity.between_ms, capacity.needed
-        text = say(
-            _NEEDED, **counts, made_ms=capacity.made_ms, between_ms=between_ms, needed=needed
-        )
         gain = capacity.gain(proposed)
+    text = _text(measured, capacity, proposed)
     return Advice(text=text, config_change=change, predicted_gain=gain, verify=verify(SIGN))
 
 
-def workers_to_propose(cpus_allowed: int, world_size: int) -> int:
-    """Workers of a machine by the performance guide's cautious rules.
-
-    Up to 8 for one GPU and 4 for each of several, and at most half the cores.
-    """
-    by_gpu = 8 if world_size == 1 else 4 * world_size
-    return min(by_gpu, cpus_allowed // 2)
+def _text(measured: Measurements, capacity: LoaderCapacity | None, proposed: int) -> str:
+    counts = {
+        "proposed": proposed,
+        "current": measured.num_workers,
+        "cores": measured.cpus_allowed,
+        "share": measured.making_core_share,
+    }
+    waits = waits_mostly(measured)
+    if capacity is None:
+        return say(_MORE_WAITING if waits else _MORE, **counts)
+    return say(
+        _NEEDED_WAITING if waits else _NEEDED,
+        **counts,
+        made_ms=capacity.made_ms,
+        between_ms=capacity.between_ms,
+        needed=capacity.needed,
+    )
 
 
 def worker_change(measured: Measurements, proposed: int) -> ConfigChange:
