@@ -30,8 +30,8 @@ While the step waits, the device is idle. All of this time can be won back witho
 model: it is the first thing to repair.
 
 ## What to try
-More loader processes if cores and memory allow it; voxels computed beforehand; the cache in
-memory; prefetching. The report proposes a value only where it knows the present one and the room
+More loader processes if cores and memory allow it; more than the cores, if the processes were seen
+to wait rather than to compute; voxels computed beforehand; the cache in memory; prefetching. The report proposes a value only where it knows the present one and the room
 there is, and leaves out what would only spare a part of loading that the facts show to be small.
 
 ## False alarms

@@ -10,13 +10,13 @@ from diagnostics.rules.reasons import verify
 _FULL_SHARE = 0.98
 """A cache with so much of its budget grows no more."""
 
-_LOADING = (
+LOADING_KEEPS = (
     "Loading processes keep something of each sample: look in the data set's `__getitem__` and in "
     "the function that collates for lists, dictionaries and open files that only grow. Long lists "
     "of Python objects are copied, page by page, when a forked process touches them: hold them as "
     "arrays."
 )
-_TRAINING = (
+TRAINING_KEEPS = (
     "The training process keeps something of each step: look for lists of losses or outputs that "
     "still hold their graph (keep `loss.item()`), and for statistics of every sample."
 )
@@ -29,9 +29,9 @@ _ANYONE = (
     "shows which process grows."
 )
 _BY_HOLDER: Mapping[str, str] = {
-    "training_process": _TRAINING,
-    "loader_process": _LOADING,
-    "loader_processes": _LOADING,
+    "training_process": TRAINING_KEEPS,
+    "loader_process": LOADING_KEEPS,
+    "loader_processes": LOADING_KEEPS,
     "shared_memory": _SHARED,
 }
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from diagnostics.analyses.watch_course import Growing, WatchView
 from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
+from diagnostics.rules.host_memory.growth_advice import LOADING_KEEPS, TRAINING_KEEPS
 from diagnostics.rules.machine.pattern import Pattern
 from diagnostics.rules.thresholds import limits_of
 
@@ -18,14 +19,6 @@ _HOLDERS = {
     "sampler": "process {pid}",
     "other": "process {pid}",
 }
-_LOADING = (
-    "Loading processes keep something of each sample: look in the data set's `__getitem__` and in "
-    "the function that collates for lists, dictionaries and open files that only grow."
-)
-_TRAINING = (
-    "The training process keeps something of each step: look for lists of losses or outputs that "
-    "still hold their graph (keep `loss.item()`), and for statistics of every sample."
-)
 _SHARED = (
     "Something fills /dev/shm and does not delete it: kept batches of the loader, or files "
     "that are left there."
@@ -93,7 +86,7 @@ def _holder(growing: Growing) -> str:
 def _advice(growing: Growing) -> str:
     if growing.kind == "/dev/shm":
         return _SHARED
-    by_role = {"main": _TRAINING, "worker": _LOADING}
+    by_role = {"main": TRAINING_KEEPS, "worker": LOADING_KEEPS}
     return by_role.get(growing.role or "other", _ANYONE)
 
 

@@ -76,7 +76,10 @@ def test_a_full_queue_without_times_tells_nothing(tmp_path):
 
 def test_only_samples_within_steps_count(tmp_path):
     """Loaders that start and end beside the steps compute there."""
-    used = lambda at: {(1, "main"): 50.0, (2, "worker"): 10.0 if at < 20 * STEP_S else 900.0}
+
+    def used(at):
+        return {(1, "main"): 50.0, (2, "worker"): 10.0 if at < 20 * STEP_S else 900.0}
+
     found = write_run(tmp_path, used, fetch=fetch(), samples=200)
     assert found.cores == pytest.approx(0.1)
 
