@@ -31,8 +31,9 @@ model: it is the first thing to repair.
 
 ## What to try
 More loader processes if cores and memory allow it; more than the cores, if the processes were seen
-to wait rather than to compute; voxels computed beforehand; the cache in memory; prefetching. The report proposes a value only where it knows the present one and the room
-there is, and leaves out what would only spare a part of loading that the facts show to be small.
+to wait rather than to compute; voxels computed beforehand; the cache in memory; prefetching. The
+report proposes a value only where it knows the present one and the room there is, and leaves out
+what would only spare a part of loading that the facts show to be small.
 
 ## False alarms
 A run of a few steps, or the first steps after a start, wait for the workers to come up. A text
