@@ -3,7 +3,7 @@
 The course stays bounded: when it is full, every second moment goes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +27,8 @@ LEAST_RISE_BYTES = 48 << 20
 MAX_PROCESSES = 12
 """So many have a line of their own; the others are one line together."""
 
+_KEPT_S, _KEPT_SHARE = 5.0, 0.1
+"""For so long, or for this share of the time watched, growth that was seen is still told."""
 _TOGETHER = 1.25
 """So much more must all loading processes grow than those that grow alone, to be told as one."""
 _LEAST_MOMENTS = round(LEAST_POINTS / (1 - WARM_UP_SHARE))
@@ -132,6 +134,7 @@ class WatchCourse:
         self._max = max_moments
         self._moments: list[Moment] = []
         self._first: Moment | None = None
+        self._grown: dict[tuple[str, int | None], tuple[float, Growing]] = {}
 
     def add(self, moment: Moment) -> None:
         """The next moment, later than all before."""
@@ -148,7 +151,7 @@ class WatchCourse:
     def view(self) -> WatchView:
         """Everything of them; `add` has been called at least once."""
         moments = self.moments
-        growing = tuple(find_growth(moments))
+        growing = self._lately(find_growth(moments))
         return WatchView(
             at_s=np.array([each.at_s - moments[0].at_s for each in moments]),
             unix_s=moments[-1].unix_s,
@@ -158,6 +161,16 @@ class WatchCourse:
             seconds_left=_seconds_left(moments[-1], growing),
             own_core_share=self._own_core_share(),
         )
+
+    def _lately(self, found: Iterable[Growing]) -> tuple[Growing, ...]:
+        """What grows, or grew a moment ago: a training that ends gives its memory back first."""
+        at_s = self._moments[-1].at_s
+        seen_s = at_s - self._moments[0].at_s
+        self._grown |= {(each.kind, each.pid): (at_s, each) for each in found}
+        kept_s = max(_KEPT_S, _KEPT_SHARE * seen_s)
+        self._grown = {key: told for key, told in self._grown.items() if at_s - told[0] <= kept_s}
+        kept = (growing for _, growing in self._grown.values())
+        return tuple(sorted(kept, key=lambda each: -each.trend.slope))
 
     def _own_core_share(self) -> float | None:
         first, last = self._first, self._moments[-1]
@@ -345,15 +358,19 @@ def _in_shm(
     trend: GrowthTrend,
     since_unix_s: float,
 ) -> Growing:
-    """Growth of /dev/shm, with the process that maps or writes as much, if there is one."""
+    """Growth of /dev/shm, with the process that maps or writes as much, if there is one.
+
+    It may have ended: what it left there stays.
+    """
+    seen = {key: process for table in tables for key, process in table.items()}
     candidates = []
-    for process in tables[-1].values():
+    for process in seen.values():
         held = [table.get((process.pid, process.started)) for table in tables]
         mapped = _known([None if each is None else each.shared_bytes for each in held])
         written = _known([None if each is None else each.written_bytes for each in held])
         candidates.append(Candidate(pid=process.pid, times=at_s, mapped=mapped, written=written))
     pid = find_filler(trend.slope, candidates)
-    filler = next((each for each in tables[-1].values() if each.pid == pid), None)
+    filler = next((each for each in seen.values() if each.pid == pid), None)
     return Growing(
         kind="/dev/shm",
         trend=trend,

@@ -89,6 +89,17 @@ def test_the_process_that_writes_files_there_and_closes_them_is_named() -> None:
     assert grown(view_of(course(100, change=written))) == [("/dev/shm", 11)]
 
 
+def test_the_process_that_filled_it_is_named_after_its_end() -> None:
+    fill = filling(11, written_bytes=lambda at: at * MIB)
+
+    def change(at: int, moment: Moment) -> Moment:
+        filled = fill(at, moment)
+        left = (each for each in filled.processes if at < 95 or each.pid != 11)
+        return replace(filled, processes=tuple(left))
+
+    assert grown(view_of(course(100, change=change))) == [("/dev/shm", 11)]
+
+
 def test_nobody_is_named_who_moves_much_less() -> None:
     little = filling(11, written_bytes=lambda at: at * MIB // 4)
     assert grown(view_of(course(100, change=little))) == [("/dev/shm", None)]
@@ -168,3 +179,16 @@ def test_what_cannot_be_read_is_unknown_and_not_zero() -> None:
         "cache": None,
         "free": None,
     }
+
+
+def test_what_grew_until_the_training_ended_is_still_told() -> None:
+    """A training that ends gives its memory back before its process is gone."""
+    made = WatchCourse()
+    for moment in course(100, {11: lambda at: 1.0 * at if at < 97 else 0.0}):
+        made.add(moment)
+        view = made.view()
+    assert grown(view) == [("process", 11)]
+    for moment in course(200, {11: lambda at: 1.0 * at if at < 97 else 0.0}):
+        if moment.at_s >= 100:
+            made.add(moment)
+    assert grown(made.view()) == []
