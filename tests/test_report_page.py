@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from analyze_performance import main
+from diagnostics.language import speaking, spoken
 from tests.browser import CHROMEDRIVER, CHROMIUM, browsing
 from tests.diagnostics.trace_factory import kernel, starved_steps, write_trace
 
@@ -137,3 +138,49 @@ def test_the_page_prints(browser, page):
     browser.open(page)
     printed = browser.command("Page.printToPDF", printBackground=True)
     assert len(printed["data"]) > 10_000
+
+
+CONTRAST = """
+const light = (text) => {
+  const parts = text.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255);
+  const even = parts.map(
+    (part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * even[0] + 0.7152 * even[1] + 0.0722 * even[2];
+};
+const behind = (node) => {
+  const colour = getComputedStyle(node).backgroundColor;
+  return colour.endsWith(", 0)") && node.parentElement ? behind(node.parentElement) : colour;
+};
+return [...document.querySelectorAll("#checklist p, #checklist h2")].map((line) => {
+  const pair = [light(getComputedStyle(line).color), light(behind(line))].sort((a, b) => b - a);
+  return (pair[0] + 0.05) / (pair[1] + 0.05);
+});
+"""
+"""Of each line with what is behind it, as WCAG 2.1 counts it: 1 to 21, 4.5 is readable."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_checklist_is_on_the_page_in_both_languages_and_colours(
+    browser, tmp_path, capsys, lang, scheme
+):
+    path = tmp_path / "report.html"
+    with speaking(lang):
+        main([str(RUN), "--checklist", "--html", str(path), "--width", "1000"])
+        printed = capsys.readouterr().out
+        title, passed = spoken("Checklist"), spoken("pass")
+    items = [line.strip() for line in printed.splitlines() if line.startswith("    [")]
+    browser.show_as(1100, scheme)
+    browser.open(path.as_uri())
+    shown = browser.run("return document.querySelector('#checklist').innerText")
+    assert shown.startswith(title)
+    lines = [" ".join(line.split()) for line in shown.splitlines() if line.startswith("[")]
+    assert lines == [" ".join(item.replace("`", "").split()) for item in items]
+    assert len(lines) == 13
+    assert any(line.startswith(f"[{passed}]") for line in lines)
+    entries = browser.run(
+        "return [...document.querySelectorAll('nav a')].map((each) => each.getAttribute('href'))"
+    )
+    assert "#checklist" in entries
+    assert min(browser.run(CONTRAST)) >= 4.5
+    assert browser.run("return document.documentElement.lang") == lang
