@@ -1,5 +1,7 @@
 """Switches that take one part out of the making of a batch, the heaviest part first."""
 
+from collections.abc import Mapping
+
 from diagnostics.language import say
 from diagnostics.rules.data_loading.worker_advice import SIGN, has_memory_to_spare
 from diagnostics.rules.finding import Advice, ConfigChange, Gain
@@ -15,7 +17,7 @@ def part_advice(measured: Measurements, wait_ms: float, step_ms: float) -> tuple
     """What removes voxelising, and what removes reading and decoding; not for small parts."""
     candidates = (
         (_share(measured, "voxelise"), _precomputed_voxels),
-        (_share(measured, "read", "decode"), _ram_cache),
+        (_share(measured, "read", "decode"), _no_decoding),
     )
     # Where nothing is known the written order stays.
     ordered = sorted(candidates, key=lambda each: -(each[0] or 0.0))
@@ -50,6 +52,25 @@ def _precomputed_voxels(measured: Measurements, gain: Gain) -> Advice | None:
         text="Compute the voxels once, with `python -m vrtspike.data.prepare`, instead of in every "
         "step.",
         config_change=ConfigChange(key="DATA.USE_PRECOMPUTED_VOXELS", current=False, proposed=True),
+        predicted_gain=gain,
+        verify=verify(SIGN),
+    )
+
+
+def _no_decoding(measured: Measurements, gain: Gain) -> Advice | None:
+    """In memory where there is room for it, else on a disk."""
+    return _ram_cache(measured, gain) or _fast_store(measured, gain)
+
+
+def _fast_store(measured: Measurements, gain: Gain) -> Advice | None:
+    data, decoding = measured.setting("DATA"), _share(measured, "decode")
+    is_unset = isinstance(data, Mapping) and data.get("FAST_STORE", "") is None
+    if not is_unset or decoding is None or decoding < LEAST_SHARE:
+        return None
+    return Advice(
+        text="Decode the pictures once, with `python -m vrtspike.data.fast_store` (any folder on a "
+        "local disk with room), instead of in every epoch: crops are then read from mapped memory.",
+        config_change=ConfigChange(key="DATA.FAST_STORE", current=None, proposed="data/fast_store"),
         predicted_gain=gain,
         verify=verify(SIGN),
     )

@@ -30,6 +30,7 @@ Without it every epoch reads and decodes every frame again. With it the second e
 Switch it on. The budget is one for the machine, whatever the number of workers and ranks.
 
 ## False alarms
+With a fast store (DATA.FAST_STORE) nothing is decoded any more, and this is not said.
 Data on a fast local disk, of which the system keeps the files in memory anyway, gains the
 decoding only. With a GPU that never waits nothing is gained.
 """,
@@ -42,7 +43,8 @@ def planned_cache_findings(demand: Demand, capacity: Capacity) -> Iterator[Findi
     """A cache that is off, though it fits."""
     free, loader = capacity.available_bytes, demand.loader
     need = min(loader.cache_gib * GIB, demand.data.decoded_train_bytes)
-    if loader.use_cache or free is None or need <= 0 or need > _ROOM.value * free:
+    is_decoded = demand.setting("DATA.FAST_STORE") is not None
+    if loader.use_cache or is_decoded or free is None or need <= 0 or need > _ROOM.value * free:
         return
     yield CACHE_OFF.finding(
         Severity.NOTE,

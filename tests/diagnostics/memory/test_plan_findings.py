@@ -56,6 +56,13 @@ def test_a_cache_that_is_off_though_it_fits(cache_gib, fires):
     assert ("DATA.USE_RAM_CACHE" in changes) == fires
 
 
+def test_a_fast_store_needs_no_cache():
+    room = machine(available_bytes=16 * GIB)
+    settings = {**GUIDE, "DATA": {"FAST_STORE": "/data/store"}}
+    codes, _ = found(settings, room=room, use_cache=False, cache_gib=8.0)
+    assert "CF104" not in codes
+
+
 @pytest.mark.parametrize(("workers", "fires"), [(3, True), (4, False)])
 def test_fewer_workers_than_the_guide_begins_with(workers, fires):
     codes, changes = found(workers_setting=workers, workers_per_rank=workers)
