@@ -93,6 +93,11 @@ def convert(
                 say(f"{number}/{len(jobs)} {job.name}: {job.num_bytes / 2**20:.1f} MiB")
 
 
+def default_threads() -> int:
+    """As many as there are cores, up to where the disk is the limit."""
+    return min(_MAX_THREADS, allowed_cores())
+
+
 def verify(out: Path, say: Say) -> bool:
     """Whether every byte of the store is still what was written; says which is not.
 
@@ -245,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = DataConfig(
             root=str(given.root), blur_dir=given.blur_dir, spike_dir=given.spike_dir
         )
-        threads = given.threads or min(_MAX_THREADS, allowed_cores())
+        threads = given.threads or default_threads()
         convert(config, given.out, given.splits, _print, threads=max(1, threads))
     except (VRTSpikeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

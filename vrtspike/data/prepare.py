@@ -19,6 +19,7 @@ import numpy as np
 
 from vrtspike.data.atomic_files import check_out_folder, folder_lock, replace_file, whole_folder
 from vrtspike.data.contract import check_clips, sensor_of
+from vrtspike.data.fast_store import convert, default_threads
 from vrtspike.data.layouts import Clip, find_clips, is_complete, missing, splits_in
 from vrtspike.data.settings import DataConfig, VoxelMode
 from vrtspike.data.spike_config import SpikeConfig, write_spike_config
@@ -227,6 +228,9 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--copy", action="store_true", help="copy the sources")
     parser.add_argument("--voxels", type=int, metavar="K", help="also store voxels of K bins")
     parser.add_argument("--voxel-mode", choices=("flat", "documented"), default="flat")
+    parser.add_argument(
+        "--fast-store", type=Path, metavar="STORE", help="also decode everything into a fast store"
+    )
     parser.add_argument("--val-ratio", type=float, default=0.1, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="of the choice of validation clips")
     return parser
@@ -245,12 +249,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             val_ratio=given.val_ratio,
             seed=given.seed,
         )
-        prepare(given.out, params, lambda line: print(line, flush=True))
+        prepare(given.out, params, _print)
+        if given.fast_store is not None:
+            config = DataConfig(root=str(given.out))
+            made = (config.train_split, config.val_split)
+            splits = [split for split in made if (given.out / split).is_dir()]
+            convert(config, given.fast_store, splits, _print, threads=default_threads())
     except (VRTSpikeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{given.out}: ready; set DATA.ROOT to it")
+    if given.fast_store is not None:
+        print(f"{given.fast_store}: ready; set DATA.FAST_STORE to it")
     return 0
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,17 @@ def test_copy_and_voxels_train_like_the_raw_data(raw):
         )
 
 
+def test_a_fast_store_is_made_in_the_same_go(raw, capsys):
+    assert run(raw, "--fast-store", str(raw / "store")) == 0
+    assert f"{raw / 'store'}: ready; set DATA.FAST_STORE to it" in capsys.readouterr().out
+    data = DataConfig(root=str(raw / "out"), clip_len=2, crop_size=32, k=4)
+    plain, fast = (SpikeDeblurDataset(data, "train", training=True) for _ in range(2))
+    fast.use_store(raw / "store")
+    assert torch.equal(plain[0]["blur"], fast[0]["blur"])
+    alone = ["--out", str(raw / "alone"), "--val-ratio", "0"]
+    assert run(raw, *alone, "--fast-store", str(raw / "second")) == 0
+
+
 KILLED = """
 import os, signal, sys
 from vrtspike.data import prepare
