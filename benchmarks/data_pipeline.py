@@ -11,41 +11,26 @@ anything is timed, ours is compared with the plain loader to the last bit.
 """
 
 import argparse
-import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
-import numpy as np
 import torch
+from pipeline_bench import CACHED, CPU, STORE, Bench, bytes_of, check_bits, draws_of, shown
 from pipeline_frames import make_tree
-from pipeline_loaders import (
-    SCALE,
-    SPIKE_HEIGHT,
-    SPIKE_WIDTH,
-    CopyFloor,
-    DecodeFloor,
-    DocumentedLoader,
-    Draw,
-    plain_sample,
-)
+from pipeline_loaders import CopyFloor, DecodeFloor, DocumentedLoader, Draw, plain_sample
+from pipeline_ways import crossing_rows, disk_rows
 
 from vrtspike.data import lean
 from vrtspike.data.clips import SpikeDeblurDataset
-from vrtspike.data.cropping import pair_sizes, random_window
 from vrtspike.data.fast_store import convert
-from vrtspike.data.frames import picture_size
-from vrtspike.data.loader import ClipLoader, LoaderJob, build_loaders, start_worker
-from vrtspike.data.machine_cache import CacheJob, join_caches
-from vrtspike.data.settings import DataConfig, DataLoaderConfig
+from vrtspike.data.settings import DataConfig
 
-CPU = torch.device("cpu")
-DOCUMENTED, CACHED, STORE = "documented", "ours, cached", "ours, fast store"
+DOCUMENTED = "documented"
 COPY, DECODE = "floor: copy", "floor: decode"
 
 
@@ -66,89 +51,6 @@ class Contender:
         self.make(self.samples)
         self.cpu_ms.append((time.process_time_ns() - began_cpu) / 1e6 / self.samples)
         self.wall_ms.append((time.perf_counter_ns() - began) / 1e6 / self.samples)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What all loaders read."""
-
-    data: DataConfig
-    store: Path
-    draws: Sequence[Draw]
-
-    def ours(
-        self, *, is_lean: bool = True, workers: int = 0, checks: bool = False, **settings: Any
-    ) -> SpikeDeblurDataset:
-        """Our training set, as the trainer builds it; `checks` are the cache's, which it leaves."""
-        given = {**vars_of(self.data), "lean_samples": is_lean, **settings}
-        loading = DataLoaderConfig(total_workers=workers, pin_memory=False)
-        dataset = build_loaders(DataConfig(**given), loading, LoaderJob()).train_set
-        if checks:
-            job = CacheJob(
-                machine_bytes=int(self.data.cache_size_gb * 2**30),
-                workers=workers,
-                local_ranks=1,
-                checks=True,
-            )
-            dataset.use_cache(join_caches(dataset.cache_keys(), job)[0])
-        return dataset
-
-    def loader(self, dataset: SpikeDeblurDataset, samples: int, workers: int = 0) -> ClipLoader:
-        """Goes through the samples again and again."""
-        order = [number % len(self.draws) for number in range(samples)]
-        return ClipLoader(
-            dataset,
-            batch_size=1,
-            sampler=order,
-            collate_fn=lean.collate,
-            num_workers=workers,
-            worker_init_fn=start_worker,
-            multiprocessing_context="fork" if workers else None,
-        )
-
-
-def vars_of(data: DataConfig) -> dict[str, Any]:
-    """The settings as arguments."""
-    return {name: getattr(data, name) for name in data.__dataclass_fields__}
-
-
-def draws_of(dataset: SpikeDeblurDataset) -> list[Draw]:
-    """The windows that the data set will cut out in epoch 0, for loaders that are not ours."""
-    plan, draws = dataset.order_plan(), []
-    for index, (number, start) in enumerate(zip(plan.clips, plan.first_frames, strict=True)):
-        frames = dataset.clips[number].frames
-        pair = pair_sizes(picture_size(frames[0].blur), (SPIKE_HEIGHT, SPIKE_WIDTH), frames[0].blur)
-        if pair.scale != SCALE:
-            raise SystemExit(f"--root: pictures must be {SCALE} times as large as their spikes")
-        window = random_window(pair, dataset.config.crop_size, np.random.default_rng([0, 0, index]))
-        draws.append(Draw(frames[start : start + plan.clip_len], window))
-    return draws
-
-
-def check_bits(bench: Bench) -> int:
-    """Ours against the plain loader; returns how many samples were compared."""
-    ours = {
-        "in a loading process": bench.ours(is_lean=False),
-        "finished on the device": bench.ours(),
-        "from the cache": bench.ours(use_ram_cache=True),
-        "from the fast store": bench.ours(fast_store=str(bench.store)),
-    }
-    chosen = range(0, len(bench.draws), max(1, len(bench.draws) // 8))
-    for index in chosen:
-        blur, sharp, voxels = plain_sample(bench.draws[index])
-        for name, dataset in ours.items():
-            for _ in range(2 if "cache" in name else 1):
-                made = lean.on_device(lean.collate([dataset[index]]), CPU)
-                same = zip((blur, voxels, sharp), made, strict=True)
-                if not all(torch.equal(one, other[0]) for one, other in same):
-                    raise SystemExit(f"sample {index}: not the same bits {name}")
-    return len(chosen)
-
-
-def bytes_of(batch: Any) -> int:
-    """Of the tensors of a sample."""
-    tensors = batch if isinstance(batch, tuple) else tuple(lean.copied_tensors(batch))
-    return sum(each.numel() * each.element_size() for each in tensors)
 
 
 def contenders(bench: Bench) -> list[Contender]:
@@ -219,60 +121,7 @@ def ours_in_process(
     return Contender(name, make, samples, bytes_of(batch))
 
 
-# --- crossing to a worker ------------------------------------------------------------------------
-
-
-def crossing_rows(bench: Bench, samples: int, rounds: int) -> Iterator[list[str]]:
-    """What one worker process makes of the same samples: processor time of both sides."""
-    kinds: dict[str, dict[str, Any]] = {
-        CACHED: {"use_ram_cache": True},
-        STORE: {"fast_store": str(bench.store)},
-        f"{STORE}, finished as floats by the worker": {
-            "fast_store": str(bench.store),
-            "is_lean": False,
-        },
-    }
-    loaders = {
-        (name, workers): bench.loader(bench.ours(workers=workers, **kind), samples, workers)
-        for name, kind in kinds.items()
-        for workers in (0, 1)
-    }
-    figures: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
-    for each_round in range(rounds + 1):
-        for key, loader in loaders.items():
-            found = crossing_ms(loader, samples)
-            if each_round:  # the first one fills the cache
-                figures.setdefault(key, []).append(found)
-    for (name, workers), measured in figures.items():
-        columns = [shown([one[place] for one in measured]) for place in range(3)]
-        yield [name, str(workers), *columns]
-
-
-def crossing_ms(loader: ClipLoader, samples: int) -> tuple[float, float, float]:
-    """Processor time of the training process and of the worker, and wall time; ms a sample."""
-    trainer, worker, wall = time.process_time(), worker_seconds(), time.perf_counter()
-    for _ in loader:
-        pass
-    return (
-        (time.process_time() - trainer) * 1e3 / samples,
-        (worker_seconds() - worker) * 1e3 / samples,
-        (time.perf_counter() - wall) * 1e3 / samples,
-    )
-
-
-def worker_seconds() -> float:
-    """Processor time of the processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 # --- the report ----------------------------------------------------------------------------------
-
-
-def shown(values: Sequence[float], digits: int = 2) -> str:
-    """Median and range."""
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f}..{high:.{digits}f})"
 
 
 def ratios(slow: Contender, fast: Contender) -> list[float]:
@@ -332,6 +181,10 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     print(f"frames: {content}; a blurry PNG is {statistics.mean(sizes[::2]):.2f} MB, the spikes of")
     print(f"a frame {statistics.mean(sizes[1::2]):.2f} MB; {len(bench.draws)} samples\n")
     print(f"bits: {check_bits(bench)} samples are the plain loader's, whatever made them\n")
+    print_table(
+        ["nothing in the page cache", "CPU ms a sample", "wall ms"],
+        disk_rows(bench, max(1, options.rounds // 2)),
+    )
     found = contenders(bench)
     for _ in range(options.rounds):
         for one in found:
