@@ -100,6 +100,10 @@ class _Loading:
             self._read_trace(path)
         elif kind == "folder of traces":
             self._read_traces(path)
+        elif kind == "memory snapshot":
+            raise DiagnosticsError(
+                say("{path} is a memory snapshot: `python diagnose_memory.py` reads it", path=path)
+            )
         else:
             raise DiagnosticsError(
                 say("{path} is neither a text log, a facts folder nor a trace", path=path)

@@ -19,6 +19,7 @@ from diagnostics.parsers.running_runs import running_pids
 from diagnostics.report.build import build_report
 from diagnostics.report.memory_model import MachineView, RunView
 from diagnostics.run import Input
+from diagnostics.snapshot_inputs import SnapshotInputs
 
 
 def view_machine(
@@ -67,14 +68,33 @@ def view_run(
     A path that cannot be read is an input that failed; the machine can be shown all the same. Of a
     run that ended without a word this machine is asked what became of it.
     """
+    given = SnapshotInputs.of(paths)
+    if given.paths and not given.others:
+        return RunView(
+            report=None,
+            absent_reason="only a memory snapshot was given",
+            inputs=given.inputs,
+            snapshots=given.views(),
+        )
     try:
-        run = load_run(paths, profiles_dir)
+        run = load_run(given.others, profiles_dir)
         aftermath = read_aftermath(run.info, last_of_rank_0(run), sources)
         report = build_report(replace(run, aftermath=aftermath))
     except DiagnosticsError as error:
         failed = tuple(
             Input(path=path, kind="unknown", status="failed", notes=(str(error),))
-            for path in paths[:1]
+            for path in given.others[:1]
         )
-        return RunView(report=None, absent_reason=str(error), inputs=failed)
-    return RunView(report=report, absent_reason=None, inputs=report.inputs)
+        return RunView(
+            report=None,
+            absent_reason=str(error),
+            inputs=(*failed, *given.inputs),
+            snapshots=given.views(),
+        )
+    given.follow(run)
+    return RunView(
+        report=report,
+        absent_reason=None,
+        inputs=(*report.inputs, *given.inputs),
+        snapshots=given.views(run),
+    )

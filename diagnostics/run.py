@@ -15,7 +15,13 @@ from diagnostics.log_recognition import LogRecognition
 from diagnostics.trace import Trace
 
 InputKind = Literal[
-    "text log", "facts folder", "folder of runs", "trace", "folder of traces", "unknown"
+    "text log",
+    "facts folder",
+    "folder of runs",
+    "trace",
+    "folder of traces",
+    "memory snapshot",
+    "unknown",
 ]
 InputStatus = Literal["read", "partial", "not evaluated", "failed"]
 Evidence = Literal["facts", "text log only", "trace only"]

@@ -11,12 +11,14 @@ from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
 from diagnostics.parsers.facts import is_facts_folder
 from diagnostics.parsers.locate import runs_below
+from diagnostics.parsers.safe_pickle import is_pickle
 from diagnostics.parsers.trace_folder import could_be_traces
 from diagnostics.run import InputKind
 
 _HEAD_BYTES = 64 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _NUL_RUN = re.compile(rb"\0{8,}")
+_PICKLES = (".pickle", ".pkl")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -80,6 +82,8 @@ def iter_traces(folder: Path) -> Iterator[Path]:
 
 
 def _detect_file(path: Path, head: bytes) -> InputKind:
+    if is_pickle(head) or (head and path.suffix in _PICKLES):
+        return "memory snapshot"
     if not head:
         raise DiagnosticsError(say("{path} is empty: there is no line to read", path=path))
     if head.startswith(_GZIP_MAGIC):

@@ -52,6 +52,11 @@ class UnsafePickleError(DiagnosticsError):
     """The file asks for more than plain data, or for too much of it."""
 
 
+def is_pickle(head: bytes) -> bool:
+    """Whether a file that begins so is a pickle of protocol 2 to 5, as PyTorch writes it."""
+    return len(head) > 2 and head[:1] == b"\x80" and 2 <= head[1] <= 5
+
+
 def read_plain_pickle(path: Path) -> Any:
     """The value in a file: dicts, lists, tuples, texts, bytes, numbers, booleans and None.
 

@@ -37,11 +37,6 @@ _ACTIONS = frozenset(
 OTHER = "other"
 
 
-def is_pickle(head: bytes) -> bool:
-    """Whether a file that begins so is a pickle of protocol 2 to 5, as PyTorch writes it."""
-    return len(head) > 2 and head[:1] == b"\x80" and 2 <= head[1] <= 5
-
-
 def read_snapshot(path: Path) -> MemorySnapshot:
     """Reads a snapshot.
 
@@ -206,13 +201,11 @@ class _Snapshot:
             return None
         if id(frame) not in self.frames:
             file, name = frame.get("filename"), frame.get("name")
-            is_frame = isinstance(file, str) and isinstance(name, str)
-            line = _whole(frame.get("line")) or 0
-            self.frames[id(frame)] = (
-                Frame(file=file[:MAX_TEXT], line=line, function=name[:MAX_TEXT])
-                if is_frame
-                else None
-            )
+            found = None
+            if isinstance(file, str) and isinstance(name, str):
+                line = _whole(frame.get("line")) or 0
+                found = Frame(file=file[:MAX_TEXT], line=line, function=name[:MAX_TEXT])
+            self.frames[id(frame)] = found
         return self.frames[id(frame)]
 
 

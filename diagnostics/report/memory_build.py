@@ -8,7 +8,13 @@ from diagnostics.analyses.memory_forecast import Forecast, forecast
 from diagnostics.analyses.watch_course import WatchView
 from diagnostics.language import listed, say
 from diagnostics.report import units
-from diagnostics.report.memory_model import ForecastView, MachineView, MemoryReport, RunView
+from diagnostics.report.memory_model import (
+    ForecastView,
+    MachineView,
+    MemoryReport,
+    RunView,
+    SnapshotView,
+)
 from diagnostics.report.model import Report
 from diagnostics.rules.contradictions import without_contradictions
 from diagnostics.rules.evaluate import rank
@@ -18,6 +24,7 @@ from diagnostics.rules.machine.guide_limits import guide_findings
 from diagnostics.rules.machine.host_pressure import pressure_findings
 from diagnostics.rules.machine.plan_findings import plan_findings
 from diagnostics.rules.machine.shared_memory import shared_memory_findings
+from diagnostics.rules.machine.snapshot_findings import snapshot_findings
 from diagnostics.rules.machine.watched_growth import watched_findings
 
 FIELD_WORDS = {
@@ -55,7 +62,7 @@ def build_memory_report(
     ranks = demand.ranks if demand else max(1, len(machine.gpus.gpus))
     bounds = guide_bounds(machine.capacity, ranks)
     view = None if demand is None else _forecast_view(demand, machine, bounds)
-    findings = _findings(machine, run.report, view, watched)
+    findings = _findings(machine, run.report, view, watched, run.snapshots)
     return MemoryReport(
         machine=machine,
         run=run,
@@ -82,6 +89,7 @@ def _findings(
     run: Report | None,
     view: ForecastView | None,
     watched: WatchView | None,
+    snapshots: Sequence[SnapshotView],
 ) -> tuple[Finding, ...]:
     found = [
         *watched_findings(watched),
@@ -94,6 +102,9 @@ def _findings(
         found += plan_findings(view.forecast.demand, machine.capacity)
     if run is not None:
         found += [each for each in run.findings if each.rule.startswith(MEMORY_FAMILIES)]
+    for each in snapshots:
+        for device, outliving in zip(each.devices, each.outliving, strict=True):
+            found += snapshot_findings(device, outliving)
     return without_contradictions(rank(found))
 
 

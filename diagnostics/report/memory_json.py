@@ -16,7 +16,7 @@ from diagnostics.report.failure_words import failure_mappings
 from diagnostics.report.json_report import SCHEMA_VERSION, finding_mapping, finite
 from diagnostics.report.json_texts import spoken_texts
 from diagnostics.report.kill_words import kill_mapping
-from diagnostics.report.memory_model import ForecastView, MachineView, MemoryReport
+from diagnostics.report.memory_model import ForecastView, MachineView, MemoryReport, SnapshotView
 from diagnostics.report.model import Report
 
 
@@ -46,6 +46,7 @@ def to_mapping(report: MemoryReport) -> dict[str, Any]:
         "memory_warnings": []
         if run is None
         else [asdict(each) for each in run.analysis.memory_warnings],
+        "snapshots": [_snapshot(view) for view in report.run.snapshots],
         "findings": [finding_mapping(finding) for finding in report.findings],
         "guide_rules": [asdict(bounds) for bounds in report.bounds],
         "watched": None if report.watched is None else _watched(report.watched),
@@ -98,6 +99,17 @@ def _run(run: Report) -> dict[str, Any]:
         "status": run.info.status,
         "error": run.analysis.end.error,
         "last_step": run.analysis.end.last_step,
+    }
+
+
+def _snapshot(view: SnapshotView) -> dict[str, Any]:
+    return {
+        "path": str(view.snapshot.path),
+        "settings": dict(view.snapshot.settings),
+        "devices": [
+            {**asdict(device), "outliving": asdict(outliving)}
+            for device, outliving in zip(view.devices, view.outliving, strict=True)
+        ],
     }
 
 

@@ -7,8 +7,11 @@ from diagnostics.analyses.machine_capacity import Capacity
 from diagnostics.analyses.machine_jobs import Job
 from diagnostics.analyses.memory_checks import Bounds, Check
 from diagnostics.analyses.memory_forecast import Forecast
+from diagnostics.analyses.snapshot_memory import DeviceSnapshot
+from diagnostics.analyses.snapshot_outliving import Outliving
 from diagnostics.analyses.watch_course import WatchView
 from diagnostics.machine import GpuStates, HostState
+from diagnostics.memory_snapshot import MemorySnapshot
 from diagnostics.report.model import Report
 from diagnostics.rules.finding import Finding
 from diagnostics.run import Input
@@ -30,12 +33,25 @@ class MachineView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SnapshotView:
+    """A snapshot of the allocator, by device, with what outlived its step on each."""
+
+    snapshot: MemorySnapshot
+    devices: tuple[DeviceSnapshot, ...]
+    outliving: tuple[Outliving, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunView:
-    """A run's report, or why there is none. Inputs that failed are among `inputs`."""
+    """A run's report, or why there is none, and snapshots of its GPUs' memory.
+
+    Inputs that failed are among `inputs`.
+    """
 
     report: Report | None
     absent_reason: str | None
     inputs: tuple[Input, ...]
+    snapshots: tuple[SnapshotView, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ from diagnostics.report.terminal_findings import finding_parts
 from diagnostics.report.terminal_kill import kill_section
 from diagnostics.report.terminal_machine import memory_section
 from diagnostics.report.terminal_resources import pressure_section
+from diagnostics.report.terminal_snapshot import snapshot_section
 from diagnostics.report.watch_terminal import watched_section
 from diagnostics.rules.finding import Finding
 
@@ -258,6 +259,7 @@ SECTIONS: Mapping[str, Callable[[MemoryReport], Iterator[RenderableType]]] = {
     "training": _training,
     "watched": _watched,
     "run": _run,
+    "snapshots": snapshot_section,
     "forecast": _forecast,
     "findings": _findings,
     "notes": _notes,

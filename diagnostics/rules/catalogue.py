@@ -73,6 +73,7 @@ from diagnostics.rules.machine.planned_training import MONITORING_OFF, PRECISION
 from diagnostics.rules.machine.planned_workers import FEW_WORKERS, NOT_PERSISTENT
 from diagnostics.rules.machine.several_jobs import SEVERAL_JOBS
 from diagnostics.rules.machine.shared_memory import TINY_SHARED_MEMORY
+from diagnostics.rules.machine.snapshot_findings import ADDS_UP, IN_PIECES
 from diagnostics.rules.machine.watched_growth import WATCHED_GROWTH
 from diagnostics.rules.machine_load.cores_oversubscribed import CoresOversubscribed
 from diagnostics.rules.machine_load.cpu_quota_throttled import CpuQuotaThrottled
@@ -191,6 +192,8 @@ MACHINE_PATTERNS: tuple[Pattern, ...] = (
     MONITORING_OFF,
     BEYOND_CONSERVATIVE,
     LOADING_SLOWER,
+    IN_PIECES,
+    ADDS_UP,
 )
 """What `diagnose_memory.py` looks for in a machine and in a forecast, not in a run."""
 

@@ -16,6 +16,7 @@ NOT_FOR_READERS = {
     "diagnostics/language",
     "diagnostics/loading_tables.py",
     "diagnostics/machine_tables.py",
+    "diagnostics/memory_snapshot.py",
     "diagnostics/memory_tables.py",
     "diagnostics/rank_tables.py",
     "diagnostics/table_type.py",
