@@ -20,10 +20,12 @@ from vrtspike.profiling import spans
 from vrtspike.profiling.facts import FactsWriter
 from vrtspike.profiling.failure_place import failure_place
 from vrtspike.profiling.listeners import EventListener, SpanListener, StepListener
+from vrtspike.profiling.memory_labels import memory_labels
 from vrtspike.profiling.module_hooks import StageHooks
 from vrtspike.profiling.own_cost import OwnCost
 from vrtspike.profiling.own_parts import own_parts
 from vrtspike.profiling.pending import PendingStep, PendingSteps, Resolved
+from vrtspike.profiling.ranges import BothRanges
 from vrtspike.profiling.recording import Instruments, RankPlace, RecordingPlan
 from vrtspike.profiling.recording_budget import RecordingBudget
 from vrtspike.profiling.records import MEASURED_PHASES, EventRecord, RunRecord, SpanRecord
@@ -76,10 +78,13 @@ class Recorder:
         self._tracing = Tracing(
             plan, run, self._place, folder=facts_dir, device=device, clock=self._clock
         )
+        labels = memory_labels(device, plan.settings.memory_history)
+        own += [] if labels is None else [labels]
         self._parts = (self._tracing, *own, *plan.parts, self._budget)
         hearing = [part for part in self._parts if isinstance(part, StepListener)]
         self._listeners = (*listeners, *hearing)
-        ranges = self._tracing.ranges
+        traced = self._tracing.ranges
+        ranges = traced if labels is None else BothRanges(traced, labels)
         self._hooks = StageHooks(self._timer, ranges, self._memory, self._cost)
         self._book = StepBook(self._clock, self._timer, self._hooks, ranges, self._memory)
         self._phases = {n: PhaseContext(self._book, n, self._cost) for n in MEASURED_PHASES}

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diagnostics.errors import DiagnosticsError
-from diagnostics.parsers import safe_pickle
+from diagnostics.parsers import pickle_machine, safe_pickle
 from diagnostics.parsers.safe_pickle import UnsafePickleError, is_pickle, read_plain_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -144,10 +144,10 @@ def test_a_key_that_must_be_hashed_in_depth_is_refused(read) -> None:
 def test_depth_and_number_are_bounded(read, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnsafePickleError, match="nests deeper"):
         read(b"\x80\x02" + b"(" * 100_000 + b".")
-    monkeypatch.setattr(safe_pickle, "MAX_CONTAINERS", 10)
+    monkeypatch.setattr(pickle_machine, "MAX_CONTAINERS", 10)
     with pytest.raises(UnsafePickleError, match="more than 10 lists"):
         read(pickle.dumps([[] for _ in range(20)]))
-    monkeypatch.setattr(safe_pickle, "MAX_OPCODES", 1000)
+    monkeypatch.setattr(pickle_machine, "MAX_OPCODES", 1000)
     with pytest.raises(UnsafePickleError, match="1000 instructions"):
         read(b"\x80\x02" + b"N0" * 10_000 + b"N.")
     monkeypatch.setattr(safe_pickle, "MAX_BYTES", 100)
