@@ -147,6 +147,11 @@ class WatchReader:
                 util_percent=gpu.util_percent,
                 used_bytes=gpu.memory_used_bytes,
                 total_bytes=gpu.memory_total_bytes,
+                by_pid={
+                    each.pid: each.used_bytes
+                    for each in gpu.processes or ()
+                    if each.pid in self._members and each.used_bytes is not None
+                },
             )
             for gpu in self._gpus.read().gpus
         )

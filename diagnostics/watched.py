@@ -3,7 +3,8 @@
 Plain facts. A value that could not be read is None; counters only grow.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from diagnostics.analyses.machine_jobs import Role
 
@@ -27,12 +28,17 @@ class WatchedProcess:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedGpu:
-    """One GPU, with what all processes hold on it."""
+    """One GPU, with what all processes hold on it.
+
+    `by_pid` is what those of the training hold; empty where the driver does not tell, or numbers
+    them otherwise.
+    """
 
     index: int
     util_percent: float | None = None
     used_bytes: int | None = None
     total_bytes: int | None = None
+    by_pid: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

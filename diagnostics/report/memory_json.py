@@ -68,6 +68,8 @@ def _watched(view: WatchView) -> dict[str, Any]:
                 "role": each.role,
                 "rank": each.rank,
                 "count": each.count,
+                "index": each.index,
+                "seconds_left": each.seconds_left,
                 "bytes_per_s": each.trend.slope,
                 "rise_bytes": each.trend.rise,
                 "since_unix_s": each.since_unix_s,

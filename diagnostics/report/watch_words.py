@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from diagnostics.analyses.machine_jobs import Role
-from diagnostics.analyses.watch_course import Growing, Line, WatchView
+from diagnostics.analyses.watch_course import Line, WatchView
+from diagnostics.analyses.watch_growth import Growing
 from diagnostics.language import say
 from diagnostics.report import units
 
@@ -74,6 +75,8 @@ def growth_text(growing: Growing) -> str:
             since=since,
             rise=rise,
         )
+    if growing.kind == "GPU":
+        return _gpu_text(growing, since)
     if growing.kind == "processes":
         return say(
             "{count} loader processes together grow by {rate}/s since {since}, by {rise} so far.",
@@ -96,6 +99,28 @@ def growth_text(growing: Growing) -> str:
         since=since,
         rise=rise,
         name=process_name(growing.pid, growing.role, growing.rank),
+    )
+
+
+def _gpu_text(growing: Growing, since: str) -> str:
+    holder = (
+        ""
+        if growing.pid is None
+        else say(" of {name}", name=process_name(growing.pid, growing.role, growing.rank))
+    )
+    end = (
+        ""
+        if growing.seconds_left is None
+        else say("; it is full in {left}", left=duration(growing.seconds_left))
+    )
+    return say(
+        "Memory{holder} on GPU {index} grows by {rate}/s since {since}, by {rise} so far{end}.",
+        holder=holder,
+        index=growing.index,
+        rate=units.size(growing.trend.slope),
+        since=since,
+        rise=units.size(growing.trend.rise),
+        end=end,
     )
 
 

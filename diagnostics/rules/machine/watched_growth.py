@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from diagnostics.analyses.watch_course import Growing, WatchView
+from diagnostics.analyses.watch_course import WatchView
+from diagnostics.analyses.watch_growth import Growing
 from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
 from diagnostics.rules.host_memory.growth_advice import LOADING_KEEPS, TRAINING_KEEPS
@@ -23,6 +24,10 @@ _SHARED = (
     "Something fills /dev/shm and does not delete it: kept batches of the loader, or files "
     "that are left there."
 )
+_DEVICE = (
+    "Tensors on the GPU are kept from step to step: look for losses or outputs that are collected "
+    "with their graph (keep `loss.detach()`), and for hooks that hold what they saw."
+)
 _ANYONE = "Look into this process: it belongs to the training, but trains and loads nothing."
 WATCHED_GROWTH = Pattern(
     code="HM106",
@@ -31,9 +36,9 @@ WATCHED_GROWTH = Pattern(
     "watched.",
     docs="""
 ## What it measures
-With --watch: memory of each process of the training that it shares with no other, and of /dev/shm,
-where it rises steadily over the time that was watched. The first fifth of it, rises at once and
-what is given back again are left out.
+With --watch: memory of each process of the training that it shares with no other, of /dev/shm, and
+of processes on GPUs as the driver tells it, where it rises steadily over the time that was watched.
+The first fifth of it, rises at once and what is given back again are left out.
 
 ## Why it matters
 Memory that only grows ends the run sooner or later; the kernel then kills a process.
@@ -50,29 +55,36 @@ Watched from its start on, a run that warms up for as long as it is watched look
 
 def watched_findings(view: WatchView | None) -> Iterator[Finding]:
     """One for each memory that grows; the limit is how soon it ends the run."""
-    for growing in view.growing if view is not None else ():
-        rise = growing.trend.rise
-        if rise < LEAST_RISE.value * MIB:
-            continue
-        left = view.seconds_left if view is not None else None
-        soon = left is not None and left < SOON.value
-        yield WATCHED_GROWTH.finding(
-            Severity.CRITICAL if soon else Severity.WARN,
-            {
-                "holder": _holder(growing),
-                "mib_per_s": growing.trend.slope / MIB,
-                "rise_mib": rise / MIB,
-            },
-            (
-                _evidence("growth while watched", int(rise), "bytes", LEAST_RISE.value * MIB),
-                _evidence("seconds until the memory's end", left, "s", SOON.value),
-            ),
-            [Advice(text=_advice(growing), verify="python diagnose_memory.py --watch")],
-            cost_bytes=int(rise),
-        )
+    if view is None:
+        return
+    for growing in view.growing:
+        if growing.trend.rise >= LEAST_RISE.value * MIB:
+            left = growing.seconds_left if growing.kind == "GPU" else view.seconds_left
+            yield _finding(growing, left)
+
+
+def _finding(growing: Growing, seconds_left: float | None) -> Finding:
+    soon = seconds_left is not None and seconds_left < SOON.value
+    rise = growing.trend.rise
+    return WATCHED_GROWTH.finding(
+        Severity.CRITICAL if soon else Severity.WARN,
+        {
+            "holder": _holder(growing),
+            "mib_per_s": growing.trend.slope / MIB,
+            "rise_mib": rise / MIB,
+        },
+        (
+            _evidence("growth while watched", int(rise), "bytes", LEAST_RISE.value * MIB),
+            _evidence("seconds until the memory's end", seconds_left, "s", SOON.value),
+        ),
+        [Advice(text=_advice(growing), verify="python diagnose_memory.py --watch")],
+        cost_bytes=int(rise),
+    )
 
 
 def _holder(growing: Growing) -> str:
+    if growing.kind == "GPU":
+        return _on_gpu(growing)
     process = say(_HOLDERS[growing.role or "other"], pid=growing.pid)
     if growing.kind == "process":
         return process
@@ -83,7 +95,16 @@ def _holder(growing: Growing) -> str:
     return say("/dev/shm, filled by {process},", process=process)
 
 
+def _on_gpu(growing: Growing) -> str:
+    if growing.pid is None:
+        return say("Memory in use on GPU {index}", index=growing.index)
+    process = say(_HOLDERS[growing.role or "other"], pid=growing.pid)
+    return say("The memory of {process} on GPU {index}", process=process, index=growing.index)
+
+
 def _advice(growing: Growing) -> str:
+    if growing.kind == "GPU":
+        return _DEVICE
     if growing.kind == "/dev/shm":
         return _SHARED
     by_role = {"main": TRAINING_KEEPS, "worker": LOADING_KEEPS}

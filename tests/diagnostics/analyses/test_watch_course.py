@@ -192,3 +192,30 @@ def test_what_grew_until_the_training_ended_is_still_told() -> None:
         if moment.at_s >= 100:
             made.add(moment)
     assert grown(made.view()) == []
+
+
+def on_gpu(by_pid: Any, used: Any) -> Any:
+    def change(at: int, moment: Moment) -> Moment:
+        gpu = replace(moment.gpus[0], by_pid=by_pid(at), used_bytes=used(at))
+        return replace(moment, gpus=(gpu,))
+
+    return change
+
+
+def test_growth_on_a_gpu_is_named_with_its_process_and_its_own_end() -> None:
+    grows = on_gpu(lambda at: {10: GIB + at * MIB}, lambda at: 2 * GIB + at * MIB)
+    (growing,) = (view := view_of(course(100, change=grows))).growing
+    assert (growing.kind, growing.index, growing.pid, growing.role) == ("GPU", 0, 10, "main")
+    assert growing.seconds_left == pytest.approx(6 * 1024 - 99, rel=0.05)
+    assert view.seconds_left is None  # of the machine's memory nothing is taken
+
+
+def test_without_word_of_processes_the_gpu_as_a_whole_is_told() -> None:
+    grows = on_gpu(lambda at: {}, lambda at: GIB + at * MIB)
+    (growing,) = view_of(course(100, change=grows)).growing
+    assert (growing.kind, growing.index, growing.pid) == ("GPU", 0, None)
+
+
+def test_a_gpu_where_somebody_else_grows_is_no_growth_of_the_training() -> None:
+    grows = on_gpu(lambda at: {10: GIB}, lambda at: 2 * GIB + at * MIB)
+    assert grown(view_of(course(100, change=grows))) == []

@@ -3,7 +3,9 @@
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -295,3 +297,31 @@ def test_plain_lines_in_chinese_keep_their_figures() -> None:
         lines: list[str] = []
         PlainScreen(lines.append).show(watched())
     assert "加载进程 11" in lines[0]
+
+
+def test_memory_of_the_training_on_a_gpu_is_read_by_process(training: FakeTraining) -> None:
+    class Busy(FakeNvml):
+        def nvmlDeviceGetComputeRunningProcesses(self, handle: Any) -> Any:  # noqa: N802
+            pids = {10: 3 * MIB, 11: None, 77: 5 * MIB}
+            return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in pids.items()]
+
+    (gpu,) = training.reader(nvml=Busy()).read().gpus
+    assert gpu.by_pid == {10: 3 * MIB}
+
+
+@pytest.mark.parametrize(
+    ("by_pid", "holder"),
+    [({10: 1}, "The memory of training process 10 on GPU 0"), ({}, "Memory in use on GPU 0")],
+)
+def test_growth_on_a_gpu_is_a_finding(by_pid: dict[int, int], holder: str) -> None:
+    made = WatchCourse()
+    for moment in course(100):
+        used = (1024 + int(moment.at_s)) * MIB
+        gpu = replace(moment.gpus[0], used_bytes=used, by_pid=dict.fromkeys(by_pid, used))
+        made.add(replace(moment, gpus=(gpu,)))
+    (finding,) = (e for e in report_of(made.view()).findings if e.rule == "HM106")
+    assert finding.summary.startswith(holder)
+    assert "loss.detach()" in finding.advice[0].text
+    lines: list[str] = []
+    PlainScreen(lines.append).show(made.view())
+    assert "on GPU 0 grows by 1.00 MiB/s" in lines[0]
