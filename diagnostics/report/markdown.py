@@ -7,6 +7,7 @@ from diagnostics.language import listed, say, spoken
 from diagnostics.printable import printable
 from diagnostics.report import units
 from diagnostics.report.model import Report
+from diagnostics.report.trace_phase_words import phase_notes
 from diagnostics.rules.finding import Finding
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&!~])")
@@ -47,6 +48,7 @@ def _phases(report: Report) -> Iterator[str]:
         for each in report.phases
     ]
     yield from _table("Phases of the step", ("phase", "mean ms", "median", "p95", "share"), rows)
+    yield from map(_text, phase_notes(report))
 
 
 def _stages(report: Report) -> Iterator[str]:

@@ -36,6 +36,7 @@ from diagnostics.report.terminal_resources import resources_section
 from diagnostics.report.terminal_stages import closure_lines, stages_section
 from diagnostics.report.terminal_trace import trace_section
 from diagnostics.report.terminal_trust import trust_lines
+from diagnostics.report.trace_phase_words import phase_notes
 from diagnostics.run import Input
 
 GRADES = {"A": "sound", "B": "usable", "C": "rough", "D": "no verdict"}
@@ -187,6 +188,7 @@ def _phases(report: Report) -> Iterator[RenderableType]:
     yield heading(say("Phases of the step ({clock} clock)", clock=report.phases[0].clock))
     yield _moved(rows)
     yield from closure_lines(report, "phases of the step")
+    yield from map(indented, phase_notes(report))
 
 
 def _unnamed(report: Report) -> list[str]:

@@ -89,6 +89,21 @@ class Rule(ABC):
         """The limits of this rule by attribute name, in the order they are written."""
         return {name: value for name, value in vars(cls).items() if isinstance(value, Threshold)}
 
+    def grade(self, value: float) -> Severity | None:
+        """The severity by whichever of `at_note`, `at_warn` and `at_critical` the rule has."""
+        limits = self.thresholds()
+        names = {
+            "at_note": Severity.NOTE,
+            "at_warn": Severity.WARN,
+            "at_critical": Severity.CRITICAL,
+        }
+        return graded(value, *((limits[n], level) for n, level in names.items() if n in limits))
+
+    def lowest_limit(self) -> float:
+        """The limit from which on the rule fires."""
+        limits = self.thresholds()
+        return limits["at_note" if "at_note" in limits else "at_warn"].value
+
     def finding(
         self,
         severity: Severity,

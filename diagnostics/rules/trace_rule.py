@@ -1,13 +1,14 @@
 """What rules on traces share: when they cannot look, and how they put what they saw."""
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from diagnostics.language import say
-from diagnostics.rules.finding import Advice, Evidence, Gain, Severity, Value
+from diagnostics.rules.finding import Advice, Evidence, Gain, Value
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_ON_CPU
-from diagnostics.rules.rule import Outcome, Rule, graded
+from diagnostics.rules.rule import Outcome, Rule
 from diagnostics.rules.trace_measurements import TraceMeasurements
 
 NO_TRACE = "no profiler trace with a step was read"
@@ -42,20 +43,38 @@ class TraceRule(Rule):
     def look(self, measured: Measurements, trace: TraceMeasurements) -> Outcome:
         """Judge traces that show steps on a device."""
 
-    def grade(self, share: float) -> Severity | None:
-        """The severity by whichever of `at_note`, `at_warn` and `at_critical` the rule has."""
-        limits = self.thresholds()
-        names = {
-            "at_note": Severity.NOTE,
-            "at_warn": Severity.WARN,
-            "at_critical": Severity.CRITICAL,
-        }
-        return graded(share, *((limits[n], level) for n, level in names.items() if n in limits))
+    def judge_time(
+        self,
+        trace: TraceMeasurements,
+        ms: float | None,
+        metric: str,
+        values: Mapping[str, Value],
+        rows: Sequence[Row],
+        advice: Sequence[Advice],
+    ) -> Outcome:
+        """The finding on a time of each step, graded by its share of the step.
 
-    def lowest_limit(self) -> float:
-        """The limit from which on the rule fires."""
-        limits = self.thresholds()
-        return limits["at_note" if "at_note" in limits else "at_warn"].value
+        Args:
+            trace: Where it was read.
+            ms: The time, which is what the finding costs; None if the trace does not show it.
+            metric: What its share of the step is called.
+            values: Those of the summary beside `step_ms` and `share`.
+            rows: The evidence beside the share.
+            advice: What to do about it.
+        """
+        share = trace.share(ms)
+        if share is None:
+            return self.not_evaluated(NOT_IN_TRACE)
+        severity = self.grade(share)
+        if severity is None:
+            return None
+        return self.finding(
+            severity,
+            {**values, "step_ms": trace.step_ms, "share": share},
+            evidence_of(trace, (metric, share, "share", self.lowest_limit()), *rows),
+            tuple(advice),
+            cost_ms_per_step=ms,
+        )
 
 
 def record_trace(measured: Measurements) -> str:
@@ -70,6 +89,11 @@ def evidence_of(trace: TraceMeasurements, *rows: Row) -> tuple[Evidence, ...]:
         for metric, value, unit, limit in rows
         if value is not None and value != ""
     )
+
+
+def most_idle_in(trace: TraceMeasurements, cause: str) -> Row:
+    """The operator or the line behind most idle time of the cause, where the trace tells."""
+    return "most of it in", trace.idle_where.get(cause, ""), "", None
 
 
 def up_to(cost_ms: float) -> Gain:

@@ -2,19 +2,14 @@
 
 from typing import ClassVar
 
+from diagnostics.rules.communication.exchange_advice import exchange_advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import TraceRule, advise, evidence_of
+from diagnostics.rules.trace_rule import TraceRule
 
 ONE_RANK = "the run had one rank; this rule is about communication between ranks"
 NO_COMMUNICATION = "the trace shows no communication"
-HIDE = (
-    "Exchange less often or less: accumulate gradients under `no_sync()`, compress them to 16 bits "
-    "(`bf16_compress_hook`), and let buckets go out earlier (`bucket_cap_mb`, static graph); a "
-    "larger batch on each rank exchanges as much for more work."
-)
-SIGN = "less communication that is not hidden"
 
 
 class CommunicationExposed(TraceRule):
@@ -52,27 +47,17 @@ the backward the last bucket is always exposed.
     def look(self, measured: Measurements, trace: TraceMeasurements) -> Outcome:
         """Hold the exposed communication against the step."""
         exposed_ms, total_ms = trace.communication_exposed_ms, trace.communication_ms
-        share = trace.share(exposed_ms)
-        if exposed_ms is None or share is None or not total_ms:
+        if exposed_ms is None or not total_ms:
             is_single = measured.world_size == 1
             return self.not_evaluated(ONE_RANK if is_single else NO_COMMUNICATION)
-        severity = self.grade(share)
-        if severity is None:
-            return None
-        return self.finding(
-            severity,
-            {
-                "exposed_ms": exposed_ms,
-                "step_ms": trace.step_ms,
-                "share": share,
-                "total_ms": total_ms,
-            },
-            evidence_of(
-                trace,
-                ("exposed communication / step", share, "share", self.at_note.value),
+        return self.judge_time(
+            trace,
+            exposed_ms,
+            "exposed communication / step",
+            {"exposed_ms": exposed_ms, "total_ms": total_ms},
+            [
                 ("communication, hidden part included", total_ms, "ms", None),
                 ("longest exchange", trace.collective, "", None),
-            ),
-            (advise(HIDE, SIGN, exposed_ms),),
-            cost_ms_per_step=exposed_ms,
+            ],
+            exchange_advice(trace, exposed_ms),
         )

@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, Severity
+from diagnostics.rules.finding import Advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 RECORD_RANKS = "record all ranks of a torchrun, and give the folder that holds them all"
 _ADVICE = (
@@ -53,12 +53,7 @@ figure says little about a cluster. A slow rank is another finding (rule CM001).
         if exposed_ms is None or not step_ms:
             return self.not_evaluated("the exchange of gradients was not recorded", RECORD_RANKS)
         share = exposed_ms / step_ms
-        severity = graded(
-            share,
-            (self.at_note, Severity.NOTE),
-            (self.at_warn, Severity.WARN),
-            (self.at_critical, Severity.CRITICAL),
-        )
+        severity = self.grade(share)
         if severity is None:
             return None
         size, source = measured.exchange_bytes or 0.0, measured.source("exchange_ms")

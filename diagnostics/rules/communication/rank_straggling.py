@@ -7,7 +7,7 @@ from diagnostics.rules.communication.straggler_advice import straggler_advice
 from diagnostics.rules.finding import Evidence, Severity, Value
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_MORE_STEPS
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 RECORD_RANKS = "record all ranks of a torchrun, and give the folder that holds them all"
 
@@ -64,12 +64,7 @@ makes the exchange itself long for all ranks alike: the report shows that as exp
             # Ranks that were recorded and not compared have too few steps in common.
             more = RECORD_MORE_STEPS if measured.num_rank_steps else RECORD_RANKS
             return self.not_evaluated(reason, more)
-        severity = graded(
-            low_ms / step_ms,
-            (self.at_note, Severity.NOTE),
-            (self.at_warn, Severity.WARN),
-            (self.at_critical, Severity.CRITICAL),
-        )
+        severity = self.grade(low_ms / step_ms)
         if severity is None or steadiness < self.steady.value:
             return None
         values = {

@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from diagnostics.language import say
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, ConfigChange, Severity
+from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 KEY = "LOG.CHECKPOINT_EVERY_STEPS"
 WANTED_S = 1800.0
@@ -52,7 +52,7 @@ not.
             )
         if measured.status == "finished":
             return None
-        severity = graded(unsaved_s, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        severity = self.grade(unsaved_s)
         if severity is None:
             return None
         source = measured.source("unsaved_s")

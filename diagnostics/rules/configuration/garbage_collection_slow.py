@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, Severity
+from diagnostics.rules.finding import Advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 _ADVICE = (
     "Take what lives as long as the run out of the collector's sight: `gc.collect(); gc.freeze()` "
@@ -51,7 +51,7 @@ little.
         if count is None or cost_ms is None or not measured.step_mean_ms:
             return self.not_evaluated("steps with a collection were not recorded", RECORD_FACTS)
         share = cost_ms / measured.step_mean_ms
-        severity = graded(share, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        severity = self.grade(share)
         if severity is None or count < self.least_count.value:
             return None
         source = measured.source("gc_cost_ms")

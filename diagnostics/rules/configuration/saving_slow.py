@@ -3,12 +3,12 @@
 from typing import ClassVar
 
 from diagnostics.language import say
-from diagnostics.rules.configuration.rarer import rarer
+from diagnostics.rules.configuration.rarer import rarer, rarer_setting
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, ConfigChange, Gain, Severity
+from diagnostics.rules.finding import Advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 KEY = "LOG.CHECKPOINT_EVERY_STEPS"
 _RARER = (
@@ -59,7 +59,7 @@ not judge. Saving often is an insurance that may be worth its price.
             return self.not_evaluated(
                 say("{count} checkpoint(s); three are needed", count=count), "train longer"
             )
-        severity = graded(share, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        severity = self.grade(share)
         if severity is None:
             return None
         source = measured.source("checkpoint_ms")
@@ -82,7 +82,6 @@ not judge. Saving often is an insurance that may be worth its price.
         if not every or not step_ms:
             return (faster,)
         proposed = rarer(every, share, self.wanted.value)
-        saved_ms = ms * (1 - every / proposed)
         text = say(
             _RARER,
             proposed=proposed,
@@ -90,6 +89,5 @@ not judge. Saving often is an insurance that may be worth its price.
             wanted=self.wanted.value,
             lost_min=proposed * step_ms / 60_000,
         )
-        change = ConfigChange(key=KEY, current=every, proposed=proposed)
-        gain = Gain(low_ms=saved_ms, mid_ms=saved_ms, high_ms=saved_ms)
+        change, gain = rarer_setting(KEY, every, proposed, ms)
         return (faster, Advice(text=text, config_change=change, predicted_gain=gain, verify=sign))

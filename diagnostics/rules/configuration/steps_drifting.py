@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from diagnostics.language import say
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, Severity
+from diagnostics.rules.finding import Advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 _ADVICE = (
     "Compare the phases of early and late steps (steps.rank*.jsonl): data_wait points at a disk or "
@@ -60,7 +60,7 @@ other and are not independent, so that the bounds are somewhat too narrow.
                 ),
                 "train longer",
             )
-        severity = graded(share, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        severity = self.grade(share)
         if severity is None or low < self.at_note.value:
             return None
         median_ms = measured.step_median_ms

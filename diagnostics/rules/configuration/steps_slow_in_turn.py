@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from diagnostics.language import listed, say
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, Severity
+from diagnostics.rules.finding import Advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_MORE_STEPS, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 _SETTINGS = "The period is that of {keys}: do that more seldom, or make it cheaper."
 _LOADER = (
@@ -57,7 +57,7 @@ them.
         if count is None or cost_ms is None or not measured.step_mean_ms:
             return self.not_evaluated("fewer than 20 single steps are known", RECORD_MORE_STEPS)
         share = cost_ms / measured.step_mean_ms
-        severity = graded(share, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        severity = self.grade(share)
         if every is None or severity is None:
             return None
         source = measured.source("num_slow_steps")

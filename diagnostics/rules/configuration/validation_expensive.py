@@ -3,12 +3,12 @@
 from typing import ClassVar
 
 from diagnostics.language import say
-from diagnostics.rules.configuration.rarer import rarer
+from diagnostics.rules.configuration.rarer import rarer, rarer_setting
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, ConfigChange, Gain, Severity
+from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 KEY, CROP = "LOG.VAL_EVERY_STEPS", "DATA.VAL_CROP_SIZE"
 _RARER = "Validate every {proposed} steps instead of every {current}: then it takes {wanted:.0%}."
@@ -59,7 +59,7 @@ not judge. Early in a training frequent validation can be wanted.
             return self.not_evaluated(
                 say("{count} validation(s); three are needed", count=count), "train longer"
             )
-        severity = graded(share, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        severity = self.grade(share)
         if severity is None:
             return None
         source = measured.source("validation_ms")
@@ -80,11 +80,11 @@ not judge. Early in a training frequent validation can be wanted.
             return (Advice(text=_OTHER, verify=sign),)
         wanted = self.wanted.value
         proposed = rarer(every, share, wanted)
-        saved_ms = ms * (1 - every / proposed)
+        change, gain = rarer_setting(KEY, every, proposed, ms)
         advice = Advice(
             text=say(_RARER, proposed=proposed, current=every, wanted=wanted),
-            config_change=ConfigChange(key=KEY, current=every, proposed=proposed),
-            predicted_gain=Gain(low_ms=saved_ms, mid_ms=saved_ms, high_ms=saved_ms),
+            config_change=change,
+            predicted_gain=gain,
             verify=sign,
         )
         crop = measured.whole_setting("DATA.CROP_SIZE")

@@ -2,12 +2,13 @@
 
 from typing import ClassVar
 
+from diagnostics.rules.data_loading.exposed_wait import NO_WAIT, exposed_wait
 from diagnostics.rules.data_loading.loader_advice import loader_advice
 from diagnostics.rules.data_loading.loading_evidence import loading_evidence
-from diagnostics.rules.finding import Evidence, Severity
+from diagnostics.rules.evidence_row import row
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NO_STEPS, RECORD_FACTS
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 
 class DataLoadingExposed(Rule):
@@ -49,46 +50,22 @@ facts folder shows.
         """Compare the exposed wait with the step."""
         if not measured.step_ms:
             return self.not_evaluated(NO_STEPS, RECORD_FACTS)
-        field = "data_wait_exposed_ms"
-        wait_ms = measured.data_wait_exposed_ms
-        if wait_ms is None:
-            field, wait_ms = "phase_ms", measured.phase_ms.get("data_wait")
-        if wait_ms is None:
-            return self.not_evaluated("the wait for data was not measured", RECORD_FACTS)
+        found = exposed_wait(measured)
+        if found is None:
+            return self.not_evaluated(NO_WAIT, RECORD_FACTS)
+        wait_ms, field = found
         share = wait_ms / measured.step_ms
-        severity = graded(
-            share,
-            (self.at_note, Severity.NOTE),
-            (self.at_warn, Severity.WARN),
-            (self.at_critical, Severity.CRITICAL),
-        )
+        severity = self.grade(share)
         if severity is None:
             return None
-        source = measured.source(field)
+        source, workers = measured.source(field), measured.num_workers
         return self.finding(
             severity,
             {"share": share, "wait_ms": wait_ms, "step_ms": measured.step_ms},
             (
-                Evidence(
-                    metric="exposed data wait / step",
-                    value=share,
-                    unit="share",
-                    limit=self.at_note.value,
-                    source=source,
-                ),
-                Evidence(
-                    metric="data wait",
-                    value=wait_ms,
-                    unit="ms",
-                    limit=self.goal_ms.value,
-                    source=source,
-                ),
-                Evidence(
-                    metric="loader processes",
-                    value=measured.num_workers,
-                    unit="count",
-                    source=measured.source("num_workers"),
-                ),
+                row("exposed data wait / step", share, "share", self.at_note, source),
+                row("data wait", wait_ms, "ms", self.goal_ms, source),
+                row("loader processes", workers, "count", None, measured.source("num_workers")),
                 *loading_evidence(measured),
             ),
             loader_advice(measured, wait_ms, measured.step_ms),

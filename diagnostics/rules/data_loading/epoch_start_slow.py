@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from diagnostics.rules.data_loading.loader_advice import persistent_workers
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, NotEvaluated, Severity
+from diagnostics.rules.finding import Advice, NotEvaluated
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_LOADER, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 _LONGER = (
     "Make epochs longer than they are, for example by a sampler that repeats the data, so that the "
@@ -57,7 +57,7 @@ for. In a run of large epochs the share is small.
         if not count or start_ms is None:
             return self._none_seen(measured)
         share = cost_ms / measured.step_mean_ms
-        severity = graded(share, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        severity = self.grade(share)
         if severity is None:
             return None
         switch = persistent_workers(measured)

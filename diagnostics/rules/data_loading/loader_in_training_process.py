@@ -4,19 +4,20 @@ import math
 from typing import ClassVar
 
 from diagnostics.language import say
+from diagnostics.rules.data_loading.exposed_wait import NO_WAIT, exposed_wait
 from diagnostics.rules.data_loading.worker_advice import (
     SIGN,
     gain_of_more_workers,
     more_workers,
     worker_change,
 )
-from diagnostics.rules.finding import Advice, Evidence, Severity
+from diagnostics.rules.evidence_row import row
+from diagnostics.rules.finding import Advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NO_STEPS, RECORD_FACTS, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 NO_WORKERS_KNOWN = "the input does not say how many loader processes there were"
-NO_WAIT_KNOWN = "the wait for data was not measured"
 ENOUGH = (
     "Let {workers} loader process(es) make the batches: one batch takes {batch_ms:.1f} ms, the "
     "rest of the step {busy_ms:.1f} ms, so {least} keep(s) up and one is to spare."
@@ -62,32 +63,21 @@ enough not to matter.
             return self.not_evaluated(NO_WORKERS_KNOWN, RECORD_FACTS)
         if measured.num_workers:
             return None
-        wait_ms = measured.data_wait_exposed_ms
-        if wait_ms is None:
-            wait_ms = measured.phase_ms.get("data_wait")
-        if wait_ms is None:
-            return self.not_evaluated(NO_WAIT_KNOWN, RECORD_FACTS)
+        found = exposed_wait(measured)
+        if found is None:
+            return self.not_evaluated(NO_WAIT, RECORD_FACTS)
+        wait_ms, field = found
         share = wait_ms / measured.step_ms
-        severity = graded(
-            share,
-            (self.at_note, Severity.NOTE),
-            (self.at_warn, Severity.WARN),
-            (self.at_critical, Severity.CRITICAL),
-        )
+        severity = self.grade(share)
         if severity is None:
             return None
-        source = measured.source("num_workers")
         return self.finding(
             severity,
             {"wait_ms": wait_ms, "step_ms": measured.step_ms, "share": share},
             (
-                Evidence(metric="loader processes", value=0, unit="count", source=source),
-                Evidence(
-                    metric="exposed data wait / step",
-                    value=share,
-                    unit="share",
-                    limit=self.at_note.value,
-                    source=measured.source("data_wait_exposed_ms"),
+                row("loader processes", 0, "count", None, measured.source("num_workers")),
+                row(
+                    "exposed data wait / step", share, "share", self.at_note, measured.source(field)
                 ),
             ),
             (_advice(measured, wait_ms, measured.step_ms),),

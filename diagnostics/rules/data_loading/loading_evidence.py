@@ -1,10 +1,14 @@
 """What the loader's own times say about a wait; nothing where they were not recorded."""
 
 from diagnostics.language import say
+from diagnostics.rules.evidence_row import row
 from diagnostics.rules.finding import Evidence
 from diagnostics.rules.measurements import Measurements
 
 OTHER = "other"
+_EMPTY = "fetches that found no finished batch"
+_SUPPLY = "time between two batches from the loader"
+_COMPUTED = "CPU time of making a batch, at most / making it"
 
 
 def heaviest_part(measured: Measurements) -> tuple[str, float] | None:
@@ -18,42 +22,17 @@ def heaviest_part(measured: Measurements) -> tuple[str, float] | None:
 
 def loading_evidence(measured: Measurements) -> tuple[Evidence, ...]:
     """How often no batch was ready, how fast the loader delivers, and what its time goes to."""
-    found = []
-    if measured.fetch_empty_share is not None:
-        found.append(
-            Evidence(
-                metric="fetches that found no finished batch",
-                value=measured.fetch_empty_share,
-                unit="share",
-                source=measured.source("fetch_empty_share"),
-            )
-        )
-    if measured.loader_supply_ms is not None:
-        found.append(
-            Evidence(
-                metric="time between two batches from the loader",
-                value=measured.loader_supply_ms,
-                unit="ms",
-                source=measured.source("loader_supply_ms"),
-            )
-        )
-    if measured.making_core_share is not None:
-        found.append(
-            Evidence(
-                metric="CPU time of making a batch, at most / making it",
-                value=measured.making_core_share,
-                unit="share",
-                source=measured.source("making_core_share"),
-            )
-        )
     heaviest = heaviest_part(measured)
+    fields: list[tuple[str, str, float | None, str]] = [
+        (_EMPTY, "fetch_empty_share", measured.fetch_empty_share, "share"),
+        (_SUPPLY, "loader_supply_ms", measured.loader_supply_ms, "ms"),
+        (_COMPUTED, "making_core_share", measured.making_core_share, "share"),
+    ]
     if heaviest is not None:
-        found.append(
-            Evidence(
-                metric=say("{part} / making a batch", part=heaviest[0]),
-                value=heaviest[1],
-                unit="share",
-                source=measured.source("loading_shares"),
-            )
-        )
-    return tuple(found)
+        metric = say("{part} / making a batch", part=heaviest[0])
+        fields.append((metric, "loading_shares", heaviest[1], "share"))
+    return tuple(
+        row(metric, value, unit, None, measured.source(field))
+        for metric, field, value, unit in fields
+        if value is not None
+    )

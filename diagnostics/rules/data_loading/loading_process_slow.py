@@ -6,7 +6,7 @@ from diagnostics.rules.evidence_row import row
 from diagnostics.rules.finding import Advice, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_LOADER, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 _ADVICE = (
     "Batches are handed out in order, so that all wait for this process. See what is different for "
@@ -53,7 +53,7 @@ is a note.
                 "fewer than three loading processes of a rank were timed",
                 None if few else RECORD_LOADER,
             )
-        severity = graded(ratio, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        severity = self.grade(ratio)
         if severity is None:
             return None
         wait_ms, step_ms = measured.data_wait_exposed_ms, measured.step_ms

@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from diagnostics.rules.device_memory.failure_advice import failure_advice, failure_evidence
-from diagnostics.rules.finding import Evidence, Severity
+from diagnostics.rules.finding import Evidence
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NO_WORD_OF_THE_END, NOT_ON_CPU, RECORD_FACTS
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 
 class DeviceMemoryExhausted(Rule):
@@ -42,7 +42,7 @@ not for a smaller training batch.
             return self.not_evaluated(NOT_ON_CPU)
         if count is None:
             return self.not_evaluated(NO_WORD_OF_THE_END, RECORD_FACTS)
-        severity = graded(count, (self.at_critical, Severity.CRITICAL))
+        severity = self.grade(count)
         if severity is None:
             return None
         return self.finding(

@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from diagnostics.rules.device_memory.memory_advice import device_memory_advice
-from diagnostics.rules.finding import Evidence, Severity
+from diagnostics.rules.finding import Evidence
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_ON_CPU, RECORD_FACTS
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 GIB = 1 << 30
 
@@ -49,9 +49,7 @@ retries and without growth can be a well filled GPU.
         if peak is None or not total:
             return self.not_evaluated("GPU memory was not recorded", RECORD_FACTS)
         share = peak / total
-        severity = graded(
-            share, (self.at_warn, Severity.WARN), (self.at_critical, Severity.CRITICAL)
-        )
+        severity = self.grade(share)
         if severity is None:
             return None
         retries = measured.device_alloc_retries

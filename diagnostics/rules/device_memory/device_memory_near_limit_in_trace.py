@@ -6,10 +6,9 @@ from typing import ClassVar
 from diagnostics.language import say
 from diagnostics.rules.device_memory.memory_advice import SIGN, device_memory_advice
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_ON_CPU
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 from diagnostics.rules.trace_rule import NO_DEVICE, VERIFY
 
 GIB = 1 << 30
@@ -71,9 +70,7 @@ filled and no more. A trace shows a few steps; a run's own record shows all, and
         if peak > total:
             return self.not_evaluated(CONTRADICTORY)
         share = peak / total
-        severity = graded(
-            share, (self.at_warn, Severity.WARN), (self.at_critical, Severity.CRITICAL)
-        )
+        severity = self.grade(share)
         if severity is None:
             return None
         source = measured.traced_file

@@ -5,7 +5,7 @@ from typing import ClassVar
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, evidence_of
+from diagnostics.rules.trace_rule import TraceRule, advise
 
 KEEP = (
     "Let the allocator keep its memory: take `torch.cuda.empty_cache()` out of the loop, keep "
@@ -47,22 +47,17 @@ steps do not make.
 
     def look(self, measured: Measurements, trace: TraceMeasurements) -> Outcome:
         """Hold the idle time behind the calls against the step."""
-        idle_ms, calls = trace.allocator_idle_ms, trace.allocator_calls
-        share = trace.share(idle_ms)
-        if idle_ms is None or calls is None or share is None:
-            return self.not_evaluated(NOT_IN_TRACE)
-        severity = self.grade(share)
-        if severity is None or calls < self.least_calls.value:
+        idle_ms, calls, least = trace.allocator_idle_ms, trace.allocator_calls, self.least_calls
+        if calls is not None and calls < least.value:
             return None
-        return self.finding(
-            severity,
-            {"calls": calls, "idle_ms": idle_ms, "step_ms": trace.step_ms, "share": share},
-            evidence_of(
-                trace,
-                ("idle behind the allocator / step", share, "share", self.at_note.value),
-                ("calls of the driver's allocator", calls, "count", self.least_calls.value),
+        return self.judge_time(
+            trace,
+            None if calls is None else idle_ms,
+            "idle behind the allocator / step",
+            {"calls": calls, "idle_ms": idle_ms},
+            [
+                ("calls of the driver's allocator", calls, "count", least.value),
                 ("behind the longest gap", trace.allocator_name, "", None),
-            ),
-            (advise(KEEP, SIGN, idle_ms),),
-            cost_ms_per_step=idle_ms,
+            ],
+            [advise(KEEP, SIGN, idle_ms)],
         )

@@ -7,7 +7,7 @@ from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import NOT_IN_TRACE, VERIFY, TraceRule, evidence_of, up_to
+from diagnostics.rules.trace_rule import NOT_IN_TRACE, VERIFY, TraceRule, up_to
 
 JUDGED_BY_DL003 = "the recorder counted the copies itself: rule DL003 judges them"
 PIN = (
@@ -52,29 +52,18 @@ that is pinned cannot be swapped out.
         if measured.copied_pinned_share is not None:
             return self.not_evaluated(JUDGED_BY_DL003)
         pageable, copy_ms = trace.pageable_share, trace.to_device_exposed_ms
-        share = trace.share(copy_ms)
-        if pageable is None or copy_ms is None or share is None:
+        if pageable is None or copy_ms is None:
             return self.not_evaluated(NOT_IN_TRACE)
-        severity = self.grade(share)
-        if severity is None or pageable < self.least_pageable.value:
+        if pageable < self.least_pageable.value:
             return None
         copied_mib = (trace.to_device_bytes or 0.0) / (1 << 20)
-        return self.finding(
-            severity,
-            {
-                "pageable": pageable,
-                "copied_mib": copied_mib,
-                "copy_ms": copy_ms,
-                "step_ms": trace.step_ms,
-                "share": share,
-            },
-            evidence_of(
-                trace,
-                ("pageable / copied bytes", pageable, "share", self.least_pageable.value),
-                ("exposed copies to the device / step", share, "share", self.at_note.value),
-            ),
-            (_advice(measured, copy_ms),),
-            cost_ms_per_step=copy_ms,
+        return self.judge_time(
+            trace,
+            copy_ms,
+            "exposed copies to the device / step",
+            {"pageable": pageable, "copied_mib": copied_mib, "copy_ms": copy_ms},
+            [("pageable / copied bytes", pageable, "share", self.least_pageable.value)],
+            [_advice(measured, copy_ms)],
         )
 
 

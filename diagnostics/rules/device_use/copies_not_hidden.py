@@ -5,7 +5,7 @@ from typing import ClassVar
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, evidence_of
+from diagnostics.rules.trace_rule import TraceRule, advise
 
 PREFETCH = (
     "Copy the next batch while this one is computed: `.to(device, non_blocking=True)` on a stream "
@@ -48,21 +48,14 @@ hold one.
     def look(self, measured: Measurements, trace: TraceMeasurements) -> Outcome:
         """Hold the exposed copies against the step."""
         exposed_ms = trace.to_device_exposed_ms
-        share = trace.share(exposed_ms)
-        if exposed_ms is None or share is None:
-            return self.not_evaluated(NOT_IN_TRACE)
-        severity = self.grade(share)
-        if severity is None:
-            return None
-        return self.finding(
-            severity,
-            {"exposed_ms": exposed_ms, "step_ms": trace.step_ms, "share": share},
-            evidence_of(
-                trace,
-                ("exposed copies to the device / step", share, "share", self.at_note.value),
+        return self.judge_time(
+            trace,
+            exposed_ms,
+            "exposed copies to the device / step",
+            {"exposed_ms": exposed_ms},
+            [
                 ("all copies to the device", trace.to_device_ms, "ms", None),
                 ("bytes copied to the device", trace.to_device_bytes, "bytes/step", None),
-            ),
-            (advise(PREFETCH, SIGN, exposed_ms),),
-            cost_ms_per_step=exposed_ms,
+            ],
+            [advise(PREFETCH, SIGN, exposed_ms)],
         )

@@ -2,29 +2,16 @@
 
 from typing import ClassVar
 
+from diagnostics.rules.device_use.idle_cause_advice import (
+    IDLE_METRICS,
+    causes_of_idleness,
+    idle_advice,
+)
 from diagnostics.rules.finding import Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, evidence_of
-
-LOOK_AT_CAUSES = (
-    "Begin with the first line of the report's table of idle causes: it names what the program did "
-    "while the device had nothing to do."
-)
-IDLE_METRICS = {
-    "data_loading": "idle while the program waits for data",
-    "synchronisation": "idle while the program waits for the device",
-    "copy": "idle while the program copies",
-    "allocator": "idle while the program asks for memory",
-    "garbage_collection": "idle while Python collects garbage",
-    "profiler": "idle because of the profiler",
-    "launching": "idle while the program runs operators",
-    "python": "idle while the program runs Python",
-    "queued": "idle between kernels that were ready",
-    "unattributed": "idle, and the trace does not say why",
-}
-SIGN = "the device is idle for less of the step"
+from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, evidence_of
 
 
 class DeviceOftenIdle(TraceRule):
@@ -65,8 +52,7 @@ The profiler slows the program down, so short steps look emptier than they are w
             return None
         severity = Severity.CRITICAL if busy < self.at_critical.value else Severity.WARN
         idle_ms = idle * trace.step_ms
-        known = [(cause, ms) for cause, ms in trace.idle_ms.items() if cause in IDLE_METRICS]
-        causes = sorted(known, key=lambda each: -each[1])
+        causes = causes_of_idleness(trace)
         return self.finding(
             severity,
             {"busy": busy, "idle_ms": idle_ms, "step_ms": trace.step_ms},
@@ -76,6 +62,6 @@ The profiler slows the program down, so short steps look emptier than they are w
                 ("idle", idle_ms, "ms", None),
                 *((IDLE_METRICS[cause], ms, "ms", None) for cause, ms in causes[:3]),
             ),
-            (advise(LOOK_AT_CAUSES, SIGN, idle_ms),),
+            (idle_advice(trace, idle_ms),),
             cost_ms_per_step=idle_ms,
         )

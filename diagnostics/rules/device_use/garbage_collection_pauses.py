@@ -5,7 +5,7 @@ from typing import ClassVar
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, evidence_of
+from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, most_idle_in
 
 CAUSE = "garbage_collection"
 FREEZE = (
@@ -48,18 +48,11 @@ A single collection in a trace of few steps weighs more than in the run.
         if not trace.has_stacks and CAUSE not in trace.idle_ms:
             return self.not_evaluated(NOT_IN_TRACE)
         idle_ms = trace.idle_ms.get(CAUSE, 0.0)
-        share = trace.share(idle_ms)
-        severity = None if share is None else self.grade(share)
-        if severity is None:
-            return None
-        return self.finding(
-            severity,
-            {"idle_ms": idle_ms, "step_ms": trace.step_ms, "share": share},
-            evidence_of(
-                trace,
-                ("idle while garbage is collected / step", share, "share", self.at_note.value),
-                ("most of it in", trace.idle_where.get(CAUSE, ""), "", None),
-            ),
-            (advise(FREEZE, SIGN, idle_ms),),
-            cost_ms_per_step=idle_ms,
+        return self.judge_time(
+            trace,
+            idle_ms,
+            "idle while garbage is collected / step",
+            {"idle_ms": idle_ms},
+            [most_idle_in(trace, CAUSE)],
+            [advise(FREEZE, SIGN, idle_ms)],
         )

@@ -5,10 +5,10 @@ from typing import ClassVar
 from diagnostics.language import listed, say
 from diagnostics.rules.device_use.clock_cost import clock_evidence, cost_of_clock
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, Severity
+from diagnostics.rules.finding import Advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import GPU_NOT_SAMPLED, NOT_ON_CPU, RECORD_NVML, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 FAULTS = (
     "thermal, by driver",
@@ -62,9 +62,7 @@ Single samples at the start are the driver finding its place. A cap on power is 
             return self.not_evaluated(GPU_NOT_SAMPLED, RECORD_NVML)
         found = {n: measured.throttle_share[n] for n in FAULTS if n in measured.throttle_share}
         share = max(found.values(), default=0.0)
-        severity = graded(
-            share, (self.at_warn, Severity.WARN), (self.at_critical, Severity.CRITICAL)
-        )
+        severity = self.grade(share)
         if severity is None:
             return None
         heat, clock = measured.gpu_temperature_peak_c, measured.sm_clock_mean_mhz

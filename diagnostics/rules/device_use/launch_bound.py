@@ -6,7 +6,7 @@ from diagnostics.rules.finding import DEVICE_MEMORY, Advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, evidence_of
+from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, most_idle_in
 
 CAUSE = "launching"
 FEWER = (
@@ -54,28 +54,16 @@ share is smaller. Compare the step under the profiler with an ordinary one befor
         if not trace.idle_ms or trace.kernels is None:
             return self.not_evaluated(NOT_IN_TRACE)
         idle_ms = trace.idle_ms.get(CAUSE, 0.0)
-        share = trace.share(idle_ms)
-        severity = None if share is None else self.grade(share)
-        if severity is None:
-            return None
-        return self.finding(
-            severity,
-            {
-                "idle_ms": idle_ms,
-                "step_ms": trace.step_ms,
-                "share": share,
-                "kernels": trace.kernels,
-                "median_us": trace.median_kernel_us,
-            },
-            evidence_of(
-                trace,
-                ("idle while operators run / step", share, "share", self.at_note.value),
-                ("kernels", trace.kernels, "count", None),
-                ("most of it in", trace.idle_where.get(CAUSE, ""), "", None),
-            ),
-            (
-                advise(FEWER, SIGN, idle_ms),
-                Advice(text=LARGER, towards=(DEVICE_MEMORY, "more")),
-            ),
-            cost_ms_per_step=idle_ms,
+        values = {
+            "idle_ms": idle_ms,
+            "kernels": trace.kernels,
+            "median_us": trace.median_kernel_us,
+        }
+        return self.judge_time(
+            trace,
+            idle_ms,
+            "idle while operators run / step",
+            values,
+            [("kernels", trace.kernels, "count", None), most_idle_in(trace, CAUSE)],
+            [advise(FEWER, SIGN, idle_ms), Advice(text=LARGER, towards=(DEVICE_MEMORY, "more"))],
         )

@@ -1,12 +1,13 @@
 """GP202: the program waits for the device within the step, and the device then waits for it."""
 
+from dataclasses import replace
 from typing import ClassVar
 
-from diagnostics.rules.finding import Severity
+from diagnostics.rules.finding import Finding, Severity
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, evidence_of
+from diagnostics.rules.trace_rule import TraceRule, advise
 
 LATER = (
     "Read results on the host less often, or a step late: keep the loss as a tensor and call "
@@ -52,24 +53,18 @@ wins less.
     def look(self, measured: Measurements, trace: TraceMeasurements) -> Outcome:
         """Hold the idle time behind waits against the step."""
         idle_ms, calls = trace.sync_idle_ms, trace.sync_calls
-        share = trace.share(idle_ms)
-        if idle_ms is None or calls is None or share is None:
-            return self.not_evaluated(NOT_IN_TRACE)
-        severity = self.grade(share)
-        if severity is None:
-            return None
-        if idle_ms < self.least_ms.value:
-            severity = Severity.NOTE
-        return self.finding(
-            severity,
-            {"calls": calls, "idle_ms": idle_ms, "step_ms": trace.step_ms, "share": share},
-            evidence_of(
-                trace,
-                ("idle behind synchronisation / step", share, "share", self.at_note.value),
+        found = self.judge_time(
+            trace,
+            None if calls is None else idle_ms,
+            "idle behind synchronisation / step",
+            {"calls": calls, "idle_ms": idle_ms},
+            [
                 ("synchronising calls", calls, "count", None),
                 ("behind the longest gap", trace.sync_name, "", None),
                 ("called at", trace.sync_where, "", None),
-            ),
-            (advise(LATER, SIGN, idle_ms),),
-            cost_ms_per_step=idle_ms,
+            ],
+            [advise(LATER, SIGN, idle_ms)],
         )
+        if isinstance(found, Finding) and (idle_ms or 0.0) < self.least_ms.value:
+            return replace(found, severity=Severity.NOTE)
+        return found

@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
-from diagnostics.rules.finding import Evidence, Severity
+from diagnostics.rules.finding import Evidence
 from diagnostics.rules.host_memory.memory_advice import host_memory_advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NO_WORD_OF_THE_END, RECORD_FACTS
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 _RAN_OUT = "ran out"
 _LIKELY = "likely ran out (a loader process was killed, as the kernel's OOM killer does)"
@@ -47,7 +47,7 @@ then the last samples of host memory tell.
         if failed is None and killed is None:
             return self.not_evaluated(NO_WORD_OF_THE_END, RECORD_FACTS)
         count = failed or killed or 0
-        severity = graded(count, (self.at_critical, Severity.CRITICAL))
+        severity = self.grade(count)
         if severity is None:
             return None
         source = measured.source("num_host_oom")

@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
-from diagnostics.rules.finding import Evidence, Severity
+from diagnostics.rules.finding import Evidence
 from diagnostics.rules.host_memory.memory_advice import GIB, host_memory_advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 
 class HostMemoryNearLimit(Rule):
@@ -44,9 +44,7 @@ back at once is not in use.
         peak, limit = measured.host_memory_peak_bytes, measured.host_memory_limit_bytes
         if share is None or peak is None or limit is None:
             return self.not_evaluated("host memory was not sampled", RECORD_FACTS)
-        severity = graded(
-            share, (self.at_warn, Severity.WARN), (self.at_critical, Severity.CRITICAL)
-        )
+        severity = self.grade(share)
         if severity is None:
             return None
         source = measured.source("host_memory_peak_bytes")

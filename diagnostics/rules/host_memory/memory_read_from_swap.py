@@ -3,11 +3,10 @@
 from typing import ClassVar
 
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Severity
 from diagnostics.rules.host_memory.memory_advice import host_memory_advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_SAMPLED, RECORD_MACHINE
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 MIB = 1 << 20
 
@@ -46,9 +45,7 @@ is merely occupied costs nothing, and is no finding.
         rate = measured.swap_in_bytes_per_s
         if rate is None:
             return self.not_evaluated(NOT_SAMPLED, RECORD_MACHINE)
-        severity = graded(
-            rate / MIB, (self.at_warn, Severity.WARN), (self.at_critical, Severity.CRITICAL)
-        )
+        severity = self.grade(rate / MIB)
         if severity is None:
             return None
         source = measured.source("swap_in_bytes_per_s")

@@ -4,11 +4,11 @@ from typing import ClassVar
 
 from diagnostics.language import say
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, Severity
+from diagnostics.rules.finding import Advice
 from diagnostics.rules.host_memory.memory_advice import fewer_batches_ready
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_SAMPLED, RECORD_MACHINE
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 GIB = 1 << 30
 _LARGER = (
@@ -49,9 +49,7 @@ Other programs use it, too. A share that is high and steady with all batches rea
         if used is None or not total:
             return self.not_evaluated(NOT_SAMPLED, RECORD_MACHINE)
         share = used / total
-        severity = graded(
-            share, (self.at_warn, Severity.WARN), (self.at_critical, Severity.CRITICAL)
-        )
+        severity = self.grade(share)
         if severity is None:
             return None
         larger = say(_LARGER, size=-(-2 * used // GIB), total_gib=total / GIB)

@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, ConfigChange, Severity
+from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 _SHAPES = (
     "Keep the shapes of the batches from changing: one crop size, full batches "
@@ -57,7 +57,7 @@ A short run has not had the time to win back its first compilation. The rule wai
             return self.not_evaluated("steps that compiled were not recorded", RECORD_FACTS)
         share = cost_ms / measured.step_mean_ms
         last = measured.last_compile_step or 0
-        severity = graded(share, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        severity = self.grade(share)
         if severity is None or count < self.least_count.value or last < self.late.value:
             return None
         source = measured.source("compile_cost_ms")

@@ -5,7 +5,7 @@ from typing import ClassVar
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, evidence_of
+from diagnostics.rules.trace_rule import TraceRule, advise
 
 TO_NONE = "Call `optimizer.zero_grad(set_to_none=True)`, the default since PyTorch 2.0."
 SIGN = "no kernels in Optimizer.zero_grad"
@@ -42,20 +42,13 @@ Code that reads `.grad` after it was cleared needs zeros there.
     def look(self, measured: Measurements, trace: TraceMeasurements) -> Outcome:
         """Hold the clearing against the step."""
         launches, cost_ms = trace.zero_grad_launches, trace.zero_grad_ms
-        share = trace.share(cost_ms)
-        if launches is None or cost_ms is None or share is None:
-            return self.not_evaluated(NOT_IN_TRACE)
-        severity = self.grade(share)
-        if severity is None or launches < 1.0:
+        if launches is not None and launches < 1.0:
             return None
-        return self.finding(
-            severity,
-            {"launches": launches, "cost_ms": cost_ms, "step_ms": trace.step_ms, "share": share},
-            evidence_of(
-                trace,
-                ("clearing gradients / step", share, "share", self.at_note.value),
-                ("its kernels and memsets", launches, "count", None),
-            ),
-            (advise(TO_NONE, SIGN, cost_ms),),
-            cost_ms_per_step=cost_ms,
+        return self.judge_time(
+            trace,
+            None if launches is None else cost_ms,
+            "clearing gradients / step",
+            {"launches": launches, "cost_ms": cost_ms},
+            [("its kernels and memsets", launches, "count", None)],
+            [advise(TO_NONE, SIGN, cost_ms)],
         )

@@ -5,7 +5,7 @@ from typing import ClassVar
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, evidence_of
+from diagnostics.rules.trace_rule import TraceRule, advise
 
 FUSE = (
     "Fuse chains of small operators (`torch.compile`, foreach and fused optimizers), or replay "
@@ -46,27 +46,16 @@ may be short only because batches are small.
     def look(self, measured: Measurements, trace: TraceMeasurements) -> Outcome:
         """Hold the gaps against the step, where most kernels are short."""
         short, gap_ms, kernels = trace.short_kernel_share, trace.queued_gap_ms, trace.kernels
-        share = trace.share(gap_ms)
-        if short is None or gap_ms is None or kernels is None or share is None:
-            return self.not_evaluated(NOT_IN_TRACE)
-        severity = self.grade(share)
-        if severity is None or short < self.most_short.value:
+        if short is not None and short < self.most_short.value:
             return None
-        return self.finding(
-            severity,
-            {
-                "short": short,
-                "kernels": kernels,
-                "gap_ms": gap_ms,
-                "step_ms": trace.step_ms,
-                "share": share,
-            },
-            evidence_of(
-                trace,
-                ("gaps between ready kernels / step", share, "share", self.at_note.value),
+        return self.judge_time(
+            trace,
+            None if short is None or kernels is None else gap_ms,
+            "gaps between ready kernels / step",
+            {"short": short, "kernels": kernels, "gap_ms": gap_ms},
+            [
                 ("kernels below 10 us", short, "share", self.most_short.value),
                 ("kernels", kernels, "count", None),
-            ),
-            (advise(FUSE, SIGN, gap_ms),),
-            cost_ms_per_step=gap_ms,
+            ],
+            [advise(FUSE, SIGN, gap_ms)],
         )

@@ -5,7 +5,7 @@ from typing import ClassVar
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, evidence_of
+from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise
 
 FUSED = (
     "Update all tensors with a few kernels: `fused=True` for Adam, AdamW and SGD of a recent "
@@ -49,21 +49,19 @@ works off the backward, the launches are hidden and cost nothing: only idle time
     def look(self, measured: Measurements, trace: TraceMeasurements) -> Outcome:
         """Hold the idle time of the update against the step, where it takes many kernels."""
         launches, idle_ms = trace.optimizer_launches, trace.optimizer_idle_ms
-        fused, share = trace.optimizer_fused_share, trace.share(idle_ms)
-        if launches is None or idle_ms is None or share is None or fused is None:
+        fused = trace.optimizer_fused_share
+        if launches is None or fused is None:
             return self.not_evaluated(NOT_IN_TRACE)
-        severity = self.grade(share)
-        if severity is None or launches < self.many.value or fused >= self.most_fused.value:
+        if launches < self.many.value or fused >= self.most_fused.value:
             return None
-        return self.finding(
-            severity,
-            {"launches": launches, "idle_ms": idle_ms, "step_ms": trace.step_ms, "share": share},
-            evidence_of(
-                trace,
-                ("idle in the optimizer / step", share, "share", self.at_note.value),
+        return self.judge_time(
+            trace,
+            idle_ms,
+            "idle in the optimizer / step",
+            {"launches": launches, "idle_ms": idle_ms},
+            [
                 ("kernels of the optimizer", launches, "count", self.many.value),
                 ("kernels for many tensors at once", fused, "share", self.most_fused.value),
-            ),
-            (advise(FUSED, SIGN, idle_ms),),
-            cost_ms_per_step=idle_ms,
+            ],
+            [advise(FUSED, SIGN, idle_ms)],
         )

@@ -5,7 +5,7 @@ from typing import ClassVar
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.rule import Outcome, Threshold
 from diagnostics.rules.trace_measurements import TraceMeasurements
-from diagnostics.rules.trace_rule import NOT_IN_TRACE, TraceRule, advise, evidence_of
+from diagnostics.rules.trace_rule import TraceRule, advise
 
 LAYOUT = (
     "Find what copies: `.contiguous()` after permute or transpose, layouts that change between "
@@ -47,25 +47,11 @@ precision some casts belong to it.
     def look(self, measured: Measurements, trace: TraceMeasurements) -> Outcome:
         """Hold the copying kernels against the step."""
         copying_ms, kernels = trace.copying_ms, trace.copying_kernels
-        share = trace.share(copying_ms)
-        if copying_ms is None or kernels is None or share is None:
-            return self.not_evaluated(NOT_IN_TRACE)
-        severity = self.grade(share)
-        if severity is None:
-            return None
-        return self.finding(
-            severity,
-            {
-                "kernels": kernels,
-                "copying_ms": copying_ms,
-                "step_ms": trace.step_ms,
-                "share": share,
-            },
-            evidence_of(
-                trace,
-                ("copying kernels / step", share, "share", self.at_note.value),
-                ("copying kernels", kernels, "count", None),
-            ),
-            (advise(LAYOUT, SIGN, copying_ms),),
-            cost_ms_per_step=copying_ms,
+        return self.judge_time(
+            trace,
+            None if kernels is None else copying_ms,
+            "copying kernels / step",
+            {"kernels": kernels, "copying_ms": copying_ms},
+            [("copying kernels", kernels, "count", None)],
+            [advise(LAYOUT, SIGN, copying_ms)],
         )

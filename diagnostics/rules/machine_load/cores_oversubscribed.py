@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from diagnostics.language import say
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, ConfigChange, Severity
+from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_MACHINE, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 _FEWER_THREADS = (
     "Give each rank {proposed} thread(s) instead of {current}: {workers} loader process(es) and "
@@ -59,9 +59,7 @@ unused, nothing is said.
             )
         ranks = measured.ranks_per_machine
         busy = ranks * threads + _loaders(measured, workers)
-        severity = graded(
-            busy / cores, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN)
-        )
+        severity = self.grade(busy / cores)
         own = measured.own_cores
         if severity is None or (own is not None and own < self.least_used.value * cores):
             return None

@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from diagnostics.language import say
 from diagnostics.rules.evidence_row import row
-from diagnostics.rules.finding import Advice, Severity
+from diagnostics.rules.finding import Advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_SAMPLED, RECORD_MACHINE, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 _ADVICE = (
     "Raise the container's quota (it is {quota:g} cores), or use fewer loader processes and "
@@ -50,7 +50,7 @@ time adds up.
             return None
         if share is None or quota is None:
             return self.not_evaluated(NOT_SAMPLED, RECORD_MACHINE)
-        severity = graded(share, (self.at_note, Severity.NOTE), (self.at_warn, Severity.WARN))
+        severity = self.grade(share)
         if severity is None:
             return None
         return self.finding(

@@ -3,11 +3,11 @@
 from typing import ClassVar
 
 from diagnostics.language import say
-from diagnostics.rules.finding import Advice, ConfigChange, Evidence, Severity
+from diagnostics.rules.finding import Advice, ConfigChange, Evidence
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.numerics.amp_advice import amp_advice
 from diagnostics.rules.reasons import RECORD_FACTS, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 
 class LossNotFinite(Rule):
@@ -40,7 +40,7 @@ shows.
         count = measured.num_nonfinite
         if count is None:
             return self.not_evaluated("losses were not recorded", RECORD_FACTS)
-        severity = graded(count, (self.at_critical, Severity.CRITICAL))
+        severity = self.grade(count)
         if severity is None:
             return None
         tensor = measured.first_nonfinite_tensor

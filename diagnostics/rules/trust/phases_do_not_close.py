@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from diagnostics.language import say
-from diagnostics.rules.finding import Advice, Evidence, Severity
+from diagnostics.rules.finding import Advice, Evidence
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NO_STEPS, RECORD_FACTS, verify
-from diagnostics.rules.rule import Outcome, Rule, Threshold, graded
+from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 
 class PhasesDoNotClose(Rule):
@@ -44,7 +44,7 @@ milliseconds.
         if not known:
             return self.not_evaluated(NO_STEPS, RECORD_FACTS)
         gap = max(known.values())
-        severity = graded(gap, (self.at_warn, Severity.WARN), (self.at_critical, Severity.CRITICAL))
+        severity = self.grade(gap)
         if severity is None:
             return None
         return self.finding(
