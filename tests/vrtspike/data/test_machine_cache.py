@@ -1,5 +1,6 @@
 """Ranks of a machine come to one cache, or say why each keeps its own."""
 
+import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,10 @@ from vrtspike.data import machine_cache
 from vrtspike.data.cache import CacheShare
 from vrtspike.data.cache_memory import CacheMemory
 from vrtspike.data.clips import SpikeDeblurDataset
+from vrtspike.data.loader import LoaderJob, build_loaders
 from vrtspike.data.machine_cache import CacheJob, MachineCache, join_caches
+from vrtspike.data.plan import measure_data
+from vrtspike.data.settings import DataLoaderConfig
 from vrtspike.data.shared_cache import SharedCache
 
 KEYS = [f"blur:{number}.png" for number in range(6)]
@@ -180,4 +184,55 @@ def test_the_cache_outlives_its_workers_and_holds_no_descriptor_open_after_them(
     stats = dataset.cache_stats()
     assert stats.misses == stats.items
     assert stats.hits > stats.misses
+    assert set(Path("/dev/shm").iterdir()) <= before
+
+
+def gather_of_two(pipe, rank):
+    """How one of two processes hears of the other's value."""
+
+    def gather(value):
+        pipe.send(value)
+        values = [value, pipe.recv()]
+        return values if rank == 0 else values[::-1]
+
+    return gather
+
+
+def one_rank(rank, gather, root):
+    """Two epochs of a rank with two loading processes; the cache's counts when both have ended."""
+    data = config(root, use_ram_cache=True, cache_size_gb=0.1)
+    job = LoaderJob(rank=rank, world_size=2, local_ranks=2, gather=gather)
+    built = build_loaders(data, DataLoaderConfig(total_workers=4), job)
+    for epoch in (0, 1):
+        built.start_epoch(epoch)
+        assert len(list(built.train)) == 4
+    built.train._iterator = None
+    gather("ended")
+    return built.train_set
+
+
+def test_two_ranks_and_their_loading_processes_count_together(unified, capfd):
+    before = set(Path("/dev/shm").iterdir())
+    mine, theirs = multiprocessing.Pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            stats = one_rank(1, gather_of_two(theirs, 1), unified).cache_stats()
+            theirs.send(stats)
+        finally:
+            os._exit(0)
+    dataset = one_rank(0, gather_of_two(mine, 0), unified)
+    stats = dataset.cache_stats()
+    assert mine.recv() == stats
+    os.waitpid(child, 0)
+    asked = 2 * 2 * 4 * 3 * dataset.config.clip_len  # epochs, ranks, samples, arrays of a frame
+    assert stats.hits + stats.misses == asked
+    assert stats.items == 3 * 12
+    assert stats.misses >= stats.items
+    assert stats.memory_bytes == 12 * measure_data(dataset.config).cached_frame_bytes
+    dataset.print_cache_stats()
+    shown = capfd.readouterr().out
+    assert "[SpikeDeblurDataset] Cache Stats:\n  - Size: 36 items\n" in shown
+    rate = stats.hits / asked
+    assert f"  - Hit Rate: {rate:.2%} ({stats.hits} hits / {stats.misses} misses)\n" in shown
     assert set(Path("/dev/shm").iterdir()) <= before
