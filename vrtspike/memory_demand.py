@@ -15,6 +15,7 @@ from vrtspike.data.plan import (
     DataSize,
     crop_shape,
     documented_frame_bytes,
+    fast_store_bytes,
     largest_crop,
     loading_scratch_bytes,
     measure_data,
@@ -117,6 +118,7 @@ def _data(config: Config, size: DataSize) -> dict[str, Any]:
     return {
         **kept,
         "decoded_frame_bytes": size.cached_frame_bytes,
+        "fast_store_bytes": fast_store_bytes(size) if config.data.fast_store else 0,
         "float_frame_bytes": documented_frame_bytes(size.height, size.width, config.data.k),
     }
 

@@ -31,7 +31,8 @@ class DataDemand:
     """The data set. `is_assumed`: nothing was found at `root`, published counts stand in.
 
     `decoded_frame_bytes` is what a cache keeps of one frame, `float_frame_bytes` the same frame as
-    the performance guide counts it.
+    the performance guide counts it. `fast_store_bytes` is what reading a fast store fills of the
+    page cache at most, 0 without one: no part of what must fit, since the system takes it back.
     """
 
     root: str
@@ -42,6 +43,7 @@ class DataDemand:
     val_samples: int
     decoded_frame_bytes: int
     float_frame_bytes: int
+    fast_store_bytes: int = 0
 
     @property
     def decoded_train_bytes(self) -> int:

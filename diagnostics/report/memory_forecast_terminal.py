@@ -97,6 +97,15 @@ def _data(demand: Demand) -> Iterator[RenderableType]:
             frames=units.size(frames * data.float_frame_bytes),
         )
     )
+    if data.fast_store_bytes:
+        yield indented(
+            say(
+                "Fast store: its pages fill up to {size} of the page cache, once for all "
+                "processes, beside what is counted below; the system takes them back when memory "
+                "is needed.",
+                size=units.size(data.fast_store_bytes),
+            )
+        )
 
 
 def _resource(resource: ResourceForecast) -> Iterator[RenderableType]:

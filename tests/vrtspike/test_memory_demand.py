@@ -238,3 +238,14 @@ def test_a_forecast_survives_a_stored_configuration():
     config = read("deblur/vrt_spike_fast")
     again = config_from_mapping(config_to_mapping(config), "stored")
     assert demand(again, GPU) == demand(config, GPU)
+
+
+def test_a_fast_store_is_page_cache_and_replaces_the_cache_and_the_decoding():
+    plain = demand(read("deblur/vrt_spike_opt"))
+    fast = demand(read("deblur/vrt_spike_opt", "DATA.FAST_STORE=/data/store"))
+    assert plain.data.fast_store_bytes == 0
+    frames = fast.data.train_frames + fast.data.val_frames
+    assert fast.data.fast_store_bytes == frames * fast.data.decoded_frame_bytes
+    assert (plain.loader.use_cache, fast.loader.use_cache) == (True, False)
+    assert fast.loader.train_scratch_bytes < plain.loader.train_scratch_bytes
+    assert total(host_parts(fast)) < total(host_parts(plain))

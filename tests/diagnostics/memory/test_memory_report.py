@@ -72,6 +72,16 @@ def test_every_part_is_shown() -> None:
         assert words in " ".join(text.split()) or words in text, words
 
 
+def test_what_a_fast_store_fills_is_said_apart_and_changes_no_sum() -> None:
+    mapped = replace(DEMAND, data=replace(DEMAND.data, fast_store_bytes=17 * GIB))
+    words = "Fast store: its pages fill up to 17.0 GiB of the page cache"
+    text = " ".join(text_of(report(mapped)).split())
+    assert words in text
+    plain = " ".join(text_of(report()).split())
+    assert "Fast store" not in plain
+    assert text.partition("Host memory: fits")[2] == plain.partition("Host memory: fits")[2]
+
+
 def test_no_gpu_is_said_once() -> None:
     assert text_of(report()).count("no NVIDIA GPU") == 1
 
