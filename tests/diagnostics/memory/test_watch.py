@@ -24,6 +24,7 @@ from diagnostics.report.memory_terminal import render_terminal
 from diagnostics.report.sparks import bars_for, spark
 from diagnostics.report.watch_terminal import LiveScreen, PlainScreen, frame
 from diagnostics.watch_reading import WatchClocks, WatchReader
+from diagnostics.watched import Moment
 from tests.diagnostics.memory.moments import MIB, course
 from tests.diagnostics.memory.test_machine import MEMINFO, put, sources
 from tests.diagnostics.memory.test_machine_gpus import FakeNvml, NvmlError
@@ -325,3 +326,35 @@ def test_growth_on_a_gpu_is_a_finding(by_pid: dict[int, int], holder: str) -> No
     lines: list[str] = []
     PlainScreen(lines.append).show(made.view())
     assert "on GPU 0 grows by 1.00 MiB/s" in lines[0]
+
+
+class Scripted:
+    """A reader of made-up moments, on whose clock no time passes between two readings."""
+
+    def __init__(self, *_: Any) -> None:
+        self.moments = [*course(3), Moment(at_s=3.0, unix_s=0.0)]
+        self.at_s, self.is_closed = 0.0, False
+
+    def steady_s(self) -> float:
+        return self.at_s + 0.2 - 1e-9
+
+    def read(self) -> Moment:
+        moment = self.moments.pop(0)
+        self.at_s = moment.at_s
+        return moment
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_json_alone_goes_to_standard_output(new_tool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diagnostics.memory_watch.WatchReader", Scripted)
+    tool = new_tool("diagnose_memory.py")
+    code, out, err = tool("--watch", "--interval", "0.2", "--json", "-")
+    assert code == 0
+    assert json.loads(out)["watched"]["has_ended"] is True
+    assert err.count("\n") == 3
+    code, out, err = tool("--watch", "--interval", "0.2")
+    assert (code, err) == (0, "")
+    assert out.count("GPU 0, busy 80 %") == 3
+    assert "The training has ended." in out
