@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from diagnostics.analyses.copied_growth import find_copied_growth
 from diagnostics.analyses.distribution import Floats
 from diagnostics.analyses.growth_trend import WARM_UP_SHARE, GrowthTrend, growth_trend
 from diagnostics.analyses.memory_course import MemoryCourse, MemoryName, StepAt
@@ -22,6 +23,7 @@ Holder = Literal[
     "training_process",
     "loader_process",
     "loader_processes",
+    "copied_pages",
     "other_process",
     "shared_memory",
     "process_tree",
@@ -127,18 +129,35 @@ def _growth(courses: Sequence[_Course]) -> HostGrowth:
 
 
 def _with_fillers(growth: HostGrowth, rows: pd.DataFrame, step_at: StepAt) -> HostGrowth:
-    """Shared memory that grows, with the process that maps or writes as much."""
+    """Shared memory that grows, with the process that maps or writes as much.
+
+    Where nothing of a process grows, what loading processes copy may.
+    """
+    at = step_at(rows["at_unix_s"].to_numpy(dtype="float64"))
+    placed = rows.assign(at_step=at).dropna(subset=["at_step"])
+    if growth.num_judged and not growth.growing:
+        return replace(growth, growing=tuple(_copied(placed)))
     named = []
     for each in growth.growing:
         if each.holder == "shared_memory":
             roles = rows.groupby("pid")["role"].last()
-            at = step_at(rows["at_unix_s"].to_numpy(dtype="float64"))
-            candidates = _candidates(rows.assign(at_step=at).dropna(subset=["at_step"]))
-            pid = find_filler(each.trend.slope, candidates)
+            pid = find_filler(each.trend.slope, _candidates(placed))
             holder = None if pid is None else _HOLDERS.get(str(roles[pid]), "other_process")
             each = replace(each, pid=pid, filler=holder)
         named.append(each)
     return replace(growth, growing=tuple(named))
+
+
+def _copied(placed: pd.DataFrame) -> Iterator[GrowingMemory]:
+    found = find_copied_growth(placed, LEAST_RISE_BYTES)
+    if found is not None:
+        yield GrowingMemory(
+            holder="copied_pages",
+            owner=str(placed["host"].iloc[0]),
+            pid=None,
+            num_processes=found.num_processes,
+            trend=found.trend,
+        )
 
 
 def _candidates(placed: pd.DataFrame) -> Iterator[Candidate]:

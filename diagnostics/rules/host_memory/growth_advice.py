@@ -24,6 +24,11 @@ _SHARED = (
     "Shared memory fills: the training process keeps batches of the loader, or views of them (keep "
     "a `clone()` of what is needed), or something leaves its files in /dev/shm."
 )
+_COPIED = (
+    "Loading processes copy, page by page, what they touch of the objects that they were forked "
+    "with: long lists or dictionaries of Python objects in the data set. Hold them as arrays, or "
+    "as one object of bytes."
+)
 _ANYONE = (
     "Nothing in the configuration explains the growth; `python diagnose_memory.py` during the run "
     "shows which process grows."
@@ -32,6 +37,7 @@ _BY_HOLDER: Mapping[str, str] = {
     "training_process": TRAINING_KEEPS,
     "loader_process": LOADING_KEEPS,
     "loader_processes": LOADING_KEEPS,
+    "copied_pages": _COPIED,
     "shared_memory": _SHARED,
 }
 
