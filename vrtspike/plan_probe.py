@@ -6,6 +6,7 @@ process, and reads from the kernel what the processes hold.
 """
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -64,9 +65,9 @@ def probe(
     Raises:
         VRTSpikeError: configuration or data do not allow it.
     """
-    import torch.distributed.run  # what torchrun itself holds
+    import torch
 
-    launcher = held(os.getpid())
+    bare = held(os.getpid())
     from vrtspike.config import load_config
     from vrtspike.data.clips import SpikeDeblurDataset
     from vrtspike.data.sample_timing import time_samples
@@ -77,17 +78,30 @@ def probe(
         config.data, config.data.train_split, training=True, seed=config.seed
     )
     cost, unknown = time_samples(train_set, most=samples)
+    sizes = _process_sizes(config, samples, torch.device(device))
     return {
         "torch": torch.__version__,
-        "launcher_bytes": launcher.get("own"),
-        **_process_sizes(config, samples, torch.device(device)),
+        "launcher_bytes": _launcher_bytes(bare.get("own")),
+        **sizes,
         "cost": None if cost is None else asdict(cost),
         "cost_unknown": unknown,
     }
 
 
+def _launcher_bytes(bare_bytes: int | None) -> int | None:
+    """PyTorch, and what torchrun imports besides."""
+    before = held(os.getpid()).get("own")
+    import torch.distributed.run  # noqa: F401
+
+    after = held(os.getpid()).get("own")
+    if bare_bytes is None or before is None or after is None:
+        return None
+    return bare_bytes + max(0, after - before)
+
+
 def _process_sizes(config: Any, samples: int, device: Any) -> dict[str, int | None]:
-    """Of a trainer that has taken small steps, and of a loading process beside it."""
+    """Of a trainer that has taken small steps, their network gone, and of a loading process."""
+    from vrtspike.data.free_heap import give_back_free_heap
     from vrtspike.data.loader import LoaderJob, build_loaders
 
     data = replace(config.data, use_ram_cache=False)
@@ -101,6 +115,8 @@ def _process_sizes(config: Any, samples: int, device: Any) -> dict[str, int | No
     own = watch.most_bytes
     _take_small_steps(device)
     with_old_pages = max([own, *(held(child).get("own", 0) for child in _children())])
+    gc.collect()
+    give_back_free_heap()
     trainer = held(os.getpid())
     return {
         # Pages that both still share are the trainer's.
@@ -168,18 +184,24 @@ def _children() -> list[int]:
 
 def held(pid: int) -> dict[str, int]:
     """Bytes of a process: `own` pages that no other has, `shared` ones, mapped `files`."""
-    lines = (read_small(f"/proc/{pid}/smaps_rollup") or "").splitlines()
-    sizes = {
-        words[0].rstrip(":"): int(words[1]) * 1024
-        for line in lines
-        if len(words := line.split()) == 3 and words[1].isdigit()
-    }
-    if "Rss" not in sizes:
+    sizes = {**_sizes(pid, "smaps_rollup"), **_sizes(pid, "status")}
+    if "Anonymous" not in sizes:
         return {}
+    own = sizes.get("Private_Dirty", 0)
     return {
-        "own": sizes.get("Private_Dirty", 0),
-        "shared": max(0, sizes.get("Anonymous", 0) - sizes.get("Private_Dirty", 0)),
-        "files": sizes["Rss"] - sizes.get("Anonymous", 0),
+        "own": own,
+        "shared": max(0, sizes["Anonymous"] - own),
+        "files": sizes.get("RssFile", 0),
+    }
+
+
+def _sizes(pid: int, name: str) -> dict[str, int]:
+    lines = (read_small(f"/proc/{pid}/{name}") or "").splitlines()
+    rows = [line.split() for line in lines]
+    return {
+        row[0].rstrip(":"): int(row[1]) * 1024
+        for row in rows
+        if len(row) == 3 and row[2] == "kB" and row[1].isdigit()
     }
 
 
