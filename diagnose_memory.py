@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Says how much memory there is, who holds it, and whether a run will fit before it starts."""
 
-import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,29 +19,29 @@ def build_parser() -> OneLineParser:
 def main(arguments: Sequence[str] | None = None) -> ExitCode:
     """Run the tool; the imports wait so that --help answers at once."""
     options = parse_arguments(build_parser(), arguments)
-    from diagnostics import memory_diagnosis, memory_watch
+    from diagnostics import memory_diagnosis, memory_rewrite, memory_watch
     from diagnostics.analyses.memory_demand import demand_from_mapping
     from diagnostics.report import memory_build, memory_publish
+    from vrtspike.errors import VRTSpikeError
+    from vrtspike.run_plan import Planner, request_from
 
     watched = memory_watch.watch_if_asked(options)
     machine = memory_diagnosis.view_machine(options.pid, profiles_dir=options.profiles_dir)
-    demand = None
-    if options.config is not None:
-        demand = demand_from_mapping(_ask_trainer(options, machine))
     run = memory_diagnosis.view_run(options.paths, options.profiles_dir)
-    report = memory_build.build_memory_report(machine, run, demand, watched)
-    return memory_publish.publish(report, options, PROGRAM)
+    planner = None if options.config is None else Planner(request_from(options, machine))
 
-
-def _ask_trainer(options: argparse.Namespace, machine: Any) -> Mapping[str, Any]:
-    """What the configuration asks of this machine, by the trainer's own arithmetic."""
-    from vrtspike.errors import VRTSpikeError
-    from vrtspike.run_plan import plan_run, request_from
+    def report_with(changes: Sequence[str] = ()) -> Any:
+        demand = None if planner is None else demand_from_mapping(planner.demand(changes))
+        return memory_build.build_memory_report(machine, run, demand, watched)
 
     try:
-        return plan_run(request_from(options, machine))
+        report = report_with()
+        if planner is not None and options.write_config is not None:
+            target = memory_rewrite.Target(options.write_config, options.overwrite)
+            report = memory_rewrite.rewrite(report, target, report_with, planner.rewritten)
     except VRTSpikeError as error:
         raise DiagnosticsError(str(error)) from None
+    return memory_publish.publish(report, options, PROGRAM)
 
 
 run = partial(run_tool, PROGRAM, main)

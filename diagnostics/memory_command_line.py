@@ -30,10 +30,10 @@ def parse_arguments(parser: OneLineParser, arguments: Sequence[str] | None) -> a
     options.overrides = [str(path) for path in options.paths if _SETTING.match(str(path))]
     options.paths = [path for path in options.paths if not _SETTING.match(str(path))]
     asked = options.overrides or options.ranks or options.nodes > 1 or options.step_ms
-    if options.config is None and asked:
+    if options.config is None and (asked or options.write_config):
         parser.error(
-            "KEY.PATH=VALUE, --ranks, --nodes and --step-ms belong to a forecast: give --config "
-            "FILE"
+            "KEY.PATH=VALUE, --ranks, --nodes, --step-ms and --write-config belong to a forecast: "
+            "give --config FILE"
         )
     check_outputs(parser, options)
     if options.watch and options.config is not None:
@@ -72,6 +72,15 @@ def make_parser(description: str) -> OneLineParser:
         metavar="N",
         default=8,
         help="time N samples of the real data for the forecast; 0: none (default: 8)",
+    )
+    parser.add_argument(
+        "--write-config",
+        type=Path,
+        metavar="NEW",
+        help="write the configuration with all changes that make it fit, comments and order kept",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="let --write-config replace a file"
     )
     parser.add_argument(
         "--pid", type=_positive, metavar="N", help="show the training that process N belongs to"

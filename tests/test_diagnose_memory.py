@@ -278,3 +278,66 @@ def test_html_is_one_file(tool, tmp_path):
     page = (tmp_path / "memory.html").read_text("utf-8")
     assert "Memory of this machine" in page
     assert "What to do, in this order" in page
+
+
+def test_the_configuration_that_is_written_fits_and_keeps_its_comments(tool, monkeypatch, tmp_path):
+    """The law of --write-config: forecast again, the new file fits, whatever was too large."""
+    pretend(monkeypatch, tmp_path / "machine", 5 << 30)
+    text = DEMO.read_text().replace("  TOTAL_WORKERS: 1\n", "  TOTAL_WORKERS: 16 # many\n")
+    text = text.replace("DATA:\n", "DATA:\n  USE_RAM_CACHE: true\n  CACHE_SIZE_GB: 6.0 # all\n")
+    (tmp_path / "mine.yaml").write_text(text)
+    arguments = ("--config", "mine.yaml", "TRAIN.BATCH_SIZE=2")
+    code, out, err = tool(*arguments, "--write-config", "new.yaml")
+    assert (code, err) == (1, "")
+    assert "new.yaml is written; its forecast: fits." in out
+    assert "CACHE_SIZE_GB: 6 -> " in out
+    new = (tmp_path / "new.yaml").read_text()
+    for line in text.splitlines():
+        if line.startswith("#"):
+            assert line in new
+    assert "# many" in new
+    again = tool("--config", "new.yaml")
+    assert again[0] == 0
+    assert "new.yaml fits this machine" in " ".join(again[1].split())
+    assert "CF10" not in again[1].partition("What to do")[2].replace("CF103", "")
+
+
+def test_a_file_is_replaced_only_if_it_may_be(tool, roomy_machine, tmp_path):
+    taken = tmp_path / "taken.yaml"
+    taken.write_text("mine")
+    code, _, err = tool("--config", DEMO, "--write-config", "taken.yaml")
+    assert code == 2
+    assert one_line(err)
+    assert "is there already" in err
+    assert taken.read_text() == "mine"
+    code, out, err = tool("--config", DEMO, "--write-config", "taken.yaml", "--overwrite")
+    assert (code, err) == (0, "")
+    assert taken.read_text() == DEMO.read_text()
+    assert "Nothing had to change" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.yaml"]
+
+
+def test_what_cannot_be_made_to_fit_is_not_written(tool, small_machine, tmp_path):
+    code, out, err = tool("--config", DEMO, "--write-config", "new.yaml", "--json", "made.json")
+    assert (code, err) == (1, "")
+    assert "new.yaml is not written" in out
+    assert not (tmp_path / "new.yaml").exists()
+    rewrite = json.loads((tmp_path / "made.json").read_text())["rewrite"]
+    assert (rewrite["is_written"], rewrite["verdict"]) == (False, "does not fit")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--write-config", "new.yaml"),
+        ("--config", str(DEMO), "--write-config", str(DEMO)),
+        ("--config", str(DEMO), "--write-config", "a.json", "--json", "a.json"),
+        ("--nodes", "2"),
+        ("--step-ms", "20"),
+        ("--config", str(DEMO), "--samples", "x"),
+    ],
+)
+def test_wrong_arguments_of_a_forecast_are_one_line(tool, arguments):
+    code, out, err = tool(*arguments)
+    assert (code, out) == (2, "")
+    assert one_line(err.splitlines()[-1] + "\n")

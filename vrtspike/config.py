@@ -44,7 +44,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file cannot be read or anything in it is wrong; one line, saying where.
     """
-    return _parse(_read_text(path), str(path), overrides)
+    return parse_config(read_config_text(path), str(path), overrides)
 
 
 def config_to_mapping(config: Config) -> dict[str, Any]:
@@ -63,17 +63,27 @@ def config_from_mapping(mapping: Mapping[str, Any], source: str) -> Config:
         text = yaml.safe_dump(dict(mapping), sort_keys=False)
     except yaml.YAMLError:
         raise ConfigError(f"{source}: holds a configuration that is not plain data") from None
-    return _parse(text, source, ())
+    return parse_config(text, source, ())
 
 
-def _parse(text: str, source: str, overrides: Sequence[str]) -> Config:
+def parse_config(text: str, source: str, overrides: Sequence[str]) -> Config:
+    """A configuration from its text, with `KEY.PATH=VALUE` overrides.
+
+    Raises:
+        ConfigError: anything in it is wrong; one line, with `source` and where.
+    """
     node = compose(text, source)
     for assignment in overrides:
         override(node, assignment)
     return read_dataclass(node, Config, source)
 
 
-def _read_text(path: Path) -> str:
+def read_config_text(path: Path) -> str:
+    """The text of a configuration file.
+
+    Raises:
+        ConfigError: it cannot be read, is too large or no text.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_CONFIG_BYTES + 1)

@@ -10,16 +10,18 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vrtspike.config import Config, config_to_mapping, load_config
+from vrtspike.config import Config, config_to_mapping, load_config, read_config_text
 from vrtspike.data.loading_need import StepTime
 from vrtspike.engine.earlier_steps import Where, earlier_step_time
 from vrtspike.measured_costs import MeasuredCosts, costs_from_probe
 from vrtspike.memory_demand import Machine, memory_demand
+from vrtspike.step_settings import decisive_settings
+from vrtspike.yaml_edit import edited_config
 
 DEFAULT_SAMPLES = 8
 PROBE_TIMEOUT_S = 120.0
@@ -57,6 +59,51 @@ def request_from(options: Any, machine: Any) -> PlanRequest:
         samples=options.samples,
         step_ms=options.step_ms,
     )
+
+
+class Planner:
+    """Forecasts a configuration and what becomes of it by changes; measures only once."""
+
+    def __init__(self, request: PlanRequest) -> None:
+        self._request = request
+        self._known: MeasuredCosts | None = None
+
+    def demand(self, changes: Sequence[str] = ()) -> dict[str, Any]:
+        """What the run asks of the machine once the changes (`KEY.PATH=VALUE`) are made.
+
+        Raises:
+            VRTSpikeError: as `plan_run`.
+        """
+        first = self._request
+        before = load_config(first.config_path, first.overrides)
+        if self._known is None:
+            self._known = measure(first, before)
+        changed = replace(first, overrides=(*first.overrides, *changes))
+        known = self._known
+        if first.step_ms is None and _work(before) != _work(
+            load_config(changed.config_path, changed.overrides)
+        ):
+            known = replace(known, step=None, step_unknown="the step would be another one")
+        return plan_run(changed, known)
+
+    def rewritten(self, changes: Sequence[str]) -> str:
+        """The configuration file with overrides and changes in it, all else as it is.
+
+        Raises:
+            ConfigError: the file does not allow it.
+        """
+        path = self._request.config_path
+        assignments = _last_of_each((*self._request.overrides, *changes))
+        return edited_config(read_config_text(path), str(path), assignments)
+
+
+def _work(config: Config) -> dict[str, Any]:
+    return dict(decisive_settings(config_to_mapping(config)))
+
+
+def _last_of_each(assignments: Sequence[str]) -> tuple[str, ...]:
+    by_key = {assignment.partition("=")[0]: assignment for assignment in assignments}
+    return tuple(by_key.values())
 
 
 def plan_run(request: PlanRequest, known: MeasuredCosts | None = None) -> dict[str, Any]:

@@ -16,7 +16,13 @@ from diagnostics.report.failure_words import failure_mappings
 from diagnostics.report.json_report import SCHEMA_VERSION, finding_mapping, finite
 from diagnostics.report.json_texts import spoken_texts
 from diagnostics.report.kill_words import kill_mapping
-from diagnostics.report.memory_model import ForecastView, MachineView, MemoryReport, SnapshotView
+from diagnostics.report.memory_model import (
+    ForecastView,
+    MachineView,
+    MemoryReport,
+    Rewrite,
+    SnapshotView,
+)
 from diagnostics.report.model import Report
 
 
@@ -51,6 +57,7 @@ def to_mapping(report: MemoryReport) -> dict[str, Any]:
         "guide_rules": [asdict(bounds) for bounds in report.bounds],
         "watched": None if report.watched is None else _watched(report.watched),
         "forecast": {} if report.forecast is None else _forecast(report.forecast),
+        "rewrite": _rewrite(report.rewrite),
         "notes": list(report.notes),
     }
 
@@ -90,6 +97,10 @@ def _watched(view: WatchView) -> dict[str, Any]:
         ],
         "at_s": view.at_s.tolist(),
     }
+
+
+def _rewrite(made: Rewrite | None) -> dict[str, Any] | None:
+    return None if made is None else {**asdict(made), "path": str(made.path)}
 
 
 def _run(run: Report) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Everything a renderer may show about memory. Renderers format it and compute nothing."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from diagnostics.analyses.machine_capacity import Capacity
 from diagnostics.analyses.machine_jobs import Job
 from diagnostics.analyses.memory_checks import Bounds, Check
+from diagnostics.analyses.memory_demand import SettingChange
 from diagnostics.analyses.memory_forecast import Forecast
 from diagnostics.analyses.snapshot_memory import DeviceSnapshot
 from diagnostics.analyses.snapshot_outliving import Outliving
@@ -63,6 +65,16 @@ class ForecastView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rewrite:
+    """A configuration with all changes that make it fit; `verdict` is the forecast of it."""
+
+    path: Path
+    verdict: str
+    changes: tuple[SettingChange, ...]
+    is_written: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class MemoryReport:
     """The machine, the newest run if there is one, the forecast and what was watched if asked for.
 
@@ -77,3 +89,4 @@ class MemoryReport:
     verdict: str
     notes: tuple[str, ...] = ()
     watched: WatchView | None = None
+    rewrite: Rewrite | None = None

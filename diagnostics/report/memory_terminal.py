@@ -32,6 +32,7 @@ from diagnostics.report.memory_holders_terminal import (
     waiting_lines,
 )
 from diagnostics.report.memory_model import MachineView, MemoryReport
+from diagnostics.report.memory_rewrite_terminal import rewrite_section
 from diagnostics.report.terminal_findings import finding_parts
 from diagnostics.report.terminal_kill import kill_section
 from diagnostics.report.terminal_machine import memory_section
@@ -262,6 +263,7 @@ SECTIONS: Mapping[str, Callable[[MemoryReport], Iterator[RenderableType]]] = {
     "snapshots": snapshot_section,
     "forecast": _forecast,
     "findings": _findings,
+    "rewrite": rewrite_section,
     "notes": _notes,
 }
 """What stands below the verdict, by a name that other renderers know it by, in its order."""

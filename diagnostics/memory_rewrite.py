@@ -1,0 +1,116 @@
+"""Writes the configuration that a forecast asks for: the part that makes a file of it."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from diagnostics.analyses.memory_demand import SettingChange
+from diagnostics.analyses.settled_changes import Settled, settle, spelled
+from diagnostics.errors import DiagnosticsError
+from diagnostics.language import say
+from diagnostics.report.memory_model import MemoryReport, Rewrite
+from diagnostics.rules.finding import Severity
+
+Forecast = Callable[[Sequence[str]], MemoryReport]
+"""The report with `KEY.PATH=VALUE` changes."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file to write, and whether an older one may go for it."""
+
+    path: Path
+    may_replace: bool = False
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A report as `settle` asks about it."""
+
+    report: MemoryReport
+
+    def needed(self) -> Iterator[SettingChange]:
+        """What the forecast's resources need."""
+        if self.report.forecast is not None:
+            for resource in self.report.forecast.forecast.resources:
+                yield from resource.changes
+
+    def advised(self) -> Iterator[SettingChange]:
+        """What warnings about the configuration ask for."""
+        for finding in self.report.findings:
+            if finding.severity < Severity.WARN or not finding.rule.startswith("CF"):
+                continue
+            for change in (advice.config_change for advice in finding.advice):
+                if change is not None and not isinstance(change.proposed, tuple | None):
+                    current = None if isinstance(change.current, tuple) else change.current
+                    yield SettingChange(key=change.key, current=current, proposed=change.proposed)
+
+
+def rewrite(
+    report: MemoryReport, target: Target, ask: Forecast, text_with: Callable[[Sequence[str]], str]
+) -> MemoryReport:
+    """The report, with what was written: the configuration with all changes made.
+
+    Nothing is written where it would not fit even then.
+
+    Args:
+        report: of the configuration as it is.
+        target: where the new configuration goes.
+        ask: forecasts again.
+        text_with: the file's text with changes.
+
+    Raises:
+        DiagnosticsError: the text cannot be changed, or the file cannot be written.
+    """
+    found: Settled[_Judged] = settle(
+        _Judged(report), lambda changes: _Judged(ask(tuple(spelled(changes))))
+    )
+    view = found.judged.report.forecast
+    verdict = "unknown" if view is None else view.forecast.verdict
+    written = verdict in ("fits", "tight")
+    if written:
+        write_new(target, text_with(tuple(spelled(found.changes))))
+    made = Rewrite(path=target.path, verdict=verdict, changes=found.changes, is_written=written)
+    return replace(report, rewrite=made)
+
+
+def write_new(target: Target, text: str) -> None:
+    """Write a file whole or not at all; an older one of that name only if it may be replaced.
+
+    Raises:
+        DiagnosticsError: it is there already, or cannot be written; one line.
+    """
+    path = target.path
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # Bytes, so that the file's own line ends stay.
+        temporary.write_bytes(text.encode("utf-8"))
+        if target.may_replace:
+            temporary.replace(path)
+        else:
+            _place(temporary, path)
+    except FileExistsError:
+        raise DiagnosticsError(
+            say("{path}: is there already; give another name, or --overwrite", path=path)
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a usable file name"
+        raise DiagnosticsError(
+            say("{path}: cannot be written: {reason}", path=path, reason=reason)
+        ) from None
+    finally:
+        with suppress(OSError, ValueError):
+            temporary.unlink(missing_ok=True)
+
+
+def _place(temporary: Path, path: Path) -> None:
+    """Give the file its name, unless another file has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        with path.open("xb") as file:
+            file.write(temporary.read_bytes())

@@ -1,0 +1,47 @@
+"""What a report says about a configuration that was written, for a terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+
+from diagnostics.analyses.settled_changes import setting_text
+from diagnostics.language import say
+from diagnostics.report.console import heading, indented
+from diagnostics.report.memory_model import MemoryReport
+
+
+def rewrite_section(report: MemoryReport) -> Iterator[RenderableType]:
+    """Where the new configuration is, and what is new in it."""
+    made = report.rewrite
+    if made is None:
+        return
+    yield heading("New configuration")
+    if not made.is_written:
+        yield indented(
+            say(
+                "{path} is not written: with all changes that can be made the forecast is still: "
+                "{verdict}.",
+                path=str(made.path),
+                verdict=made.verdict,
+            )
+        )
+    else:
+        yield indented(
+            say(
+                "{path} is written; its forecast: {verdict}.",
+                path=str(made.path),
+                verdict=made.verdict,
+            )
+        )
+        if not made.changes:
+            yield indented("Nothing had to change but what the command line says.")
+    for change in made.changes:
+        yield indented(
+            say(
+                "{key}: {current} -> {proposed}",
+                key=change.key,
+                current=setting_text(change.current),
+                proposed=setting_text(change.proposed),
+            ),
+            4,
+        )
