@@ -7,7 +7,7 @@ programs in between do no harm: a line is recognised by a marker anywhere in it.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from diagnostics.parsers.log_formats.registry import ORIGINAL, VRT_SPIKE, family
 from diagnostics.parsers.log_kinds import recognition_of
 from diagnostics.parsers.log_nonfinite import with_bad_losses
 from diagnostics.parsers.log_phases import phase_rows, run_phase, with_stated_lengths
+from diagnostics.parsers.log_rest import describe_rest, with_rest
 from diagnostics.parsers.log_scan import MAX_LINE_BYTES, LogScan, scan_log, without_escapes
 from diagnostics.parsers.log_stages import LogStages, stages_of
 from diagnostics.parsers.log_start import start_of
@@ -153,6 +154,8 @@ class _Built:
         family_name = family.name if family else None
         is_told = self.said.run_fields or start.config or self.said.summaries
         has_data_time = bool(log_steps["data_time_ms"].notna().any())
+        tables = self._tables(log_steps, family)
+        rest = describe_rest(family.name, tables.phases) if self._has_rest(family) else ()
         return TextLog(
             path=self.path,
             run_fields=self.said.run_fields,
@@ -161,11 +164,11 @@ class _Built:
             status=self.said.status,
             total_steps=start.total_steps if pd.isna(total) else int(total),
             gpus_absent_reason=self.said.gpus_absent_reason,
-            tables=self._tables(log_steps, family),
+            tables=tables,
             num_lines=self.scan.num_lines,
             num_recognised=self.scan.found.num_recognised,
             notes=(*self.scan.notes, *self.said.notes(), *self.lines.notes),
-            remarks=(*self.lines.remarks, *self._clock_remark(family)),
+            remarks=(*self.lines.remarks, *self._clock_remark(family), *rest),
             config=start.config,
             device=start.device,
             world_size=start.world_size,
@@ -208,6 +211,10 @@ class _Built:
         kinds = {key.kind for key in self.scan.found.columns}
         return PHASES_PART in kinds or any(str(name).startswith(PHASE) for name in self.lines.rows)
 
+    def _has_rest(self, family: LogFamily | None) -> TypeGuard[LogFamily]:
+        """Its timers wait for the device, so that what none of them holds can be told."""
+        return family is not None and family.is_foreign and self._clock(family) == "device"
+
     def _stated_samples(self) -> int | None:
         stated = self.lines.rows.get("samples_per_step")
         return None if stated is None or pd.isna(stated.median()) else int(stated.median())
@@ -234,6 +241,8 @@ class _Built:
                 [whole_steps, *self._wall_steps(log_steps, tagged)]
             )
         parts = phase_rows(self.scan.found, self.lines.rows, clock or "host", step_windows)
+        if self._has_rest(family):
+            whole_steps, parts = with_rest(whole_steps, parts)
         phases = with_windows(self.stages.phases, stage_windows)
         steps = steps_of(log_steps, step_windows, clock or "host")
         steps = with_bad_losses(steps, self.lines.places, self.scan.found)

@@ -233,3 +233,24 @@ def test_a_run_of_ours_that_failed_at_its_start_is_no_log_of_nobody(tmp_path: Pa
     lines = ["[run] id=train_20260102_030405_ab12 schema=1", "[error] no room", *["x"] * 9]
     report = report_of(write_lines(tmp_path / "a.log", lines))
     assert "lines of a known format" not in " ".join(report.trust.reasons)
+
+
+def test_what_no_timer_holds_is_part_of_the_step(tmp_path: Path) -> None:
+    lines = [line for n in range(1, 40) for line in deepspeed(n)]
+    report = report_of(write_lines(tmp_path / "a.log", lines))
+    times = {phase.name: phase.mean_ms for phase in report.phases}
+    step = report.analysis.breakdown.step
+    assert step is not None
+    assert step.mean_ms == pytest.approx(5000.0)
+    assert sum(times.values()) == pytest.approx(step.mean_ms)
+    assert "other 77.9%" in report.verdict.text
+    assert any("78% of the step lies in none of its timers" in note for note in report.notes)
+
+
+def test_timers_that_hold_the_whole_step_leave_nothing(tmp_path: Path) -> None:
+    lines = [line for n in range(1, 40) for line in megatron(n)]
+    lines = [line.replace("1200.0 |", "1131.2 |").replace("400.00)", "421.20)") for line in lines]
+    report = report_of(write_lines(tmp_path / "a.log", lines))
+    (other,) = [phase.mean_ms for phase in report.phases if phase.name == "other"]
+    assert other == pytest.approx(0.0, abs=1e-9)
+    assert not any("none of its timers" in note for note in report.notes)
