@@ -53,7 +53,13 @@ def with_rest(whole: pd.DataFrame, parts: pd.DataFrame) -> tuple[pd.DataFrame, p
 
 def describe_rest(family: str, phases: pd.DataFrame) -> tuple[str, ...]:
     """A sentence where much of the step is untimed."""
-    spent_ms = (phases["ms"] * phases["num_steps"]).groupby(phases["name"], observed=True).sum()
-    step_ms, rest_ms = spent_ms.get(STEP, 0.0), spent_ms.get(OTHER, 0.0)
+    whole, rest = (phases[phases["name"] == name] for name in (STEP, OTHER))
+    step_ms, rest_ms = _mean_ms(whole), _mean_ms(rest)
     share = rest_ms / step_ms if step_ms else 0.0
     return (say(UNTIMED, family=family, share=share),) if share >= WORTH_SAYING else ()
+
+
+def _mean_ms(rows: pd.DataFrame) -> float:
+    """Of the steps that the rows stand for; 0 without any."""
+    counts = rows["num_steps"].to_numpy("float64")
+    return float(np.average(rows["ms"], weights=counts)) if counts.sum() > 0 else 0.0
