@@ -12,6 +12,8 @@ from diagnostics.analyses.black_boxes import BlackBoxes, compute_black_boxes
 from diagnostics.analyses.cache_use import CacheUse, compute_cache_use
 from diagnostics.analyses.communication import CommunicationUse, compute_communication
 from diagnostics.analyses.core_use import CoreUse, compute_core_use
+from diagnostics.analyses.course_shape import CourseShape
+from diagnostics.analyses.course_shapes import compute_course_shapes
 from diagnostics.analyses.device_memory import DeviceMemory, compute_device_memory
 from diagnostics.analyses.fact_partition import FactPartition, partition_facts
 from diagnostics.analyses.host_growth import HostGrowth, compute_host_growth
@@ -76,6 +78,7 @@ class RunAnalysis:
     loader_starts: LoaderStarts | None = None
     worker_plan: WorkerPlan | None = None
     kill: KillAccount | None = None
+    memory_shapes: tuple[CourseShape, ...] = ()
     host_growth: HostGrowth = field(default_factory=HostGrowth)
     allocation_failures: tuple[AllocationFailure, ...] = ()
     memory_warnings: tuple[MemoryWarningSeen, ...] = ()
@@ -116,6 +119,7 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         loader_starts=compute_loader_starts(run),
         worker_plan=compute_worker_plan(run),
         kill=compute_kill_account(run),
+        memory_shapes=compute_course_shapes(run, memory),
         host_growth=compute_host_growth(run, memory),
         allocation_failures=compute_allocation_failures(run),
         memory_warnings=compute_memory_warnings(run),

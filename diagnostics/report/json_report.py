@@ -29,6 +29,7 @@ from diagnostics.report.rank_json import (
     ranks_mapping,
     slowest_rank_mapping,
 )
+from diagnostics.report.shape_words import memory_mappings
 from diagnostics.rules.finding import Advice, Finding
 
 SCHEMA_VERSION = 1
@@ -67,7 +68,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "slowest_rank": slowest_rank_mapping(report.analysis.ranks),
         "communication": communication_mapping(report.analysis.communication),
         "resources": _resources(report),
-        "memory": [asdict(course) for course in report.analysis.memory],
+        "memory": memory_mappings(report),
         "host_growth": asdict(report.analysis.host_growth),
         "memory_warnings": [asdict(each) for each in report.analysis.memory_warnings],
         "device_memory": [

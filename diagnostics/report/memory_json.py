@@ -24,6 +24,7 @@ from diagnostics.report.memory_model import (
     SnapshotView,
 )
 from diagnostics.report.model import Report
+from diagnostics.report.shape_words import memory_mappings
 
 
 def to_json(report: MemoryReport) -> str:
@@ -45,7 +46,7 @@ def to_mapping(report: MemoryReport) -> dict[str, Any]:
         "run_absent_reason": report.run.absent_reason,
         "verdict": {"text": report.verdict},
         "resources": _resources(report.machine),
-        "memory": [] if run is None else [asdict(course) for course in run.analysis.memory],
+        "memory": [] if run is None else memory_mappings(run),
         "allocation_failures": [] if run is None else failure_mappings(run),
         "kill": None if run is None else kill_mapping(run.analysis.kill),
         "host_growth": None if run is None else asdict(run.analysis.host_growth),

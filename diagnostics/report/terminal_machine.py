@@ -13,6 +13,7 @@ from diagnostics.report.console import table as make_table
 from diagnostics.report.growth_words import growth_lines
 from diagnostics.report.memory_warning_words import warning_lines
 from diagnostics.report.model import Report
+from diagnostics.report.shape_words import shape_lines
 
 TOP_PEAKS = 3
 """Stages whose own peak is shown; `--json` has all."""
@@ -38,6 +39,8 @@ def memory_section(report: Report) -> Iterator[RenderableType]:
         )
     yield heading("Memory (growth over the second half)")
     yield Padding(rows, (0, 0, 0, 2))
+    for told in shape_lines(report):
+        yield indented(told)
     yield from growth_lines(report.analysis.host_growth)
     yield from warning_lines(report.analysis.memory_warnings)
     yield from _device_memory(report)
