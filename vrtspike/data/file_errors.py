@@ -1,7 +1,11 @@
 """What to say of a file that cannot be read: what is wrong with it, and what helps."""
 
 import errno
+import os
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vrtspike.data.loading_faults import FILES_CURE, SystemLimitError
 from vrtspike.errors import DataError
@@ -17,6 +21,23 @@ _CURES = {
     errno.ENXIO: _FAILED,
     errno.EACCES: "this user may not read it",
 }
+
+
+def whole_file(path: Path) -> NDArray[np.uint8]:
+    """The bytes of a file.
+
+    NumPy's own function takes a failing disk for the end of the file, and gives what it has.
+
+    Raises:
+        OSError: as the system says it.
+    """
+    with path.open("rb", buffering=0) as file:
+        expected = os.fstat(file.fileno()).st_size
+        found = np.empty(expected + 1, np.uint8)  # one more: the end has to be seen
+        size = 0
+        while size < len(found) and (count := file.readinto(found[size:].data)):
+            size += count
+    return found[:size]
 
 
 def cannot_read(path: Path, what: str, error: OSError) -> DataError:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vrtspike.data.file_errors import cannot_read
+from vrtspike.data.file_errors import cannot_read, whole_file
 from vrtspike.data.reads import reading
 from vrtspike.data.spike_stream import ByteArray
 from vrtspike.errors import DataError
@@ -33,14 +33,10 @@ def read_picture(path: Path) -> ByteArray:
     """
     with reading(path):
         picture_size(path)
-        return _whole_file(path)
-
-
-def _whole_file(path: Path) -> ByteArray:
-    try:
-        return np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise cannot_read(path, "picture", error) from error
+        try:
+            return whole_file(path)
+        except OSError as error:
+            raise cannot_read(path, "picture", error) from error
 
 
 def decode_rgb(data: ByteArray, path: Path) -> ByteArray:

@@ -1,7 +1,9 @@
 """Build the loaders of a run: data sets, samplers, workers, caches, and words about them."""
 
+import contextlib
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +17,8 @@ from vrtspike.data import lean
 from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
 from vrtspike.data.contract import check_clips
 from vrtspike.data.free_heap import give_back_free_heap
-from vrtspike.data.loading_faults import explain_fault
+from vrtspike.data.hand_over import tell_of_hand_over
+from vrtspike.data.loading_faults import explain_start
 from vrtspike.data.loading_need import LoadingNeed, StepTime
 from vrtspike.data.machine_cache import CacheJob, Gather, join_caches
 from vrtspike.data.open_files import make_room_for_files
@@ -88,8 +91,9 @@ class ClipLoader(DataLoader[ClipSample]):
                 raise
             # End the workers now. Left to the garbage collector (the frames of the error refer to
             # them), their queues are closed before they are told, and each is waited for 5 s.
-            error.__traceback__ = None
-            self._iterator = batches = None
+            with _half_made_in_silence():
+                error.__traceback__ = None
+                self._iterator = batches = None
         else:
             return
         raise explained
@@ -98,10 +102,21 @@ class ClipLoader(DataLoader[ClipSample]):
         return batches if self.facts is None else self.facts.fetches(batches)
 
 
+@contextlib.contextmanager
+def _half_made_in_silence() -> Iterator[None]:
+    """PyTorch's iterator whose making failed complains of what it lacks when it goes."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+
+
 def _explain(error: Exception, batches: PatientBatches | None) -> DataError | None:
     if isinstance(error, DataError):
         return type(error)(_last_message(error))
-    return explain_fault(error) if batches is None else batches.explain(error)
+    return explain_start(error) if batches is None else batches.explain(error)
 
 
 def _last_message(error: DataError) -> str:
@@ -319,6 +334,7 @@ def start_worker(_worker_id: int, board: ReadingBoard | None = None) -> None:
     """
     if board is not None:
         tell(board.reading)
+        tell_of_hand_over(board)
         if board.parent is not None:
             end_with(board.parent)
     keep_to_one_thread()

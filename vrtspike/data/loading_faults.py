@@ -102,7 +102,7 @@ _NAMED = re.compile(r"killed by signal: ([\w ]+)")
 
 
 def explain_fault(
-    error: BaseException, dead: Sequence[DeadWorker] = ()
+    error: BaseException, dead: Sequence[DeadWorker] = (), reports: Sequence[str] = ()
 ) -> LoadingFaultError | None:
     """One line for what PyTorch raises, anywhere, when loading fails; None for other errors.
 
@@ -111,14 +111,20 @@ def explain_fault(
     Args:
         error: What was raised.
         dead: The loading processes that are known to have ended, where somebody could look.
+        reports: What they said themselves went wrong.
     """
+    said = (explain_fault(RuntimeError(words)) for words in reports)
+    if _is_loading(error) and (told := next((each for each in said if each), None)) is not None:
+        return told
     chain = list(_chain(error))
-    said = [" ".join(str(each).split()) for each in chain]
-    if any(_is_out_of_files(each) for each in chain) or _FILES.search(said[0]):
+    if known := next((each for each in chain if isinstance(each, LoadingFaultError)), None):
+        return known  # PyTorch catches and replaces what ends a wait of its own
+    texts = [" ".join(str(each).split()) for each in chain]
+    if any(_is_out_of_files(each) for each in chain) or _FILES.search(texts[0]):
         return SystemLimitError(f"too many open files: {FILES_CURE}")
-    if (full := _SHARED_MEMORY.search(said[0])) is not None:
+    if (full := _SHARED_MEMORY.search(texts[0])) is not None:
         return LoadingDiedError(f"{full[0]}. {_SHM_CURE}", None)
-    deaths = [text for text in said if _DIED.search(text)]
+    deaths = [text for text in texts if _DIED.search(text)]
     lost = isinstance(error, EOFError | ConnectionError)
     if not deaths and not (dead and lost):
         return None
@@ -133,11 +139,34 @@ def explain_fault(
     return LoadingDiedError(f"a data loading process died: {text} {likely}", signal_name)
 
 
+def explain_start(error: BaseException) -> LoadingFaultError | None:
+    """One line for what keeps loading processes from starting; None for other errors."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return SystemLimitError(
+            "loading processes cannot be started: /dev/shm is full. Start the container with a "
+            f"larger --shm-size, remove what lies there, or {_FEWER}"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.ENOMEM):
+        return SystemLimitError(
+            f"loading processes cannot be started: {error.strerror}: the limit of processes "
+            "(`ulimit -u`, pids.max of the container) or memory is used up; lower "
+            "DATALOADER.TOTAL_WORKERS"
+        )
+    return explain_fault(error)
+
+
 def died_handing_over() -> LoadingDiedError:
     """What is left to say when the connection to a process broke and no process is known dead."""
     return LoadingDiedError(
         f"a data loading process died while it handed over a batch. {_PERHAPS}", None
     )
+
+
+def _is_loading(error: BaseException) -> bool:
+    """Whether the loading failed, rather than something else while it had something to say."""
+    if isinstance(error, EOFError | ConnectionError):
+        return True
+    return any("DataLoader worker" in str(each) for each in _chain(error))
 
 
 def _is_out_of_files(error: BaseException) -> bool:

@@ -5,7 +5,9 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
+from types import FrameType
 from typing import Any
 
 from vrtspike.data.loading_faults import (
@@ -21,6 +23,7 @@ TICK_S = 5.0
 """How often the waiting looks around, which is also how often PyTorch looks for dead processes."""
 _DEATH_DUE_S = 2.0
 _END_S = 2.0
+_TICKS_AFTER = 2
 _TIMED_OUT = re.compile(r"DataLoader timed out after")
 
 
@@ -54,6 +57,39 @@ class PatientBatches(Iterator[Any]):
         return getattr(self._batches, name)
 
     def __next__(self) -> Any:
+        with self._backstop():
+            return self._next()
+
+    @contextmanager
+    def _backstop(self) -> Iterator[None]:
+        """Ends a wait that no time-out of PyTorch reaches: the hand-over of a process that stands.
+
+        By a timer of the system, which only the main thread can have; it comes after the ordinary
+        end of the waiting, and counts in ticks, too.
+        """
+        limit_s = self._limit_s
+        in_main = threading.current_thread() is threading.main_thread()
+        is_free = in_main and signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+        if limit_s is None or not self._processes or not is_free:
+            yield
+            return
+        ticks = 0
+
+        def ring(number: int, frame: FrameType | None) -> None:
+            nonlocal ticks
+            ticks += 1
+            if (ticks - _TICKS_AFTER) * self._tick_s >= limit_s:
+                self._give_up(ticks * self._tick_s)
+
+        signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, self._tick_s, self._tick_s)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    def _next(self) -> Any:
         ticks = 0
         while True:
             try:
@@ -66,15 +102,19 @@ class PatientBatches(Iterator[Any]):
 
     def explain(self, error: BaseException) -> LoadingFaultError | None:
         """What a fault of the loading was, with what its processes' exit codes tell."""
-        found = explain_fault(error, self._dead())
+        found = self._fault(error)
         if found is not None or not isinstance(error, EOFError | ConnectionError):
             return found
         # A process died while it handed a batch over. PyTorch's handler of its signal is due now.
         try:
             self._wait_for_a_death()
         except (RuntimeError, ValueError) as told:
-            return explain_fault(told, self._dead()) or died_handing_over()
-        return explain_fault(error, self._dead()) or died_handing_over()
+            return self._fault(told) or died_handing_over()
+        return self._fault(error) or died_handing_over()
+
+    def _fault(self, error: BaseException) -> LoadingFaultError | None:
+        reports = [] if self._board is None else self._board.reports()
+        return explain_fault(error, self._dead(), reports)
 
     def _wait_for_a_death(self) -> None:
         alive = {each.sentinel: each for each in self._processes if each.is_alive()}
@@ -90,9 +130,12 @@ class PatientBatches(Iterator[Any]):
         if thread is not None and not thread.is_alive():
             raise RuntimeError("Pin memory thread exited unexpectedly")
         if self._limit_s is not None and waited_s >= self._limit_s:
-            message = self._what_hangs(waited_s)
-            self._end_processes()
-            raise LoadingStuckError(message)
+            self._give_up(waited_s)
+
+    def _give_up(self, waited_s: float) -> None:
+        message = self._what_hangs(waited_s)
+        self._end_processes()
+        raise LoadingStuckError(message)
 
     def _what_hangs(self, waited_s: float) -> str:
         found = [] if self._board is None else self._board.readings()

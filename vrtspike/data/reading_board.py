@@ -1,13 +1,15 @@
 """What every loading process is reading at this moment, for the one who waits for it.
 
 A read of a disk that is gone can last for ever, and the process that hangs in it cannot say so.
-Before each read it leaves the path and the time in shared memory, which costs microseconds.
+Before each read it leaves the path and the time in shared memory, which costs microseconds. What
+goes wrong in the threads that hand batches over is left there, too.
 """
 
 import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ from vrtspike.data.loading_faults import LoadingStuckError
 from vrtspike.data.orphans import Parent
 
 _MAX_PATH_BYTES = 4096
+_MAX_WORDS_BYTES = 1024
+
+_BOARDS: "weakref.WeakSet[ReadingBoard]" = weakref.WeakSet()
 
 HANGS = (
     "is the disk or the network share that holds it slow, or gone? If waiting so long is in order, "
@@ -62,6 +67,9 @@ class ReadingBoard:
         self._times = torch.zeros((workers + 1, 2), dtype=torch.int64).share_memory_()
         names = torch.zeros((workers + 1, _MAX_PATH_BYTES), dtype=torch.uint8)
         self._names = names.share_memory_()
+        words = torch.zeros((workers + 1, _MAX_WORDS_BYTES), dtype=torch.uint8)
+        self._words = words.share_memory_()
+        _BOARDS.add(self)
 
     def reading(self, path: Path) -> AbstractContextManager[None]:
         """Around one read; of a process that has no line here, nothing is told.
@@ -89,6 +97,19 @@ class ReadingBoard:
         finally:
             times[0] = 0
 
+    def report(self, error: BaseException) -> None:
+        """Leave what went wrong in this process, where nobody hears of it otherwise."""
+        worker = get_worker_info()
+        slot = 0 if worker is None else worker.id + 1
+        if slot <= self.workers:
+            words = f"{type(error).__name__}: {error}".encode()[: _MAX_WORDS_BYTES - 1]
+            self._words.numpy()[slot, : len(words)] = bytearray(words)
+
+    def reports(self) -> list[str]:
+        """What went wrong, of all processes."""
+        said = (bytes(row).partition(b"\0")[0] for row in self._words.numpy())
+        return [words.decode(errors="replace") for words in said if words]
+
     def readings(self) -> list[Reading]:
         """The reads under way, the longest first."""
         now, found = self._clock_ns(), []
@@ -97,6 +118,11 @@ class ReadingBoard:
                 name = bytes(self._names.numpy()[slot, :length])
                 found.append(Reading(slot, os.fsdecode(name), (now - began) / 1e9))
         return sorted(found, key=lambda each: -each.seconds)
+
+
+def all_reports() -> list[str]:
+    """What went wrong in any loading process of this one; PyTorch tells of a death anywhere."""
+    return [words for board in list(_BOARDS) for words in board.reports()]
 
 
 @contextmanager

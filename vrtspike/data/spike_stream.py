@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrtspike.data.atomic_files import replace_file
-from vrtspike.data.file_errors import cannot_read
+from vrtspike.data.file_errors import cannot_read, whole_file
 from vrtspike.data.reads import reading
 from vrtspike.data.settings import VoxelMode
 from vrtspike.errors import DataError
@@ -133,7 +133,7 @@ def read_dat(path: Path, height: int, width: int, *, byte_padded: bool = False) 
             size = os.stat(path).st_size  # noqa: PTH116 - one syscall, no Path object per frame
             if size > MAX_DAT_BYTES:
                 raise DataError(f"{path}: {size} bytes is more than one frame's spikes can be")
-            raw = np.fromfile(path, dtype=np.uint8)
+            raw = whole_file(path)
     except OSError as error:
         raise cannot_read(path, "spike file", error) from error
     return decode(raw, height, width, source=path)

@@ -13,6 +13,7 @@ import torch
 
 from vrtspike.config import Config, config_to_mapping, load_config
 from vrtspike.data.loading_faults import LoadingFaultError, explain_fault
+from vrtspike.data.reading_board import all_reports
 from vrtspike.engine.distributed import World, join_world
 from vrtspike.engine.interrupts import StopRequest, let_children_die
 from vrtspike.engine.lost_ranks import explain_lost_rank
@@ -280,7 +281,7 @@ def _memory_explained(recorder: Recorder) -> Iterator[None]:
         _record_fault(recorder, error)
         raise
     except (RuntimeError, OSError) as error:
-        if (explained := explain_fault(error)) is not None:
+        if (explained := explain_fault(error, reports=all_reports())) is not None:
             _record_fault(recorder, explained)
             raise explained from error
         if "DefaultCPUAllocator" not in str(error):

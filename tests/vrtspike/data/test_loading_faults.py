@@ -14,18 +14,19 @@ import torch
 
 from tests.vrtspike.data.test_loader import loaders
 from vrtspike.data import open_files
-from vrtspike.data.file_errors import cannot_read
+from vrtspike.data.file_errors import cannot_read, whole_file
 from vrtspike.data.loading_faults import (
     DeadWorker,
     LoadingDiedError,
     LoadingStuckError,
     SystemLimitError,
     explain_fault,
+    explain_start,
 )
 from vrtspike.data.open_files import make_room_for_files
 from vrtspike.data.orphans import Parent, end_with
 from vrtspike.data.patient_batches import PatientBatches
-from vrtspike.data.reading_board import ReadingBoard
+from vrtspike.data.reading_board import ReadingBoard, all_reports
 from vrtspike.data.reads import reading, tell
 from vrtspike.errors import DataError
 
@@ -108,6 +109,43 @@ def test_too_many_open_files_come_with_the_cure(error):
     found = explain_fault(error)
     assert isinstance(found, SystemLimitError)
     assert "ulimit -n 65536" in str(found)
+
+
+def test_a_fault_that_is_known_already_stays_what_it_is():
+    known = LoadingStuckError("no batch came")
+    try:
+        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly") from known
+    except RuntimeError as error:
+        assert explain_fault(error, [DeadWorker(7, -9)]) is known
+
+
+def test_what_a_process_said_itself_counts_for_more_than_its_death():
+    died = RuntimeError("DataLoader worker (pid 7) exited unexpectedly with exit code 75.")
+    words = "RuntimeError: unable to allocate shared memory(shm) for file </torch_1_2_3>: full (28)"
+    assert "--shm-size" in str(explain_fault(died, reports=[words]))
+    assert explain_fault(RuntimeError("a bug"), reports=[words]) is None
+
+
+def test_processes_that_cannot_start_say_what_is_used_up():
+    assert "/dev/shm is full" in str(explain_start(OSError(errno.ENOSPC, "No space left")))
+    assert "ulimit -u" in str(explain_start(BlockingIOError(errno.EAGAIN, "Resource")))
+    assert explain_start(OSError(errno.ENOENT, "no")) is None
+
+
+def test_a_board_keeps_what_threads_report():
+    board = ReadingBoard(1)
+    assert board.reports() == []
+    board.report(OSError(errno.EMFILE, "Too many open files"))
+    assert board.reports() == ["OSError: [Errno 24] Too many open files"]
+    assert board.reports()[0] in all_reports()
+
+
+def test_a_short_read_is_the_end_of_the_file_and_a_failed_one_an_error(tmp_path):
+    path = tmp_path / "x.dat"
+    path.write_bytes(b"12345")
+    assert whole_file(path).tobytes() == b"12345"
+    with pytest.raises(OSError, match="Input/output"):
+        whole_file(Path("/proc/self/mem"))
 
 
 def test_a_pinning_thread_that_died_is_a_death():

@@ -1,0 +1,127 @@
+"""Real faults of the system under a real training: one line with the cure, an end, closed facts."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from tests.vrtspike.conftest import tiny_config
+from tests.vrtspike.training_process import TRAIN, start, wait_for
+
+pytestmark = pytest.mark.slow
+
+LONG = ("TRAIN.TOTAL_STEPS=5000", "DATALOADER.TOTAL_WORKERS=2")
+ENDS_WITHIN_S = 60
+
+
+@pytest.fixture
+def own(tmp_path, tiny_tree, monkeypatch) -> Path:
+    """A project whose data set is its own."""
+    shutil.copytree(tiny_tree, tmp_path / "tree")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tiny_config("tree")))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def check_end(folder: Path, process: subprocess.Popen, *words: str) -> dict:
+    """The one line, the exit code and the facts; returns the events by name."""
+    _, errors = process.communicate(timeout=ENDS_WITHIN_S)
+    assert process.returncode == 2, errors
+    assert errors.startswith("error: "), errors
+    assert errors.count("\n") == 1, errors
+    for each in words:
+        assert each in errors
+    (facts,) = folder.glob("profiles/train_*")
+    assert json.loads((facts / "meta.json").read_text())["status"] == "failed"
+    lines = map(json.loads, (facts / "spans.rank0.jsonl").read_text().splitlines())
+    found = {line["name"]: line["values"] for line in lines if line["kind"] == "event"}
+    assert f"error: {found['run_failed']['reason']}" == errors.strip()
+    (log,) = folder.glob("outputs/logs/*.log")
+    assert "[end] failed" in log.read_text()
+    return found
+
+
+def can_mount() -> bool:
+    command = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return (
+        shutil.which("unshare") is not None and not subprocess.run(command, check=False).returncode
+    )
+
+
+@pytest.mark.parametrize("size", ["64k", "100k", "200k", "350k", "500k"])
+def test_a_small_shared_memory_is_named_with_its_cure(own, size):
+    """From too little to start up to too little for the batches that wait."""
+    if not can_mount():
+        pytest.skip("this user may not mount")
+    shm = f"mount -t tmpfs -o size={size} tmpfs /dev/shm && exec {sys.executable} "
+    command = shm + " ".join((*TRAIN, *LONG))
+    process = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    check_end(own, process, "/dev/shm", "--shm-size")
+
+
+@pytest.mark.parametrize("limit", [26, 32, 38, 44])
+def test_descriptors_that_run_out_are_named_with_the_limit(own, limit):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    command = [sys.executable, *TRAIN, *LONG]
+    process = subprocess.Popen(
+        ["sh", "-c", f"ulimit -n {limit}; exec " + " ".join(command)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert hard > limit
+    check_end(own, process, "too many open files", "ulimit -n")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_data_set_that_vanishes_is_named(own, workers):
+    process = start(*TRAIN, *LONG, f"DATALOADER.TOTAL_WORKERS={workers}")
+    wait_for(process, "step 3/5000")
+    (own / "tree").rename(own / "unmounted")
+    check_end(own, process, "No such file", "it was there when the data set was scanned")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_read_that_hangs_is_named_and_ends(own, workers):
+    """A pipe that nobody writes to hangs its reader as a share that is gone does."""
+    settings = (f"DATALOADER.TOTAL_WORKERS={workers}", "DATALOADER.BATCH_TIMEOUT_S=6")
+    process = start(*TRAIN, *LONG, *settings)
+    wait_for(process, "step 3/5000")
+    path = own / "tree/train/a/spike/000001.dat"
+    os.mkfifo(own / "pipe")
+    (own / "pipe").rename(path)
+    found = check_end(own, process, "tree/train/a/spike/000001.dat", "BATCH_TIMEOUT_S")
+    assert "loading_stuck" in found
+
+
+def test_a_disk_that_fails_in_the_middle_is_named(own):
+    """The memory of a process, read at 0, gives the very error of a failing disk."""
+    process = start(*TRAIN, *LONG)
+    wait_for(process, "step 3/5000")
+    path = own / "tree/train/a/spike/000001.dat"
+    (own / "fails").symlink_to("/proc/self/mem")
+    (own / "fails").rename(path)
+    check_end(own, process, "spike/000001.dat", "dmesg")
+
+
+def test_a_stopped_loading_process_is_no_endless_wait(own):
+    process = start(*TRAIN, *LONG, "DATALOADER.BATCH_TIMEOUT_S=6")
+    wait_for(process, "step 3/5000")
+    for each in psutil.Process(process.pid).children():
+        os.kill(each.pid, signal.SIGSTOP)
+    check_end(own, process, "no batch came for", "BATCH_TIMEOUT_S")
