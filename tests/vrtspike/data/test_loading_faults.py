@@ -113,10 +113,9 @@ def test_too_many_open_files_come_with_the_cure(error):
 
 def test_a_fault_that_is_known_already_stays_what_it_is():
     known = LoadingStuckError("no batch came")
-    try:
-        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly") from known
-    except RuntimeError as error:
-        assert explain_fault(error, [DeadWorker(7, -9)]) is known
+    error = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+    error.__cause__ = known
+    assert explain_fault(error, [DeadWorker(7, -9)]) is known
 
 
 def test_what_a_process_said_itself_counts_for_more_than_its_death():
