@@ -77,6 +77,8 @@ def probe(
     train_set = SpikeDeblurDataset(
         config.data, config.data.train_split, training=True, seed=config.seed
     )
+    if config.data.hands_over_bytes(cuda=device.startswith("cuda")):
+        train_set.hand_over_bytes()
     cost, unknown = time_samples(train_set, most=samples)
     sizes = _process_sizes(config, samples, torch.device(device))
     return {

@@ -87,7 +87,7 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
 
         Raises:
             DataError: missing folder, empty split, picture smaller than the crop, sizes of picture
-                and spikes that do not fit; each names the file.
+                and spikes that do not fit, a fast store that is out of date; each names the file.
         """
         self.config = config
         self.split = split
@@ -107,6 +107,8 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
             raise DataError(self._why_empty())
         used = dict.fromkeys(number for number, _ in self._windows)
         self._pairs = {number: self._check_clip(self.clips[number]) for number in used}
+        if config.fast_store is not None:
+            self.use_store(Path(config.fast_store))
         self.damage = DamagePolicy(
             policy=config.bad_samples,
             split=split,
@@ -162,6 +164,8 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
                 f"[SpikeDeblurDataset] {len(self._short)} of {len(self.clips)} clips are shorter "
                 f"than CLIP_LEN {self.config.clip_len} and left out, first: {self._short[0].folder}"
             )
+        if self._sources.store is not None:
+            lines.append(f"[SpikeDeblurDataset] {self._sources.store.line()}")
         return lines
 
     def order_plan(self) -> OrderPlan:
@@ -193,11 +197,9 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         """Keep decoded pictures and packed spikes in memory, within `share`."""
         self._sources.caches = share
 
-    def use_store(self, folder: Path) -> StoredFrames:
+    def use_store(self, folder: Path) -> None:
         """Read pictures and spikes from a fast store; raises DataError unless it is up to date."""
-        store = StoredFrames.open(folder, self.config, self.split, self.clips)
-        self._sources.store = store
-        return store
+        self._sources.store = StoredFrames.open(folder, self.config, self.split, self.clips)
 
     def hand_over_bytes(self) -> None:
         """Samples stay bytes, for `lean.on_device` to finish."""

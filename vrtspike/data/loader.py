@@ -202,8 +202,6 @@ def build_loaders(data: DataConfig, loading: DataLoaderConfig, job: LoaderJob) -
     ]
     if (room := make_room_for_files(workers.per_rank, loading.train_prefetch_factor)) is not None:
         notes.append(room)
-    if data.fast_store is not None:
-        notes += [each.use_store(Path(data.fast_store)).line() for each in (train_set, val_set)]
     if data.use_ram_cache and not data.fills_cache:
         notes.append("USE_RAM_CACHE: nothing is kept in it, since the fast store holds everything")
     if data.fills_cache:

@@ -2,7 +2,10 @@
 
 import json
 import os
+import random
+import select
 import shutil
+import signal
 import struct
 import zlib
 from pathlib import Path
@@ -14,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.vrtspike.data.test_clips import config, train_set
-from vrtspike.data import lean
+from vrtspike.data import lean, sources
 from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.data.fast_store import MANIFEST, convert, main, verify
 from vrtspike.data.loader import LoaderJob, build_loaders
@@ -89,6 +92,17 @@ def test_loaders_read_the_store_in_every_process(unified, store, workers, cached
     assert built.train_set.cache_stats() is None
     assert sum("FAST_STORE" in note and "GiB" in note for note in built.notes) == 2
     assert any("nothing is kept in it" in note for note in built.notes) == cached
+
+
+def test_what_a_sample_costs_is_timed_with_the_store(unified, store, monkeypatch):
+    """The number of loading processes follows from it."""
+    asked = []
+    monkeypatch.setattr(sources, "decode_rgb", lambda *given: asked.append(given))
+    data = config(unified, fast_store=str(store))
+    loading = DataLoaderConfig(total_workers="auto")
+    built = build_loaders(data, loading, LoaderJob())
+    assert built.need.cost is not None
+    assert asked == []
 
 
 def test_precomputed_voxels_need_no_spikes_in_the_store(unified, tmp_path):
@@ -170,6 +184,31 @@ def test_a_conversion_killed_at_any_write_goes_on_where_it_was(unified, store, t
         converted(unified, out)
         assert files_of(out) == expected
     assert deaths == 10  # 3 clips of 18 arrays, an index and a header
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_conversions_killed_at_random_moments_end_in_the_same_store(unified, store, tmp_path, seed):
+    """One conversion after the other is killed until one gets to the end."""
+    expected, rng = files_of(store), random.Random(seed)
+    kills = int(os.environ.get("VRTSPIKE_STRESS_KILLS", "500")) // 5
+    out, killed = tmp_path / "again", 0
+    while killed < kills:
+        child = os.fork()
+        if child == 0:
+            try:
+                converted(unified, out, threads=2)
+            finally:
+                os._exit(0)
+        select.select([], [], [], rng.uniform(0, 0.15))
+        os.kill(child, signal.SIGKILL)
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        for path in out.rglob(f"[!.]*{SUFFIX}"):
+            assert path.read_bytes() == expected[str(path.relative_to(out))]
+        if ended == 0:
+            assert files_of(out) == expected
+            shutil.rmtree(out)
+        killed += ended != 0
 
 
 def test_every_damaged_byte_is_found(unified, store, capsys):
