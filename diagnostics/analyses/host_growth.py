@@ -44,8 +44,9 @@ _COURSES: tuple[MemoryName, ...] = ("process tree PSS", "process tree RSS", "ran
 class GrowingMemory:
     """Memory that grows steadily; of `num_processes` processes, of which `pid` is the steepest.
 
-    `pid` is None where no process is known. Of shared memory it is the process that fills it, and
-    `filler` what that is for. The trend's times are steps, its values bytes.
+    `pid` is None where no process is known, `rank` where no launcher gave it one. Of shared memory
+    it is the process that fills it, and `filler` what that is for. The trend's times are steps, its
+    values bytes.
     """
 
     holder: Holder
@@ -54,6 +55,7 @@ class GrowingMemory:
     num_processes: int
     trend: GrowthTrend
     filler: Holder | None = None
+    rank: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ def compute_host_growth(run: Run, courses: Sequence[MemoryCourse]) -> HostGrowth
     """By the samples of processes; without them by the memory courses of the run."""
     step_at = StepAt(run.tables.steps)
     by_machine = [
-        _with_fillers(_growth(list(_of_machine(run, str(host), rows, step_at))), rows, step_at)
+        _named(_growth(list(_of_machine(run, str(host), rows, step_at))), rows, step_at)
         for host, rows in run.tables.processes.groupby("host", observed=True)
     ]
     judged = [each for each in by_machine if each.num_judged]
@@ -128,8 +130,8 @@ def _growth(courses: Sequence[_Course]) -> HostGrowth:
     )
 
 
-def _with_fillers(growth: HostGrowth, rows: pd.DataFrame, step_at: StepAt) -> HostGrowth:
-    """Shared memory that grows, with the process that maps or writes as much.
+def _named(growth: HostGrowth, rows: pd.DataFrame, step_at: StepAt) -> HostGrowth:
+    """Shared memory that grows, with the process that maps or writes as much, and ranks.
 
     Where nothing of a process grows, what loading processes copy may.
     """
@@ -137,15 +139,19 @@ def _with_fillers(growth: HostGrowth, rows: pd.DataFrame, step_at: StepAt) -> Ho
     placed = rows.assign(at_step=at).dropna(subset=["at_step"])
     if growth.num_judged and not growth.growing:
         return replace(growth, growing=tuple(_copied(placed)))
-    named = []
-    for each in growth.growing:
-        if each.holder == "shared_memory":
-            roles = rows.groupby("pid")["role"].last()
-            pid = find_filler(each.trend.slope, _candidates(placed))
-            holder = None if pid is None else _HOLDERS.get(str(roles[pid]), "other_process")
-            each = replace(each, pid=pid, filler=holder)
-        named.append(each)
-    return replace(growth, growing=tuple(named))
+    named = [_with_filler(each, placed) for each in growth.growing]
+    ranks = placed.groupby("pid")["rank"].last().dropna().astype("int64").to_dict()
+    return replace(growth, growing=tuple(replace(each, rank=ranks.get(each.pid)) for each in named))
+
+
+def _with_filler(growing: GrowingMemory, placed: pd.DataFrame) -> GrowingMemory:
+    pid = None
+    if growing.holder == "shared_memory":
+        pid = find_filler(growing.trend.slope, _candidates(placed))
+    if pid is None:
+        return growing
+    role = str(placed.loc[placed["pid"] == pid, "role"].iloc[-1])
+    return replace(growing, pid=pid, filler=_HOLDERS.get(role, "other_process"))
 
 
 def _copied(placed: pd.DataFrame) -> Iterator[GrowingMemory]:

@@ -27,7 +27,8 @@ class HostSummary:
     the share of time in which that was so; `cgroup_stall_share` is the container's own. Empty where
     the kernel does not tell. `one_core_full_share` is the share of seconds in which some core was
     full while the machine as a whole was less than half busy: work that waits for one thread.
-    `oom_kills` and `cgroup_oom_kills` are those during the run.
+    `page_cache_max_bytes` is what the kernel kept of files at most, `shmem_max_bytes` all shared
+    memory. `oom_kills` and `cgroup_oom_kills` are those during the run.
     """
 
     host: str
@@ -43,6 +44,8 @@ class HostSummary:
     cgroup_used_max_bytes: float | None
     shm_total_bytes: float | None
     shm_used_max_bytes: float | None
+    page_cache_max_bytes: float | None
+    shmem_max_bytes: float | None
     disk_read_bytes_per_s: float | None
     disk_write_bytes_per_s: float | None
     swap_in_bytes_per_s: float | None
@@ -68,6 +71,8 @@ class ProcessSummary:
     rss_bytes: Level
     pss_bytes: Level
     uss_bytes: Level
+    pss_shm_bytes: Level
+    swap_bytes: Level
     cpu_percent: Level
 
 
@@ -127,6 +132,8 @@ def _host(host: str, rows: pd.DataFrame, cores: pd.DataFrame) -> HostSummary:
         cgroup_used_max_bytes=known(rows["cgroup_used_bytes"].max()),
         shm_total_bytes=known(rows["shm_total_bytes"].max()),
         shm_used_max_bytes=known(rows["shm_used_bytes"].max()),
+        page_cache_max_bytes=known(rows["page_cache_bytes"].max()),
+        shmem_max_bytes=known(rows["shmem_bytes"].max()),
         disk_read_bytes_per_s=rate(rows, "disk_read_bytes"),
         disk_write_bytes_per_s=rate(rows, "disk_write_bytes"),
         swap_in_bytes_per_s=rate(rows, "swap_in_bytes"),
@@ -172,6 +179,8 @@ def _processes(host: str, role: str, rows: pd.DataFrame) -> ProcessSummary:
         rss_bytes=level(sum_of_complete(rows, "rss_bytes")),
         pss_bytes=level(sum_of_complete(rows, "pss_bytes")),
         uss_bytes=level(sum_of_complete(rows, "uss_bytes")),
+        pss_shm_bytes=level(sum_of_complete(rows, "pss_shm_bytes")),
+        swap_bytes=level(sum_of_complete(rows, "swap_bytes")),
         cpu_percent=level(sum_of_complete(rows, "cpu_percent")),
     )
 

@@ -6,7 +6,7 @@ from rich.console import RenderableType
 
 from diagnostics.analyses.energy_use import EnergyUse
 from diagnostics.analyses.gpu_load import GpuSummary
-from diagnostics.analyses.resources import HostSummary
+from diagnostics.analyses.resources import HostSummary, ProcessSummary
 from diagnostics.analyses.sampling_quality import SamplingSummary
 from diagnostics.language import listed, say
 from diagnostics.report import units
@@ -56,11 +56,12 @@ def resources_section(report: Report) -> Iterator[RenderableType]:
     for process in found.processes:
         yield indented(
             say(
-                "{host}: {max_count} {role} process(es), {peak} resident at the peak",
+                "{host}: {max_count} {role} process(es), {peak} resident at the peak{parts}",
                 host=process.host,
                 max_count=process.max_count,
                 role=process.role,
                 peak=units.size(process.rss_bytes.peak),
+                parts=_parts(process),
             )
         )
     if found.gpus_absent_reason:
@@ -71,6 +72,20 @@ def resources_section(report: Report) -> Iterator[RenderableType]:
         yield from _energy(found.energy)
     for sampling in found.sampling:
         yield indented(_sampling(sampling), style="dim")
+
+
+def _parts(process: ProcessSummary) -> str:
+    """What each page is worth once, where the kernel told it."""
+    if not process.pss_bytes.count:
+        return ""
+    shm = process.pss_shm_bytes.peak
+    swap = process.swap_bytes.peak
+    return say(
+        "; {pss} with each shared page divided{shm}{swap}",
+        pss=units.size(process.pss_bytes.peak),
+        shm=say(", {size} of it in shared memory", size=units.size(shm)) if shm else "",
+        swap=say(", {size} in swap", size=units.size(swap)) if swap else "",
+    )
 
 
 def pressure_section(report: Report) -> Iterator[RenderableType]:
@@ -106,6 +121,12 @@ def _suffered(host: HostSummary) -> Iterator[str]:
                 "one core was full and the others mostly idle in {one_core_full_share} of the time",
                 one_core_full_share=units.share(host.one_core_full_share),
             )
+        )
+    if host.page_cache_max_bytes is not None and host.shmem_max_bytes is not None:
+        yield say(
+            "at the peak {cache} of files kept by the kernel, {shmem} of shared memory",
+            cache=units.size(host.page_cache_max_bytes),
+            shmem=units.size(host.shmem_max_bytes),
         )
     yield from _stalls("waited", host.stall_share)
     yield from _stalls("its container waited", host.cgroup_stall_share)

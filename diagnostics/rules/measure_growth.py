@@ -45,6 +45,13 @@ def host_growth_fields(
 
 def holder_name(growing: GrowingMemory) -> str:
     """Who holds the memory, as a report says it."""
+    name = _name(growing)
+    return (
+        name if growing.rank is None else say("{name} (rank {rank})", name=name, rank=growing.rank)
+    )
+
+
+def _name(growing: GrowingMemory) -> str:
     if growing.holder == "training_process" and growing.pid is None:
         return say("the training process of {owner}", owner=growing.owner)
     if growing.filler is not None:

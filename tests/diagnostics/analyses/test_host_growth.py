@@ -179,6 +179,13 @@ def test_who_fills_shared_memory_is_named(tmp_path, figure):
     assert holder_name(growing) == "the shared memory of box, filled by loader process 2"
 
 
+def test_the_rank_of_a_process_is_told(tmp_path):
+    processes = {MAIN: noisy(600 * MB, 1), WORKER: noisy(2e8, 2) + MB * at_step()}
+    figures = {2: {"rank": np.full(SAMPLES, 3)}}
+    (growing,) = write_run(tmp_path, processes, figures=figures).growing
+    assert holder_name(growing) == "loader process 2 (rank 3)"
+
+
 def test_nobody_is_named_who_fills_little_of_it(tmp_path):
     figures = {2: {"written_bytes": np.arange(SAMPLES) * 2e4}}
     processes = {MAIN: noisy(600 * MB, 1), WORKER: noisy(200 * MB, 2)}

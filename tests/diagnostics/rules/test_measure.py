@@ -196,6 +196,8 @@ def test_workers_are_as_configured_else_as_sampled():
             rss_bytes=UNKNOWN,
             pss_bytes=UNKNOWN,
             uss_bytes=UNKNOWN,
+            pss_shm_bytes=UNKNOWN,
+            swap_bytes=UNKNOWN,
             cpu_percent=UNKNOWN,
         ),
     )
