@@ -1,15 +1,19 @@
 """The resource sampler as a part of the recorder: one for each machine."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vrtspike.profiling.log_lines import memory_warning
+from vrtspike.profiling.memory_alarm import MEMORY_RUNNING_OUT
 from vrtspike.profiling.nvml_gpus import gpu_absence
 from vrtspike.profiling.parts import PartHost, RecorderPart
 from vrtspike.profiling.sampler_process import SamplerProcess, launcher_pid
 
+_log = logging.getLogger(__name__)
 _GIB = 1 << 30
 
 
@@ -21,15 +25,24 @@ class MachineSampling(RecorderPart):
         interval_s: Seconds between two of them.
         cache_bytes: What a cache in shared memory may grow to.
         redact: Leave out paths.
+        has_log: Whether this rank writes the text log; another one says on standard error what
+            its machine's sampler says at once.
     """
 
     def __init__(
-        self, out: Path, interval_s: float, cache_bytes: int = 0, *, redact: bool = False
+        self,
+        out: Path,
+        interval_s: float,
+        cache_bytes: int = 0,
+        *,
+        redact: bool = False,
+        has_log: bool = True,
     ) -> None:
         self._out = out
         self._interval_s = interval_s
         self._cache_bytes = cache_bytes
         self._redact = redact
+        self._has_log = has_log
         self._host: PartHost | None = None
         self._sampler: SamplerProcess | None = None
 
@@ -60,6 +73,8 @@ class MachineSampling(RecorderPart):
         except (ValueError, KeyError, TypeError):  # cut: the pipe was full
             return
         host.event(str(name), **values)
+        if name == MEMORY_RUNNING_OUT and not self._has_log:
+            _log.warning("%s", memory_warning(values))
 
     def finish(self) -> None:
         """Ends the sampler."""

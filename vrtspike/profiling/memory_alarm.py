@@ -15,7 +15,7 @@ from statistics import median
 
 from vrtspike.profiling.machine_records import HostRecord, ProcessRecord
 
-LOOK_EVERY_S = 1.0
+MEMORY_RUNNING_OUT = "memory_running_out"
 WINDOW_S = 30.0
 LEAST_SEEN_S = 10.0
 """A trend needs so much time, except when hardly anything is left."""

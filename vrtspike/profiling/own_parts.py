@@ -26,8 +26,14 @@ def own_parts(
         parts.append(RankDevice(device))
     if settings.resources and place.samples_machine:
         cache_bytes = 0 if run.trainer == "own" else cache_budget_bytes(run.config)
-        interval_s = settings.resource_interval_s
-        parts.append(MachineSampling(samples, interval_s, cache_bytes, redact=run.redacted))
+        sampling = MachineSampling(
+            samples,
+            settings.resource_interval_s,
+            cache_bytes,
+            redact=run.redacted,
+            has_log=place.rank == 0,
+        )
+        parts.append(sampling)
     if settings.black_box:
         box = BoxPlan(
             run_id=run.run_id,

@@ -21,7 +21,7 @@ from vrtspike.profiling.clock import Clock, SystemClock
 from vrtspike.profiling.gpu_thread import GpuThread
 from vrtspike.profiling.jsonl_writer import JsonlWriter
 from vrtspike.profiling.machine_records import MachineEventRecord, SamplerRecord
-from vrtspike.profiling.memory_alarm import MemoryAlarm
+from vrtspike.profiling.memory_alarm import MEMORY_RUNNING_OUT, MemoryAlarm
 from vrtspike.profiling.memory_counters import read_memory_counters
 from vrtspike.profiling.nvml_gpus import Gpus
 from vrtspike.profiling.process_tree import ProcessTree, TreeRoots
@@ -31,7 +31,6 @@ from vrtspike.profiling.redaction import redact_value
 from vrtspike.profiling.resources import Machine
 from vrtspike.profiling.sampling_pace import SamplingPace
 
-MEMORY_RUNNING_OUT = "memory_running_out"
 _FIRST_PATIENCE_S = 1.0  # opening the driver takes longer than asking it
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from vrtspike.profiling import log_lines
 from vrtspike.profiling.clock import Clock, SystemClock
 from vrtspike.profiling.memory import MemoryFigures
+from vrtspike.profiling.memory_alarm import MEMORY_RUNNING_OUT
 from vrtspike.profiling.recording import RankPlace
 from vrtspike.profiling.records import EventRecord, SpanRecord, StagesRecord, StepRecord
 from vrtspike.profiling.run_log import RunLog
@@ -91,7 +92,7 @@ class StepLines:
             self._log.line(log_lines.shortened_line(event.values))
         elif event.name == "profile_written":
             self._log.line(log_lines.written_line(event.values))
-        elif event.name == "memory_running_out":
+        elif event.name == MEMORY_RUNNING_OUT:
             self._log.line(log_lines.memory_warning(event.values))
         elif event.name in ("recording_thinned", "recording_over_budget"):
             self._write_thinned(event)

@@ -28,7 +28,7 @@ class HostMemoryGrowing(Rule):
 Memory that rises steadily over the steps: of each process of the run, of the loading processes
 together, and of /dev/shm, which is named with the process that maps or writes as much. Of a process
 counts what it shares with no other; where none grows, also pages that loading processes copy as
-they touch what they were forked with, in a run of some minutes. The start, rises at once and what
+they touch what they were forked with, in a run of ten minutes. The start, rises at once and what
 is given back again are left out, and so are processes that ended; a text log tells the whole tree
 only. It is judged by what it makes over 1,000 steps, or over the run if that is
 longer.

@@ -223,7 +223,7 @@ def test_a_warning_stands_in_the_file_and_is_told_the_trainer(tmp_path):
     assert [json.loads(line) for line in told] == [event]
 
 
-def test_the_trainer_hands_on_whole_lines_alone(tmp_path):
+def test_the_trainer_hands_on_whole_lines_alone(tmp_path, caplog):
     heard = []
 
     class Host:
@@ -240,6 +240,22 @@ def test_the_trainer_hands_on_whole_lines_alone(tmp_path):
         part.heard(line)
     part.finish()
     assert heard == [("memory_running_out", {"a": 1})]
+    assert caplog.text == ""
+
+
+def test_a_rank_without_a_log_says_it_on_standard_error(tmp_path, caplog):
+    class Host:
+        facts_dir = tmp_path
+
+        def event(self, name, **values):
+            del name, values
+
+    part = MachineSampling(tmp_path / "nowhere" / "resources.jsonl", 0.2, has_log=False)
+    part.start(Host())
+    part.heard(b'{"name":"memory_running_out","values":{"free_bytes":1073741824}}\n')
+    part.heard(b'{"name":"other","values":{}}\n')
+    (record,) = caplog.records
+    assert record.message.startswith("[memory] WARNING: 1.0 GiB left of ?")
 
 
 def test_the_sampler_beside_a_trainer_tells_it_at_once(tmp_path):

@@ -209,6 +209,14 @@ def test_what_became_of_a_trace_is_said(new_lines, log_text):
     ]
 
 
+def test_memory_that_runs_out_is_said_at_once(new_lines, log_text):
+    lines = new_lines()
+    values = {"free_bytes": 2**30, "limit_bytes": 4 * 2**30, "source": "the machine"}
+    lines.on_event(event("memory_running_out", 5, values))
+    assert log_text.getvalue().startswith("[memory] WARNING: 1.0 GiB left of 4.0 GiB (the machine)")
+    lines.close()
+
+
 def event(name, number, values):
     return EventRecord(name=name, step=number, at_unix_s=0.0, values=values)
 
