@@ -104,7 +104,8 @@ def compute_ranks(run: Run) -> Ranks:
     if own.shape[1] < 2 or len(own) < LEAST_STEPS:
         reasons.append(
             say(
-                "{num_own} ordinary step(s) that all ranks recorded are too few to compare them",
+                "{num_own} ordinary step(s) that all ranks recorded (is|are) too few to compare "
+                "them",
                 num_own=len(own),
             )
         )

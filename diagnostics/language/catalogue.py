@@ -11,6 +11,7 @@ from importlib.resources import files
 from string import Formatter
 from typing import Any
 
+from diagnostics.language.counts import filled
 from diagnostics.language.sentence import Listing, Sentence
 
 FOREIGN = "foreign.yaml"
@@ -58,7 +59,7 @@ class Catalogue:
             return self._constant(text.template).join(self.say(part) for part in text.parts)
         if isinstance(text, Sentence):
             values = {name: self._value(value) for name, value in text.values.items()}
-            return _BETWEEN_WIDE.sub("", self._constant(text.template).format_map(values))
+            return _BETWEEN_WIDE.sub("", filled(self._constant(text.template), values))
         return self.texts.get(text) or self._foreign(text)
 
     def _constant(self, text: str) -> str:

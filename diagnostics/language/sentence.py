@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from diagnostics.language.counts import filled
+
 
 class Sentence(str):
     """An English text, with the template and the values that made it.
@@ -16,7 +18,7 @@ class Sentence(str):
 
     def __new__(cls, template: str, values: Mapping[str, Any]) -> "Sentence":
         """Fill the template; its fields are plain names."""
-        made = super().__new__(cls, template.format_map(values))
+        made = super().__new__(cls, filled(template, values))
         made.template = template
         made.values = values
         return made

@@ -223,7 +223,7 @@ class FactRows:
             if repeated := len(frames[name]) - len(kept):
                 self._repeated.append(
                     say(
-                        "{repeated} rows of {name} were there twice; the last counts",
+                        "{repeated} row(s) of {name} (was|were) there twice; the last counts",
                         repeated=repeated,
                         name=name,
                     )

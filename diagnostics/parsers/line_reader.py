@@ -108,7 +108,7 @@ def reader_notes(num_too_long: int, max_line_bytes: int, *, is_last_cut: bool) -
     if num_too_long:
         found.append(
             say(
-                "{num_too_long} lines longer than {max_line_bytes} bytes were left out",
+                "{num_too_long} line(s) (was|were) left out: longer than {max_line_bytes} bytes",
                 num_too_long=num_too_long,
                 max_line_bytes=max_line_bytes,
             )

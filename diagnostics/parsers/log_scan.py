@@ -50,7 +50,8 @@ class LogScan:
         """What was left out, in sentences."""
         left_out = tuple(
             say(
-                "{count} lines of the kind '{kind}' were left out: there are too many of them",
+                "{count} line(s) of the kind '{kind}' (was|were) left out: there are too many of "
+                "them",
                 count=count,
                 kind=kind,
             )

@@ -109,12 +109,12 @@ class _Found:
             yield "it is cut short, or still being written: what is there was read"
         if self.num_unread:
             yield say(
-                "{num_unread} events are not valid JSON and were left out",
+                "{num_unread} event(s) (is|are) not valid JSON and (was|were) left out",
                 num_unread=self.num_unread,
             )
         if self.store.num_bad_times:
             yield say(
-                "{num_bad_times} events have an impossible time and were left out",
+                "{num_bad_times} event(s) (has|have) an impossible time and (was|were) left out",
                 num_bad_times=self.store.num_bad_times,
             )
         if self.store.misses_names:

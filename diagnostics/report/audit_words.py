@@ -91,7 +91,8 @@ WORDS: Mapping[str, Words] = {
     ),
     "warm_up_inside": Words(
         "Slow first steps among the others",
-        "the first {steps} step(s) take up to {ratio:.1f} times a typical one, which makes means "
+        "the first {steps} step(s) (takes|take) up to {ratio:.1f} times a typical one, which "
+        "makes means "
         "{value:.0%} longer",
         "means are longer than of a run that has warmed up",
         LONGER,

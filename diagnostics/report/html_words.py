@@ -71,7 +71,8 @@ STEPS_CHART_SAYS = (
     "Steps {first} to {last} ({clock} clock), in {buckets} stretches: from {low} to {high} ms."
 )
 STEPS_CLIPPED = (
-    "{count} stretch(es) reach beyond the upper edge (triangles); the slowest takes {ms} ms."
+    "{count} stretch(es) (reaches|reach) beyond the upper edge (triangles); the slowest takes "
+    "{ms} ms."
 )
 STEPS_EACH = "The line is the mean, the band reaches from the fastest to the slowest step."
 MEAN = "mean"
@@ -98,7 +99,7 @@ LANES_CHART = "Ranks over the course of the run"
 LANES_OWN = "What a step takes each rank by itself, without its waits for others ({clock} clock)."
 LANES_WHOLE = "What a step takes each rank ({clock} clock)."
 LANES_SCALE = "The stronger the colour, the slower: from {low} to {high} ms."
-LANES_LEFT_OUT = "{count} faster ranks are left out."
+LANES_LEFT_OUT = "{count} faster rank(s) (is|are) left out."
 PARTITION_CHART = "Partition of the window"
 PARTITION_SAYS = (
     "Each moment counts for the first that covers it, in this order; the parts sum to the window."

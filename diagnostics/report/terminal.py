@@ -152,7 +152,7 @@ def _traces(report: Report) -> Iterator[RenderableType]:
     if len(report.info.traces) > MAX_TRACES:
         yield line(
             say(
-                "and {num_traces} more traces beside it",
+                "and {num_traces} more trace(s) beside it",
                 num_traces=len(report.info.traces) - MAX_TRACES,
             )
         )
@@ -242,7 +242,7 @@ def _throughput(report: Report) -> Iterator[RenderableType]:
     yield indented(
         say(
             "{samples_per_s} samples/s in ordinary steps, {wall_samples_per_s} by the wall "
-            "clock ({samples_per_step} samples a step).",
+            "clock ({samples_per_step} sample(s) a step).",
             samples_per_s=units.number(rate.samples_per_s),
             wall_samples_per_s=units.number(rate.wall_samples_per_s),
             samples_per_step=units.number(rate.samples_per_step),

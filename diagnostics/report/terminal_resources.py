@@ -245,7 +245,7 @@ def _energy(energy: EnergyUse) -> Iterator[RenderableType]:
 
 def _sampling(sampling: SamplingSummary) -> str:
     lost = (
-        say(", {lost_lines} lines lost", lost_lines=sampling.lost_lines)
+        say(", {lost_lines} line(s) lost", lost_lines=sampling.lost_lines)
         if sampling.lost_lines
         else ""
     )
@@ -258,7 +258,7 @@ def _sampling(sampling: SamplingSummary) -> str:
             longest=longest,
         )
     return say(
-        "sampled {num_samples} times, every {interval_s} s; {missed} missed{gaps}{lost}; "
+        "sampled {num_samples} time(s), every {interval_s} s; {missed} missed{gaps}{lost}; "
         "it took {core_share} of a core, {pss_core_share} for PSS",
         num_samples=sampling.num_samples,
         interval_s=units.number(sampling.interval_s),

@@ -138,4 +138,4 @@ def _kernels(use: KernelUse) -> Iterator[RenderableType]:
                 occupancy_percent=use.occupancy_percent,
             )
         )
-    yield indented(say("{count} kernels; {facts}.", count=use.count, facts=listed(facts)))
+    yield indented(say("{count} kernel(s); {facts}.", count=use.count, facts=listed(facts)))

@@ -87,7 +87,7 @@ def _by_evidence(run: Run) -> Iterator[Doubt]:
 def _by_steps(breakdown: StepBreakdown) -> Iterator[Doubt]:
     count = breakdown.count
     if count < TooFewSteps.at_critical.value:
-        yield "D", say("{count} step(s) are no measurement", count=count)
+        yield "D", say("{count} step(s) (is|are) no measurement", count=count)
         return
     if breakdown.is_tagged_included:
         yield "C", "every step carries a tag (first, profiled, ...), so none is an ordinary one"

@@ -80,7 +80,8 @@ def _health(analysis: RunAnalysis) -> str:
     if count < few:
         doubts.append(
             say(
-                "{count} ordinary step(s) are too few to call the run healthy (at least {few:.0f})",
+                "{count} ordinary step(s) (is|are) too few to call the run healthy (at least "
+                "{few:.0f})",
                 count=count,
                 few=few,
             )

@@ -43,7 +43,7 @@ def line_name(line: Line) -> str:
     if line.kind == "process" and line.pid is not None:
         return process_name(line.pid, line.role, line.rank)
     if line.kind == "processes":
-        return say("{count} smaller processes", count=line.count)
+        return say("{count} smaller process(es)", count=line.count)
     if line.kind == "all":
         return say("all {count} processes", count=line.count)
     if line.kind == "GPU":

@@ -28,7 +28,7 @@ NO_GPU_SAMPLES = "no GPU was sampled; train with a working NVIDIA driver library
 NO_WAIT = "the wait for data was not recorded"
 NO_CACHE = "no statistics of a cache were left; DATA.USE_RAM_CACHE is off or nothing was read"
 NO_CACHE_OF_OTHERS = "no statistics of a cache were recorded"
-FEW_READS = "{count} reads give no rate"
+FEW_READS = "{count} read(s) (gives|give) no rate"
 
 OF_A_BATCH = "mean wait of the host for one batch"
 OF_A_STEP = "mean wait of the host in one step"

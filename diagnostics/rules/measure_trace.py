@@ -9,7 +9,7 @@ from diagnostics.analyses.trace_breakdown import TraceBreakdown
 from diagnostics.language import say
 from diagnostics.rules.trace_measurements import TraceMeasurements
 
-_SEVERAL = "{count} traces"
+_SEVERAL = "{count} trace(s)"
 
 
 def measure_traces(traces: Sequence[TraceAnalysis]) -> TraceMeasurements | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Formatter
 
 from diagnostics.language import listed, say, spoken, spoken_page
+from diagnostics.language.counts import for_several
 from diagnostics.rules.catalogue import DOCUMENTED, MACHINE_PATTERNS
 from diagnostics.rules.rule import Documented, Threshold
 
@@ -74,7 +75,7 @@ def _cells(*cells: str) -> str:
 
 def _template(rule: Documented) -> str:
     """The summary with `<name>` for each value, without formats."""
-    parts = Formatter().parse(spoken(rule.summary))
+    parts = Formatter().parse(for_several(spoken(rule.summary)))
     return "".join(text + (f"<{field}>" if field else "") for text, field, _, _ in parts)
 
 

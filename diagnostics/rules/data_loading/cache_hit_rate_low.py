@@ -52,7 +52,8 @@ by nature. A cache that is not full is not too small.
             )
         if reads < self.least_reads.value:
             return self.not_evaluated(
-                say("only {reads} reads were counted", reads=reads), "train for at least two epochs"
+                say("only {reads} read(s) (was|were) counted", reads=reads),
+                "train for at least two epochs",
             )
         if rate >= self.goal.value:
             return None

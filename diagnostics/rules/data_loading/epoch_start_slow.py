@@ -26,7 +26,8 @@ class EpochStartSlow(Rule):
     code = "DL004"
     name = "epoch-start-slow"
     summary = (
-        "The loader was started again {count} times, {start_ms:.0f} ms each until the first batch: "
+        "The loader was started again {count} time(s), {start_ms:.0f} ms each until the first "
+        "batch: "
         "{cost_ms:.1f} ms of each step ({share:.1%})."
     )
     docs = """

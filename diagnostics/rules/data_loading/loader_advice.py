@@ -74,7 +74,7 @@ def _prefetch(measured: Measurements, wait_ms: float, step_ms: float) -> Advice 
         return None
     return Advice(
         text=say(
-            "Let each loader process prepare {batches} batches ahead instead of "
+            "Let each loader process prepare {batches} batch(es) ahead instead of "
             "{current}; this evens out slow batches, it does not make loading faster.",
             batches=PREFETCH_FACTOR,
             current=current,

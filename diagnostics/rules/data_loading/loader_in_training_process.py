@@ -20,7 +20,7 @@ from diagnostics.rules.rule import Outcome, Rule, Threshold
 NO_WORKERS_KNOWN = "the input does not say how many loader processes there were"
 ENOUGH = (
     "Let {workers} loader process(es) make the batches: one batch takes {batch_ms:.1f} ms, the "
-    "rest of the step {busy_ms:.1f} ms, so {least} keep(s) up and one is to spare."
+    "rest of the step {busy_ms:.1f} ms, so {least} (keeps|keep) up and one is to spare."
 )
 
 

@@ -12,10 +12,11 @@ from diagnostics.rules.reasons import verify
 _FASTER = (
     "Speed up the data set's `__getitem__`: with {processes} loader process(es) a batch may take "
     "{target_ms:.1f} ms to make, and takes {made_ms:.1f} ({factor:.1f} times too long; {needed} "
-    "processes would keep up at that speed).{heaviest}"
+    "process(es) would keep up at that speed).{heaviest}"
 )
 _ENOUGH = (
-    "{processes} loader process(es) make batches fast enough on average ({made_ms:.1f} ms each, "
+    "{processes} loader process(es) (makes|make) batches fast enough on average ({made_ms:.1f} ms "
+    "each, "
     "{between_ms:.1f} ms between two fetches of a rank): the wait comes from batches that take "
     "much longer (p95 {p95_ms:.1f} ms), from starts of the loader, or from a machine that is "
     "busy otherwise.{heaviest}"

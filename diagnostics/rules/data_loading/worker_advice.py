@@ -20,23 +20,24 @@ def has_memory_to_spare(measured: Measurements) -> bool:
 
 
 _MORE = (
-    "Use {proposed} loader processes instead of {current}: {cores} cores are allowed, and memory "
-    "has room."
+    "Use {proposed} loader process(es) instead of {current}: {cores} core(s) (is|are) allowed, and "
+    "memory has room."
 )
 _MORE_WAITING = (
-    "Use {proposed} loader processes instead of {current}: they compute for at most {share:.0%} of "
-    "the time that a batch takes and wait for the rest (a disk, a network, a lock), so that cores "
-    "do not limit them, and memory has room."
+    "Use {proposed} loader process(es) instead of {current}: making a batch computes for at most "
+    "{share:.0%} of its time and waits for the rest (a disk, a network, a lock), so that cores do "
+    "not limit the number, and memory has room."
 )
 _NEEDED_WAITING = (
-    "Use {proposed} loader processes instead of {current}: one makes a batch in {made_ms:.1f} ms, "
+    "Use {proposed} loader process(es) instead of {current}: one makes a batch in {made_ms:.1f} "
+    "ms, "
     "computes for at most {share:.0%} of that and waits for the rest (a disk, a network, a lock), "
-    "so that cores do not limit them, and memory has room. Each rank wants a batch every "
+    "so that cores do not limit the number, and memory has room. Each rank wants a batch every "
     "{between_ms:.1f} ms: {needed} would keep up, if what they wait for serves so many at once."
 )
 _NEEDED = (
-    "Use {proposed} loader processes instead of {current}: {cores} cores are allowed, and memory "
-    "has room. One process makes a batch in {made_ms:.1f} ms and each rank wants one every "
+    "Use {proposed} loader process(es) instead of {current}: {cores} core(s) (is|are) allowed, and "
+    "memory has room. One process makes a batch in {made_ms:.1f} ms and each rank wants one every "
     "{between_ms:.1f} ms: {needed} would keep up."
 )
 

@@ -60,7 +60,7 @@ def _fewer_workers(measured: Measurements) -> Advice | None:
     proposed = max(measured.world_size or 1, current // 2)
     return Advice(
         text=say(
-            "Use {proposed} loader processes instead of {current}: each holds its own "
+            "Use {proposed} loader process(es) instead of {current}: each holds its own "
             "batches in the making.",
             proposed=proposed,
             current=current,

@@ -16,8 +16,8 @@ SLOWER = _LIMITS["slower"]
 LOADING_SLOWER = Pattern(
     code="CF109",
     name="loading-planned-slower-than-steps",
-    summary="{workers} loader process(es) for each rank make a step's samples in {fed_ms:.0f} ms, "
-    "a step takes {step_ms:.0f} ms: the rest would be waited for.",
+    summary="{workers} loader process(es) for each rank (makes|make) a step's samples in "
+    "{fed_ms:.0f} ms, a step takes {step_ms:.0f} ms: the rest would be waited for.",
     docs="""
 ## What it measures
 The time to make a sample, from some of the real data set timed on this machine, nothing of them

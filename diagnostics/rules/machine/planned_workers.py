@@ -14,8 +14,8 @@ from diagnostics.rules.thresholds import limits_of
 FEW_WORKERS = Pattern(
     code="CF105",
     name="workers-below-guide",
-    summary="{workers} loader process(es) are planned for {ranks} rank(s), though {cores} cores "
-    "are there: fewer than the {least} that the guide begins with.",
+    summary="{workers} loader process(es) (is|are) planned for {ranks} rank(s), though {cores} "
+    "cores are there: fewer than the {least} that the guide begins with.",
     docs="""
 ## What it measures
 DATALOADER.TOTAL_WORKERS as it comes out on this machine, against four for each rank or half the
@@ -36,7 +36,7 @@ Small crops with a warm cache need fewer. A run shows what its steps really wait
 NOT_PERSISTENT = Pattern(
     code="CF106",
     name="workers-not-persistent",
-    summary="{workers} loader process(es) are planned to end with every epoch of {samples} "
+    summary="{workers} loader process(es) (is|are) planned to end with every epoch of {samples} "
     "samples (DATALOADER.PERSISTENT_WORKERS).",
     docs="""
 ## What it measures

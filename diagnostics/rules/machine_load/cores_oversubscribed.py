@@ -11,7 +11,7 @@ from diagnostics.rules.rule import Outcome, Rule, Threshold
 
 _FEWER_THREADS = (
     "Give each rank {proposed} thread(s) instead of {current}: {workers} loader process(es) and "
-    "{ranks} rank(s) share {cores} cores."
+    "{ranks} rank(s) (shares|share) {cores} core(s)."
 )
 _FEWER_PROCESSES = (
     "Use fewer ranks or loader processes: {busy:.3g} of them share {cores} cores, and each is busy."

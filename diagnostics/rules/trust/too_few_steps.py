@@ -14,7 +14,7 @@ class TooFewSteps(Rule):
 
     code = "TR002"
     name = "too-few-steps"
-    summary = "Only {steps} ordinary step(s) were measured ({excluded} left out)."
+    summary = "Only {steps} ordinary step(s) (was|were) measured ({excluded} left out)."
     docs = """
 ## What it measures
 The number of steps that statistics rest on. First steps, steps after a validation or a

@@ -142,7 +142,7 @@ def test_too_few_steps_name_nobody():
     found = compute_ranks(made(even(2, num_steps=5)))
     assert found.slowest is None
     assert found.reasons == (
-        "4 ordinary step(s) that all ranks recorded are too few to compare them",
+        "4 ordinary steps that all ranks recorded are too few to compare them",
     )
 
 

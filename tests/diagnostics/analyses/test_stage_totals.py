@@ -145,7 +145,7 @@ def test_reports_show_directions_side_by_side_and_the_peak(tmp_path):
     row = next(line for line in text.splitlines() if line.strip().startswith("vrt.stage3 "))
     assert row.split()[1:4] == ["30.0", "200.0", "29.0"]
     flat = " ".join(text.split())
-    assert "GPU of rank 0: peak 7.00 GiB in vrt.stage3 backward (3 sampled step(s))" in flat
+    assert "GPU of rank 0: peak 7.00 GiB in vrt.stage3 backward (3 sampled steps)" in flat
     assert "up to 3.00 GiB reserved beside what tensors held" in flat
     page = to_mapping(report)
     assert page["device_memory"][0]["peak_place"] == "vrt.stage3 backward"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
-from diagnostics.language import Sentence, listed, say
+from diagnostics.language import Sentence, listed, say, speaking, spoken
 
 
 def test_a_sentence_is_its_english_text() -> None:
@@ -52,3 +52,29 @@ def test_a_listing_joins_its_parts() -> None:
     assert listed(["a", "b"]) == "a, b"
     assert listed(["a", "b"], " and ") == "a and b"
     assert listed([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "said"),
+    [
+        ("{count} step(s)", {"count": 1}, "1 step"),
+        ("{count} step(s)", {"count": 2}, "2 steps"),
+        ("{count} step(s)", {"count": 0}, "0 steps"),
+        ("{count} process(es) (is|are) few", {"count": 1}, "1 process is few"),
+        ("{count} process(es) (is|are) few", {"count": 3}, "3 processes are few"),
+        ("{count:.0f} entr(y|ies)", {"count": 1.2}, "1 entry"),
+        ("{count} sample(s)", {"count": "1.00"}, "1.00 samples"),
+        ("{count} {role} process(es)", {"count": 1, "role": "worker"}, "1 worker process"),
+        ("{a} rank(s) of {b} thread(s)", {"a": 1, "b": 8}, "1 rank of 8 threads"),
+        ("{name}'s step(s)", {"name": "a(s)"}, "a(s)'s step(s)"),
+        ("{count} {name}", {"count": 1, "name": "step(s)"}, "1 step(s)"),
+        ("{{{count}}} step(s)", {"count": 1}, "{1} step"),
+    ],
+)
+def test_forms_follow_their_count(template, values, said):
+    assert say(template, **values) == said
+
+
+def test_a_translation_that_is_missing_is_said_with_its_forms():
+    with speaking("zh"):
+        assert spoken(say("{count} thing(s) of nowhere", count=1)) == "1 thing of nowhere"

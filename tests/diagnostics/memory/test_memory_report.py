@@ -58,7 +58,7 @@ def test_every_part_is_shown() -> None:
     text = text_of(report())
     for words in (
         "some.yaml fits this machine",
-        "What counts: 64.0 GiB (the machine's memory), 6.2% in use; 8 core(s)",
+        "What counts: 64.0 GiB (the machine's memory), 6.2% in use; 8 cores",
         "no NVIDIA GPU.",
         "none: no process runs",
         "none to show: profiles holds no run",

@@ -126,7 +126,7 @@ def test_a_step_twice_counts_once(tmp_path):
     write_lines(tmp_path / "steps.rank0.jsonl", [*lines, lines[-1]])
     facts = parse_facts(tmp_path)
     assert len(facts.tables.steps) == 10
-    assert "1 rows of steps were there twice; the last counts" in facts.notes
+    assert "1 row of steps was there twice; the last counts" in facts.notes
 
 
 def test_an_odd_meta_is_noted_and_the_steps_are_read(tmp_path):

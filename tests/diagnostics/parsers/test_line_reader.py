@@ -31,7 +31,7 @@ def test_last_line_without_end_is_left_out_and_said(tmp_path):
 def test_long_line_is_left_out_and_counted(tmp_path):
     lines, reader = read(tmp_path / "a", b"one\n" + b"x" * 101 + b"\n" + b"y" * 100 + b"\n")
     assert lines == [b"one", b"y" * 100]
-    assert reader.notes() == ("1 lines longer than 100 bytes were left out",)
+    assert reader.notes() == ("1 line was left out: longer than 100 bytes",)
 
 
 def test_missing_file_is_one_clear_line(tmp_path):

@@ -197,7 +197,7 @@ def test_one_bad_event_costs_itself_alone(tmp_path: Path) -> None:
     trace = parse_trace(write_text(tmp_path / "t.json", text))
 
     assert (trace.num_events, trace.num_unread) == (len(good), 1)
-    assert "1 events are not valid JSON" in trace.notes[0]
+    assert "1 event is not valid JSON" in trace.notes[0]
 
 
 def test_numbers_that_json_does_not_know_become_unknown(tmp_path: Path) -> None:

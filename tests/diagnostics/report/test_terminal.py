@@ -114,7 +114,7 @@ def test_rules_that_could_not_look_share_a_line_for_the_same_reason(cpu_run):
 
 def test_a_report_on_next_to_nothing_still_prints(new_run):
     text = text_of(report_of(new_run(steps=1)))
-    assert "Cannot judge: 1 step(s) are no measurement" in text
+    assert "Cannot judge: 1 step is no measurement" in text
     assert "Record next" in text
 
 

@@ -79,7 +79,7 @@ def test_no_health_is_claimed_from_a_handful_of_steps(new_run, steps, claims):
     verdict = report_of(new_run(steps=steps)).verdict
     assert verdict.judged
     assert verdict.text.startswith("Nothing is wrong") == claims
-    assert (f"{steps - 1} ordinary step(s) are too few" in verdict.text) == (not claims)
+    assert (f"{steps - 1} ordinary steps are too few" in verdict.text) == (not claims)
 
 
 @pytest.mark.parametrize(("input_psnr", "claims"), [(28.0, True), (28.01, False)])
@@ -169,12 +169,12 @@ def test_phases_of_a_text_log_sum_to_its_step_though_step_lines_leave_steps_out(
 @pytest.mark.parametrize(
     ("name", "values", "grade", "words"),
     [
-        ("lines_lost", {"lines": 7}, "B", "7 line(s) of rank 0's facts could not be written"),
+        ("lines_lost", {"lines": 7}, "B", "7 lines of rank 0's facts could not be written"),
         (
             "device_times_lost",
             {"steps": 2, "reason": "CUDA error"},
             "B",
-            "the device times of the last 2 step(s) of rank 0 are lost (CUDA error)",
+            "the device times of the last 2 steps of rank 0 are lost (CUDA error)",
         ),
         ("resource_sampler_died", {"exit_code": -9}, "B", "sampler died (exit code -9)"),
         (
@@ -195,7 +195,7 @@ def test_what_the_recorder_lost_is_among_the_reasons(cpu_run, name, values, grad
 def test_lost_lines_of_rank_0_lower_the_trust(new_run):
     trust = report_of(new_run(meta=replace(META, lost_lines=3))).trust
     assert trust.grade == "B"
-    assert trust.reasons == ("3 line(s) of rank 0's facts could not be written",)
+    assert trust.reasons == ("3 lines of rank 0's facts could not be written",)
 
 
 def test_a_trace_beside_the_facts_is_named_and_not_asked_for_again(cpu_run):

@@ -46,7 +46,7 @@ def test_a_steadily_slowest_rank_that_costs_little_is_no_finding():
 
 def test_a_few_steps_name_nobody():
     outcome = judged(traced(rank(2, 112.0, 2.0, 1.0), num_steps=4))
-    assert "4 step(s) in common" in outcome.reason
+    assert "4 steps in common" in outcome.reason
 
 
 def test_one_trace_compares_nothing():
