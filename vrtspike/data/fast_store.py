@@ -238,7 +238,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code: 1 if the store is damaged, 2 for an error."""
+    """Command line; the exit code is 1 if the store is damaged, 2 for an error, 130 if stopped."""
     parser = build_parser()
     given = parser.parse_args(argv)
     if given.root is None and not given.verify:
@@ -255,6 +255,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (VRTSpikeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on with the clip that it was at", file=sys.stderr)
+        return 130
     print(f"{given.out}: ready; set DATA.FAST_STORE to it")
     return 0
 

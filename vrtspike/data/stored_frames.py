@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vrtspike.data.file_errors import cannot_read
 from vrtspike.data.layouts import Clip, is_complete
+from vrtspike.data.loading_faults import LoadingFaultError
 from vrtspike.data.settings import DataConfig
 from vrtspike.data.spike_stream import ByteArray
 from vrtspike.data.store_file import SUFFIX, FileState, StoredArray, read_index
@@ -94,7 +96,7 @@ class StoredFrames:
         """The array that was made of a file, read-only; its bytes are read when they are used.
 
         Raises:
-            DataError: the clip's file was replaced after the run began.
+            LoadingFaultError: the clip's file was replaced or lost after the run began.
         """
         place = self._places[path]
         mapped = self._maps.get(place.file)
@@ -145,10 +147,14 @@ def _identity(file: Path | int) -> tuple[int, ...]:
 
 
 def _map(place: _Place) -> mmap.mmap:
+    """No sample is to blame for what goes wrong here, so none may be skipped for it."""
     try:
         with place.file.open("rb") as file:
             if _identity(file.fileno()) != place.identity:
-                raise DataError(f"{place.file}: was replaced during the run: start it again")
+                raise LoadingFaultError(
+                    f"{place.file}: was replaced during the run: start it again"
+                )
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise DataError(f"{place.file}: cannot be mapped: {error.strerror or error}") from error
+        told = cannot_read(place.file, "fast store", error)
+        raise LoadingFaultError(str(told)) from error

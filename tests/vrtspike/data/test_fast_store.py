@@ -17,10 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.vrtspike.data.test_clips import config, train_set
-from vrtspike.data import lean, sources
+from vrtspike.data import fast_store, lean, sources
 from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.data.fast_store import MANIFEST, convert, main, verify
 from vrtspike.data.loader import LoaderJob, build_loaders
+from vrtspike.data.loading_faults import LoadingFaultError
 from vrtspike.data.settings import DataLoaderConfig
 from vrtspike.data.store_file import SUFFIX, ClipFileWriter, FileState, read_index
 from vrtspike.errors import DataError
@@ -274,12 +275,17 @@ def test_an_index_cannot_point_outside_its_file(tmp_path, array):
         read_index(path)
 
 
-def test_a_clip_that_was_replaced_during_the_run_is_not_read(unified, store):
-    dataset = train_set(unified)
+@pytest.mark.parametrize("bad_samples", ["stop", "skip"])
+def test_a_clip_that_was_replaced_during_the_run_is_not_read(unified, store, bad_samples):
+    """Nor is it taken for a damaged sample: all of them would be."""
+    dataset = train_set(unified, bad_samples=bad_samples)
     dataset.use_store(store)
     shutil.copy(store / "train/a.frames", store / "x")
     (store / "x").replace(store / "train/a.frames")
-    with pytest.raises(DataError, match=r"a\.frames: was replaced during the run"):
+    with pytest.raises(LoadingFaultError, match=r"a\.frames: was replaced during the run"):
+        dataset[0]
+    (store / "train/a.frames").unlink()
+    with pytest.raises(LoadingFaultError, match=r"a\.frames: cannot read the fast store: No such"):
         dataset[0]
 
 
@@ -318,8 +324,6 @@ def test_a_disk_that_fills_up_leaves_no_half_clip(unified, tmp_path, monkeypatch
 
 
 def test_a_source_that_changes_while_it_is_read_is_refused(unified, tmp_path, monkeypatch):
-    from vrtspike.data import fast_store
-
     real = fast_store.read_rgb
 
     def read(path):
@@ -363,7 +367,11 @@ def test_a_file_is_whole_or_absent(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_the_command_converts_verifies_and_explains_itself(unified, tmp_path, capsys):
+def interrupted(*given):
+    raise KeyboardInterrupt
+
+
+def test_the_command_converts_verifies_and_explains_itself(unified, tmp_path, capsys, monkeypatch):
     out = tmp_path / "store"
     assert main(["--root", str(unified), "--out", str(out)]) == 0
     assert f"{out}: ready; set DATA.FAST_STORE to it" in capsys.readouterr().out
@@ -378,6 +386,9 @@ def test_the_command_converts_verifies_and_explains_itself(unified, tmp_path, ca
     assert main(["--root", str(unified), "--out", str(out)]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 3
+    monkeypatch.setattr(fast_store, "find_clips", interrupted)
+    assert main(["--root", str(unified), "--out", str(tmp_path / "other")]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
     assert "is no fast store" in errors[0]
     assert "is not empty and no fast store" in errors[1]
     assert "of another version" in errors[2]
