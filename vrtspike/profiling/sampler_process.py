@@ -13,6 +13,7 @@ import vrtspike
 
 _log = logging.getLogger(__name__)
 _STOP_TIMEOUT_S = 5.0
+_HEARD_TIMEOUT_S = 1.0
 
 
 class SamplerProcess:
@@ -44,6 +45,7 @@ class SamplerProcess:
         command += ["--cache-bytes", str(cache_bytes)]
         command += ["--redact"] if redact else []
         self._process: subprocess.Popen[bytes] | None = None
+        self._listener: threading.Thread | None = None
         try:
             self._process = subprocess.Popen(
                 command,
@@ -57,9 +59,10 @@ class SamplerProcess:
             _log.warning("no machine load is recorded: %s", error)
             return
         if heard is not None:
-            threading.Thread(
+            self._listener = threading.Thread(
                 target=_listen, args=(self._process, heard), name="sampler-lines", daemon=True
-            ).start()
+            )
+            self._listener.start()
 
     @property
     def pid(self) -> int | None:
@@ -85,6 +88,8 @@ class SamplerProcess:
         except subprocess.TimeoutExpired:
             self._kill()
         self._process = None
+        if self._listener is not None:  # what was said last is heard before the facts are closed
+            self._listener.join(_HEARD_TIMEOUT_S)
         return died
 
     def _kill(self) -> None:

@@ -18,6 +18,7 @@ from diagnostics.memory_command_line import make_parser, parse_arguments
 from diagnostics.memory_watch import follow
 from diagnostics.parsers.disk_counters import read_disk_counters
 from diagnostics.parsers.process_readings import read_process
+from diagnostics.report.html_memory import render_html
 from diagnostics.report.memory_build import build_memory_report
 from diagnostics.report.memory_json import to_json
 from diagnostics.report.memory_terminal import render_terminal
@@ -257,6 +258,7 @@ def test_the_last_report_holds_what_was_watched() -> None:
     (finding,) = (each for each in made.findings if each.rule == "HM106")
     assert finding.summary.startswith("loader process 11 grows steadily by 1.")
     assert "__getitem__" in finding.advice[0].text
+    assert "loader process 11 grows by" in render_html(made)
     body = json.loads(to_json(made))["watched"]
     assert body["growing"][0]["pid"] == 11
     assert {len(each["values"]) for each in body["courses"]} == {100}
