@@ -79,7 +79,7 @@ def memory_demand(
     size = measure_data(config.data)
     known = known or MeasuredCosts()
     sizes = known.sizes or standard_sizes(machine.device)
-    clip = _training_clip(config, size, machine)
+    clip = training_clip(config, size, machine)
     return {
         "config": source,
         "device": machine.device,
@@ -185,7 +185,7 @@ def _hit_rates(config: Config, size: DataSize, machine: Machine) -> list[dict[st
 
 def _model(config: Config, size: DataSize, machine: Machine) -> dict[str, Any]:
     """Memory of one rank's network; weights, gradients and both moments of AdamW are float32."""
-    train_clip = _training_clip(config, size, machine)
+    train_clip = training_clip(config, size, machine)
     whole = total(stage_costs(config.model, train_clip).values())
     val_shape = crop_shape(config.data, size, config.data.val_crop_size)
     val_clip = _clip(config, val_shape, config.train.val_batch_size, machine, training=False)
@@ -215,7 +215,8 @@ def _overhead_bytes(working_bytes: int, machine: Machine) -> int:
     return int(CPU_SLACK_SHARE * working_bytes)
 
 
-def _training_clip(config: Config, size: DataSize, machine: Machine) -> ClipShape:
+def training_clip(config: Config, size: DataSize, machine: Machine) -> ClipShape:
+    """One batch of the training, at the largest crop that it will have."""
     shape = crop_shape(config.data, size, largest_crop(config.data))
     return _clip(config, shape, config.train.batch_size, machine, training=True)
 

@@ -14,6 +14,13 @@ ROUNDING_SHARE = 0.01
 """Sizes are printed with two decimals: below this share of a size two of them are equal."""
 
 
+TENSORS_EVENT = "stage_tensors"
+LEAST_MATCH_BYTES = 21 << 20
+"""Below 10 MiB PyTorch's allocator takes 20 MiB from a device whatever was asked for."""
+_GRANULE_BYTES = 2 << 20
+MAX_MATCHES = 4
+
+
 @dataclass(frozen=True, kw_only=True)
 class AllocationFailure:
     """One failure, as its message states it; sizes in bytes, None was not stated.
@@ -21,7 +28,8 @@ class AllocationFailure:
     `cause`: `larger_than_gpu` could never fit; `not_granted` was less than the driver called free;
     `fragmented` was less than what is free and what PyTorch holds unused together; `others` would
     have fitted without other processes; `size` is none of these. `missing_bytes` is what would have
-    had to be free besides. `count` messages state the same.
+    had to be free besides. `count` messages state the same. `tensors` are
+    those of a training step, by stage and shape, that take as much as was asked for.
     """
 
     rank: int
@@ -47,6 +55,7 @@ class AllocationFailure:
     shapes: str | None
     text: str
     source: str
+    tensors: tuple[str, ...] = ()
 
     @property
     def missing_bytes(self) -> float | None:
@@ -74,19 +83,56 @@ def compute_allocation_failures(run: Run) -> tuple[AllocationFailure, ...]:
     for row in rows.to_dict("records"):
         plain = {str(name): _plain(value) for name, value in row.items()}
         found.setdefault(tuple(plain[name] for name in _SAME), []).append(plain)
-    return tuple(_failure(each) for each in found.values())
+    tensors = _tensors(run)
+    return tuple(_failure(each, tensors) for each in found.values())
+
+
+def _tensors(run: Run) -> dict[str, int]:
+    """Bytes by stage, name and shape, as the trainer wrote them down when memory ran out."""
+    events = run.tables.events
+    told = events.loc[events["name"] == TENSORS_EVENT, "values"]
+    return {
+        str(name): int(size)
+        for values in told
+        for name, size in values.items()
+        if isinstance(size, int | float) and 0 < size < 1 << 62
+    }
 
 
 def _plain(value: Any) -> Any:
     return None if not isinstance(value, str) and pd.isna(value) else value
 
 
-def _failure(rows: list[dict[str, Any]]) -> AllocationFailure:
+def _failure(rows: list[dict[str, Any]], tensors: dict[str, int]) -> AllocationFailure:
     """What any of the messages knows: a traceback has the place, the last line the advice."""
     known = {name: _first(row[name] for row in rows) for name in rows[0]}
     for name in ("step", "device_index", "largest_other_pid"):
         known[name] = None if known[name] is None else int(known[name])
-    return AllocationFailure(**known, cause=_cause(known), count=len(rows))
+    return AllocationFailure(
+        **known,
+        cause=_cause(known),
+        count=len(rows),
+        tensors=_matching(known["requested_bytes"], known["memory"], tensors),
+    )
+
+
+def _matching(requested: float | None, memory: str, tensors: dict[str, int]) -> tuple[str, ...]:
+    """The host's message is exact; a GPU's has two decimals of what its allocator rounds up to."""
+    if requested is None:
+        return ()
+    if memory == "host":
+        found = [name for name, size in tensors.items() if size == requested]
+    elif requested < LEAST_MATCH_BYTES:
+        return ()
+    else:
+        near = 0.5 * ROUNDING_SHARE * requested
+        found = [name for name, size in tensors.items() if abs(_taken(size) - requested) <= near]
+    return tuple(found[:MAX_MATCHES])
+
+
+def _taken(size: int) -> int:
+    """What PyTorch's allocator takes from a device for a request of at least 10 MiB."""
+    return -(-size // _GRANULE_BYTES) * _GRANULE_BYTES
 
 
 def _first(values: Iterable[Any]) -> Any:

@@ -96,5 +96,8 @@ def failure_details(failure: AllocationFailure) -> Iterator[str]:
         )
     if failure.place is not None:
         yield say("asked for in {place}", place=failure.place)
+    if failure.tensors:
+        alike = listed(failure.tensors, "; ")
+        yield say("as large as, in a training step: {tensors}", tensors=alike)
     if failure.shapes is not None:
         yield say("tensors at hand there: {shapes}", shapes=failure.shapes)

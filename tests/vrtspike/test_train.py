@@ -12,6 +12,7 @@ import torch
 
 from vrtspike.engine.checkpoint import read_checkpoint
 from vrtspike.engine.trainer import Trainer
+from vrtspike.model.trunk import Stage
 from vrtspike.train import main
 
 
@@ -211,6 +212,27 @@ def test_a_model_too_large_for_the_memory_is_one_line(project, capsys):
     assert "host memory ran out" in message
     assert "the sizes under MODEL" in message
     assert message.count("\n") == 1
+
+
+def test_memory_that_runs_out_in_a_step_is_told_with_stage_and_sizes(project, monkeypatch):
+    """The facts say where, by the traceback, and what tensors of the network are how large."""
+    forward = Stage.forward
+
+    def runs_out(self, x, *others):
+        torch.empty(1 << 62, dtype=torch.uint8)
+        return forward(self, x, *others)
+
+    monkeypatch.setattr(Stage, "forward", runs_out)
+    assert run("TRAIN.TOTAL_STEPS=2") == 2
+    lines = (newest("profiles/train_*") / "spans.rank0.jsonl").read_text().splitlines()
+    events = {each["name"]: each["values"] for each in map(json.loads, lines) if "name" in each}
+    told = events["out_of_memory"]
+    assert (told["where"], told["stage"], told["phase"]) == ("host", "vrt.stage1", "forward")
+    assert "tried to allocate 4611686018427387904 bytes" in told["reason"]
+    assert told["shapes"].startswith("x 1x") or "float32" in told["shapes"]
+    sizes = events["stage_tensors"]
+    assert list(sizes.values()) == sorted(sizes.values(), reverse=True)
+    assert {name.partition(":")[0] for name in sizes} >= {"flow", "vrt.stage1", "vrt.stage8"}
 
 
 def test_distillation_adds_its_term_and_learns_from_the_checkpoints_own_model(project):

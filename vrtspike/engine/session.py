@@ -17,6 +17,7 @@ from vrtspike.data.reading_board import all_reports
 from vrtspike.engine.distributed import World, join_world
 from vrtspike.engine.interrupts import StopRequest, let_children_die
 from vrtspike.engine.lost_ranks import explain_lost_rank
+from vrtspike.engine.memory_facts import stage_tensors
 from vrtspike.engine.preparation import OpenRun, prepare
 from vrtspike.engine.rank_facts import place_of, watched
 from vrtspike.engine.resume import (
@@ -103,12 +104,12 @@ class Session:
             self._say(note)
         with self._ending(), self._recorder(run, paths) as recorder, _failure_recorded(recorder):
             ranks = RankFacts(self._place, self._world.device, run.host, recorder.event)
-            with _memory_explained(recorder), self._ranks_explained(recorder):
+            with self._memory_explained(recorder), self._ranks_explained(recorder):
                 ranks.start()
                 self._trainer = prepare(self._open_run(run_id, paths, recorder, found))
             with (
                 self._stop.listening(),
-                _memory_explained(recorder),
+                self._memory_explained(recorder),
                 self._ranks_explained(recorder),
             ):
                 completed = self._trainer.run()
@@ -234,6 +235,18 @@ class Session:
             self._log.line(line)
 
     @contextmanager
+    def _memory_explained(self, recorder: Recorder) -> Iterator[None]:
+        """What ran out is told with what the network would have needed it for."""
+        try:
+            with _memory_explained(recorder):
+                yield
+        except MemoryRanOutError:
+            tensors = stage_tensors(self._config, self._world.device.type)
+            if tensors:
+                recorder.event("stage_tensors", **tensors)
+            raise
+
+    @contextmanager
     def _ranks_explained(self, recorder: Recorder) -> Iterator[None]:
         """A rank that died or hangs is one line on all the others."""
         try:
@@ -308,9 +321,13 @@ def _record_fault(recorder: Recorder, error: LoadingFaultError) -> None:
     recorder.event(error.event, **error.values, reason=str(error))
 
 
+class MemoryRanOutError(VRTSpikeError):
+    """Of the host or of a device."""
+
+
 def _out_of_memory(
     recorder: Recorder, where: str, error: RuntimeError | OSError, advice: str
-) -> VRTSpikeError:
+) -> MemoryRanOutError:
     reason = str(error).splitlines()[0]
     recorder.event("out_of_memory", where=where, reason=reason, **recorder.failure_place(error))
-    return VRTSpikeError(advice.format(reason))
+    return MemoryRanOutError(advice.format(reason))

@@ -39,14 +39,14 @@ from vrtspike.model.settings import NUM_TRUNK_STAGES, ModelConfig
 STAGE_SCALES = (1, 2, 4, 8, 4, 2, 1)
 _RESHAPES = ("none", "down", "down", "down", "up", "up", "up")
 _MUTUAL_SHARE = 0.75
-_FLOW_WIDTHS = (8, 32, 64, 32, 16, 2)
+FLOW_WIDTHS = (8, 32, 64, 32, 16, 2)
 _FLOW_LEVELS = 6
 _FLOW_TAPS = 49
-_FLOW_SIDE_MULTIPLE = 32
+FLOW_SIDE_MULTIPLE = 32
 # Of a pixel of one pyramid level: what the convolutions keep, the warped image, its grid and the
 # coarser flow.
 _FLOW_KEPT_VALUES = 8 + (32 + 64 + 32 + 16) + 3 + 2 + 2
-_WARPED_CHANNELS = 27
+WARPED_CHANNELS = 27
 _MAX_FRAME_WINDOW_INDICES = (11, 12)
 
 
@@ -155,10 +155,15 @@ def _block_shape(model: ModelConfig, clip: ClipShape, channels: int, scale: int)
     )
 
 
+def trunk_shape(model: ModelConfig, clip: ClipShape, number: int) -> BlockShape:
+    """The tokens of one of the stages 1 to 7."""
+    channels = _channels(model, number - 1)
+    return _block_shape(model, clip, channels, STAGE_SCALES[number - 1])
+
+
 def _trunk_stage(model: ModelConfig, clip: ClipShape, number: int) -> Cost:
-    index, scale = number - 1, STAGE_SCALES[number - 1]
-    channels = _channels(model, index)
-    shape = _block_shape(model, clip, channels, scale)
+    index, shape = number - 1, trunk_shape(model, clip, number)
+    channels = shape.channels
     mutual = int(model.vrt_depths[index] * _MUTUAL_SHARE)
     single = model.vrt_depths[index] - mutual
     mixing = linear(shape.tokens, channels, channels) + kept(
@@ -175,6 +180,14 @@ def _trunk_stage(model: ModelConfig, clip: ClipShape, number: int) -> Cost:
     return total(parts)
 
 
+def reconstruction_shapes(model: ModelConfig, clip: ClipShape) -> Iterator[BlockShape]:
+    """The tokens of each group of stage 8; some look at one frame at a time."""
+    shape = _block_shape(model, clip, _channels(model, NUM_TRUNK_STAGES), 1)
+    for index in range(NUM_TRUNK_STAGES, len(model.vrt_depths)):
+        depth = 1 if index in _MAX_FRAME_WINDOW_INDICES else shape.window[0]
+        yield shape.with_window_depth(depth)
+
+
 def _reconstruction(model: ModelConfig, clip: ClipShape) -> Cost:
     """Stage 8: entry, then one group of self attention for each further depth."""
     before, channels = _channels(model, NUM_TRUNK_STAGES - 1), _channels(model, NUM_TRUNK_STAGES)
@@ -182,9 +195,8 @@ def _reconstruction(model: ModelConfig, clip: ClipShape) -> Cost:
     entry = layer_norm(shape.tokens, before) + linear(shape.tokens, before, channels)
     entry += kept(shape.tokens * before) + kept(shape.tokens * before, shape.width_bytes)
     parts = [entry]
-    for index in range(NUM_TRUNK_STAGES, len(model.vrt_depths)):
-        depth = 1 if index in _MAX_FRAME_WINDOW_INDICES else shape.window[0]
-        group = shape.with_window_depth(depth)
+    groups = reconstruction_shapes(model, clip)
+    for index, group in enumerate(groups, start=NUM_TRUNK_STAGES):
         parts.append(transformer_block(group, mutual=False).times(model.vrt_depths[index]))
         parts.append(linear(shape.tokens, channels, channels))
         parts.append(kept(shape.tokens * channels, shape.width_bytes))
@@ -194,20 +206,20 @@ def _reconstruction(model: ModelConfig, clip: ClipShape) -> Cost:
 def _flow(clip: ClipShape) -> Cost:
     pairs = 2 * clip.batch * (clip.frames - 1)
     height, width = (
-        math.ceil(side / _FLOW_SIDE_MULTIPLE) * _FLOW_SIDE_MULTIPLE
+        math.ceil(side / FLOW_SIDE_MULTIPLE) * FLOW_SIDE_MULTIPLE
         for side in (clip.height, clip.width)
     )
     parts = []
     for level in range(_FLOW_LEVELS):
         pixels = pairs * (height >> level) * (width >> level)
-        parts += [convolution(pixels, a, b, _FLOW_TAPS) for a, b in pairwise(_FLOW_WIDTHS)]
+        parts += [convolution(pixels, a, b, _FLOW_TAPS) for a, b in pairwise(FLOW_WIDTHS)]
         parts.append(kept(pixels * _FLOW_KEPT_VALUES))
     return total(parts)
 
 
 def _input(model: ModelConfig, clip: ClipShape) -> Cost:
-    first = convolution(clip.pixels, _WARPED_CHANNELS, _channels(model, 0), 9)
-    return first + kept(clip.pixels * _WARPED_CHANNELS, 2 if clip.half else FLOAT_BYTES)
+    first = convolution(clip.pixels, WARPED_CHANNELS, _channels(model, 0), 9)
+    return first + kept(clip.pixels * WARPED_CHANNELS, 2 if clip.half else FLOAT_BYTES)
 
 
 def _output(model: ModelConfig, clip: ClipShape) -> Cost:
@@ -222,7 +234,7 @@ def _output(model: ModelConfig, clip: ClipShape) -> Cost:
 
 
 @dataclass(frozen=True)
-class _SpikeScale:
+class SpikeScale:
     """Features of one scale of the spike branch."""
 
     channels: int
@@ -232,10 +244,11 @@ class _SpikeScale:
 
     @property
     def positions(self) -> int:
+        """Places of one clip."""
         return self.frames * self.height * self.width
 
 
-def _spike_scales(model: ModelConfig, clip: ClipShape) -> Iterator[_SpikeScale]:
+def spike_scales(model: ModelConfig, clip: ClipShape) -> Iterator[SpikeScale]:
     """The scales that are built: none beyond the last one fused."""
     encoder = model.spike_encoder
     size = (clip.frames, clip.spike_height, clip.spike_width)
@@ -243,14 +256,14 @@ def _spike_scales(model: ModelConfig, clip: ClipShape) -> Iterator[_SpikeScale]:
         if index:
             time, space = encoder.temporal_strides[index - 1], encoder.spatial_strides[index - 1]
             size = (-(-size[0] // time), -(-size[1] // space), -(-size[2] // space))
-        yield _SpikeScale(model.channels_per_scale[index], *size)
+        yield SpikeScale(model.channels_per_scale[index], *size)
 
 
 def _spike_encoder(model: ModelConfig, clip: ClipShape) -> Cost:
     width = 2 if clip.half else FLOAT_BYTES
     parts: list[Cost] = []
-    before: _SpikeScale | None = None
-    for scale in _spike_scales(model, clip):
+    before: SpikeScale | None = None
+    for scale in spike_scales(model, clip):
         at, inner = (scale, clip.bins) if before is None else (before, before.channels)
         stride = 1 if before is None else model.spike_encoder.temporal_strides[len(parts) // 2 - 1]
         parts.append(
@@ -271,7 +284,7 @@ def _temporal_attention(model: ModelConfig, clip: ClipShape) -> Cost:
         temporal_block(
             clip.batch * scale.positions, scale.frames, scale.channels, model.spike_tsa, clip
         )
-        for number, scale in enumerate(_spike_scales(model, clip), start=1)
+        for number, scale in enumerate(spike_scales(model, clip), start=1)
         if number in model.fuse.scales
     ]
     return total(parts)

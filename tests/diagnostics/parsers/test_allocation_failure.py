@@ -208,3 +208,24 @@ def test_facts_have_the_whole_message_and_the_stage(tmp_path: Path) -> None:
     assert failure.other_bytes == pytest.approx(34.52 * GIB + 2 * MIB)
     assert failure.unallocated_bytes == pytest.approx(330.42 * MIB)
     assert (failure.stage, failure.phase, failure.step) == ("vrt.stage1", "forward", 3)
+
+
+def tensors_of(text: str, **tensors: int) -> tuple[str, ...]:
+    from diagnostics import tables as declared
+    from diagnostics.memory_tables import ALLOCATION_FAILURES
+
+    rows = ALLOCATION_FAILURES.from_rows([failure_row(text, source="log:1")])
+    event = (0, "stage_tensors", 3.0, 1.0, tensors, "spans.rank0.jsonl:9")
+    run = run_of(allocation_failures=rows, events=declared.EVENTS.from_rows([event]))
+    (failure,) = compute_allocation_failures(run)
+    return failure.tensors
+
+
+def test_what_was_asked_for_is_matched_to_the_tensors_of_that_size() -> None:
+    """A GPU's message has two decimals of what its allocator rounded up; the host's is exact."""
+    sizes = {"weights": int(2.0 * GIB) - MIB, "hidden": int(1.9 * GIB), "other": 3 * GIB}
+    assert tensors_of(message("2.00", "0.50", "0.10"), **sizes) == ("weights",)
+    small = "CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 1.96 GiB total capacity)"
+    assert tensors_of(small, any=3 * MIB) == ()  # 20 MiB are taken for whatever is below 10
+    assert tensors_of(CPU, exact=4_000_000_000_000, near=4_000_000_000_001) == ("exact",)
+    assert tensors_of("CUDA error: out of memory", any=GIB) == ()
