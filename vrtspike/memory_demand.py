@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from vrtspike.config import Config, config_to_mapping
-from vrtspike.data.hit_rates import hit_rates
+from vrtspike.data.hit_rates import Loading, hit_rates
 from vrtspike.data.plan import (
     CropShape,
     DataSize,
@@ -163,11 +163,13 @@ def _loader(
         "use_cache": config.data.fills_cache,
         "cache_gib": config.data.cache_size_gb,
         "sample_order": config.data.sample_order,
-        "hit_rates": _hit_rates(config, size, machine),
+        "hit_rates": _hit_rates(config, size, machine, choice.per_rank),
     }
 
 
-def _hit_rates(config: Config, size: DataSize, machine: Machine) -> list[dict[str, Any]]:
+def _hit_rates(
+    config: Config, size: DataSize, machine: Machine, workers: int
+) -> list[dict[str, Any]]:
     """For the configured budget, and for parts of what all frames would take."""
     whole = size.train_frames * size.cached_frame_bytes
     sizes = {round(share * whole) for share in _CURVE_SHARES}
@@ -176,8 +178,12 @@ def _hit_rates(config: Config, size: DataSize, machine: Machine) -> list[dict[st
         order_plan(config.data, size),
         frame_bytes=size.cached_frame_bytes,
         seed=config.seed,
-        machines=machine.machines,
-        ranks=machine.ranks,
+        loading=Loading(
+            ranks=machine.ranks,
+            machines=machine.machines,
+            workers=min(workers, max(1, machine.cores // machine.ranks)),
+            batch_size=config.train.batch_size,
+        ),
         cache_bytes=sorted(sizes if configured is None else {*sizes, configured}),
     )
     return [{**asdict(rate), "is_configured": rate.cache_bytes == configured} for rate in rates]

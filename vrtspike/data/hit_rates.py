@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vrtspike.data.sample_order import Order, OrderPlan, reuse_bytes
 
 MAX_SAMPLES = 20_000
 """Of a larger data set the order is not gone through beforehand: that would take many seconds."""
+_FILES_OF_A_FRAME = 3
+_SLOW_FILES = 2
+"""Two pictures, which are decoded, and the spikes, which are only read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,50 +24,97 @@ class HitRate:
     later_share: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """Who looks up: machines that are alike, their ranks, the loading processes of each.
+
+    `workers` are those that work at the same time: no more than have a core.
+    """
+
+    ranks: int = 1
+    machines: int = 1
+    workers: int = 1
+    batch_size: int = 1
+
+
 def hit_rates(
     plan: OrderPlan,
     *,
     frame_bytes: int,
     seed: int,
     cache_bytes: Sequence[int],
-    ranks: int = 1,
-    machines: int = 1,
+    loading: Loading | None = None,
 ) -> tuple[HitRate, ...]:
-    """Hit rates of one cache that all loading processes share, for several sizes at once.
+    """Hit rates of one cache that all loading processes of a machine share, for several sizes.
 
     Every frame is asked for as a whole (both pictures and its spikes), in the order in which the
-    samples come; processes that load ahead of each other change that order by a few samples. Of
-    several `machines` with `ranks` each it is the cache of the first one.
+    samples come; processes that load ahead of each other change that order by a few samples. What
+    one process is still loading is a miss for another one that asks for it meanwhile. Of several
+    machines it is the cache of the first one.
 
     Returns:
         One for each size, empty where the data set is too large to go through.
     """
-    samples = len(plan.clips)
+    samples, who = len(plan.clips), loading or Loading()
     if not samples or samples > MAX_SAMPLES or frame_bytes <= 0:
         return ()
     clips, firsts = np.asarray(plan.clips), np.asarray(plan.first_frames)
     most = int(firsts.max()) + plan.clip_len
-    window = np.arange(plan.clip_len)
-    first, later = (_share(plan.epoch(seed, epoch), ranks, machines) for epoch in (0, 1))
+    first, later = (_share(plan.epoch(seed, epoch), who) for epoch in (0, 1))
     order = np.concatenate([first, later])
     if not len(order):  # more ranks than samples
         return ()
-    asked = ((clips[order] * most + firsts[order])[:, None] + window).reshape(-1)
+    asked = ((clips[order] * most + firsts[order])[:, None] + np.arange(plan.clip_len)).reshape(-1)
     numbers = np.unique(asked, return_inverse=True)[1]
     needed = reuse_bytes(numbers.tolist(), [frame_bytes] * (int(numbers.max()) + 1))
+    before = _previous(numbers)
+    unfinished = _unfinished_share(before, plan.clip_len, who)
     half = len(first) * plan.clip_len
-    return tuple(
-        HitRate(
+
+    def rate(size: int) -> HitRate:
+        hit = needed <= size
+        # The look-up before was a miss, too, and is perhaps not over yet.
+        hits = hit * (1.0 - unfinished * ~hit[np.maximum(before, 0)])
+        return HitRate(
             cache_bytes=size,
-            first_epoch_share=float((needed[:half] <= size).mean()),
-            later_share=float((needed[half:] <= size).mean()),
+            first_epoch_share=float(hits[:half].mean()),
+            later_share=float(hits[half:].mean()),
         )
-        for size in cache_bytes
-    )
+
+    return tuple(rate(size) for size in cache_bytes)
 
 
-def _share(order: Order, ranks: int, machines: int) -> Order:
+def _share(order: Order, who: Loading) -> Order:
     """What the ranks of the first machine load; all ranks take turns, and load equally many."""
-    world = ranks * machines
+    world = who.ranks * who.machines
     place = np.arange(len(order) // world * world)
-    return order[place[place % world < ranks]]
+    return order[place[place % world < who.ranks]]
+
+
+def _previous(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the same entry was asked for last; -1 for its first use."""
+    order = np.argsort(numbers, kind="stable")
+    same = np.diff(numbers[order], prepend=-1) == 0
+    previous = np.full(len(numbers), -1)
+    previous[order[same]] = order[np.flatnonzero(same) - 1]
+    return previous
+
+
+def _unfinished_share(
+    before: NDArray[np.int64], clip_len: int, who: Loading
+) -> NDArray[np.float64]:
+    """The chance that what was asked for last is still being loaded by another process.
+
+    Of two batches that are made at the same time the second begins at some moment of the first. If
+    it comes to a picture less than one decoding before or after the first does, both decode it; and
+    since it began later, only what is nearer to its beginning can meet: half of what they share.
+    """
+    places = np.arange(len(before)) // clip_len
+    rank, batch = places % who.ranks, places // who.ranks // who.batch_size
+    last = np.maximum(before, 0)
+    at_once = np.abs(batch - batch[last]) < max(1, who.workers)
+    is_other = (rank != rank[last]) | (batch != batch[last])
+    decodings = _SLOW_FILES * clip_len * who.batch_size
+    chance = 0.5 * min(1.0, 2.0 / decodings) * _SLOW_FILES / _FILES_OF_A_FRAME
+    found: NDArray[np.float64] = chance * ((before >= 0) & at_once & is_other)
+    return found

@@ -29,7 +29,8 @@ and computing take turns.
 DATALOADER.TOTAL_WORKERS: auto, which follows the cores of the machine.
 
 ## False alarms
-Small crops with a warm cache need fewer. A run shows what its steps really wait for (rule DL001).
+Small crops with a warm cache need fewer. Where samples were timed and a step's time is known, what
+they show counts instead. A run shows what its steps really wait for (rule DL001).
 """,
     limits=limits_of("CF105"),
 )
@@ -67,7 +68,7 @@ def planned_worker_findings(demand: Demand, capacity: Capacity) -> Iterator[Find
 def _workers(demand: Demand, capacity: Capacity) -> Iterator[Finding]:
     workers, cores = demand.ranks * demand.loader.workers_per_rank, capacity.cores
     setting = demand.loader.workers_setting
-    if cores is None or setting == "auto":
+    if cores is None or setting == "auto" or _keeps_up(demand):
         return
     least = min(MIN_PER_GPU * demand.ranks, cores // 2)
     if workers >= least:
@@ -84,6 +85,13 @@ def _workers(demand: Demand, capacity: Capacity) -> Iterator[Finding]:
             )
         ],
     )
+
+
+def _keeps_up(demand: Demand) -> bool:
+    """Whether samples that were timed show that the planned processes suffice."""
+    plan = demand.loading_plan
+    needed = None if plan is None else plan.workers_needed_per_rank
+    return needed is not None and 0 < needed <= demand.loader.workers_per_rank
 
 
 def _persistence(demand: Demand) -> Iterator[Finding]:

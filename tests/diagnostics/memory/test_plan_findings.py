@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from diagnostics.analyses.loading_plan import LoadingPlan, SamplePrice
 from diagnostics.rules.configuration.rarer import rarer
 from diagnostics.rules.machine.plan_findings import plan_findings
 from tests.diagnostics.memory.demands import DEMAND, GIB, LOADER, machine
@@ -69,6 +70,66 @@ def test_fewer_workers_than_the_guide_begins_with(workers, fires):
     assert ("CF105" in codes) == fires
     if fires:
         assert changes["DATALOADER.TOTAL_WORKERS"] == (3, "auto")
+
+
+SAMPLE = SamplePrice(
+    samples=8, made_ms=100.0, cpu_ms=90.0, slowest_ms=120.0, cached_ms=20.0, spent_ms=900.0
+)
+PLAN = LoadingPlan(
+    sample=SAMPLE,
+    step_ms=50.0,
+    step_source="run x",
+    samples_per_step=1,
+    workers_needed_per_rank=3,
+    workers_limit_per_rank=7,
+    guide_workers_per_rank=6,
+    prefetch_needed=2,
+    fed_ms=100.0,
+    threads_per_worker=1,
+    reason=None,
+)
+
+
+def loading(plan, cores=8, **loader):
+    demand = replace(
+        DEMAND, device="cuda", loader=replace(LOADER, **loader), settings=GUIDE, loading_plan=plan
+    )
+    return {each.rule: each for each in plan_findings(demand, machine(cores=cores))}
+
+
+@pytest.mark.parametrize(("fed_ms", "fires"), [(50.0, False), (50.1, True)])
+def test_loading_slower_than_the_steps_asks_for_as_many_as_keep_up(fed_ms, fires):
+    found = loading(replace(PLAN, fed_ms=fed_ms), workers_setting=2, workers_per_rank=2)
+    assert ("CF109" in found) == fires
+    if fires:
+        change = found["CF109"].advice[0].config_change
+        assert (change.key, change.current, change.proposed) == ("DATALOADER.TOTAL_WORKERS", 2, 3)
+
+
+def test_where_the_cores_are_used_up_a_sample_must_become_cheaper():
+    plan = replace(PLAN, workers_limit_per_rank=1)
+    off = loading(plan, cores=2, workers_setting=1, workers_per_rank=1, use_cache=False)
+    change = off["CF109"].advice[0].config_change
+    assert (change.key, change.proposed) == ("DATA.USE_RAM_CACHE", True)
+    on = loading(plan, cores=2, workers_setting=1, workers_per_rank=1, use_cache=True)
+    assert on["CF109"].advice[0].config_change is None
+    assert "20.0 ms are left" in on["CF109"].advice[0].text
+
+
+def test_without_both_prices_nothing_is_said_about_them():
+    for plan in (
+        None,
+        replace(PLAN, sample=None, fed_ms=None, workers_needed_per_rank=None),
+        replace(PLAN, step_ms=None, workers_needed_per_rank=None),
+    ):
+        assert "CF109" not in loading(plan, workers_setting=1, workers_per_rank=1)
+
+
+def test_what_was_timed_counts_more_than_the_guides_number():
+    few = {"workers_setting": 3, "workers_per_rank": 3}
+    assert "CF105" in loading(None, **few)
+    assert "CF105" not in loading(replace(PLAN, fed_ms=33.0), **few)
+    assert "CF105" in loading(replace(PLAN, workers_needed_per_rank=4), **few)
 
 
 def test_two_cores_need_one_worker():

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from tests.vrtspike.data.conftest import TICKS, write_clip
 from tests.vrtspike.data.test_sample_order import plan
 from vrtspike.data import hit_rates as module
 from vrtspike.data.cache_memory import PAGE_BYTES, CacheMemory
-from vrtspike.data.hit_rates import hit_rates
+from vrtspike.data.hit_rates import Loading, hit_rates
 from vrtspike.data.loader import LoaderJob, build_loaders
 from vrtspike.data.plan import measure_data, order_plan
 from vrtspike.data.settings import DataConfig, DataLoaderConfig
 from vrtspike.data.shared_cache import SharedCache
+from vrtspike.data.spike_config import write_spike_config
 
 FRAME = 2 * PAGE_BYTES
 
@@ -64,6 +66,72 @@ def test_the_forecast_of_a_data_set_is_what_its_loader_counts(unified, order):
     both = (forecast.first_epoch_share + forecast.later_share) / 2
     # Pictures and spikes of a frame leave one by one, not together.
     assert both == pytest.approx(stats.hit_rate, abs=0.08)
+
+
+@pytest.fixture(scope="module")
+def long_clips(tmp_path_factory):
+    """Clips long enough for a cache of many samples."""
+    root = tmp_path_factory.mktemp("long") / "tree"
+    for seed, (name, frames) in enumerate({"a": 180, "b": 120, "c": 150}.items()):
+        write_clip(root / "train" / name, frames, seed=seed)
+    write_clip(root / "val" / "d", 5, seed=9)
+    write_spike_config(root, {"spike_h": 32, "spike_w": 32, "ticks_per_frame": TICKS})
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["shuffled", "grouped"])
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.75, 1.0])
+def test_with_several_processes_it_is_within_a_percentage_point(long_clips, order, share):
+    config = DataConfig(
+        root=str(long_clips), clip_len=5, crop_size=32, k=4, sample_order=order, use_ram_cache=True
+    )
+    size = measure_data(config)
+    limit = round(share * size.train_frames) * size.cached_frame_bytes
+    config = replace(config, cache_size_gb=limit / 2**30)
+    loaders = build_loaders(config, DataLoaderConfig(total_workers=2), LoaderJob(seed=3))
+    shares, hits, lookups = [], 0, 0
+    for epoch in (0, 1):
+        loaders.start_epoch(epoch)
+        assert len(list(loaders.train)) == size.train_samples
+        stats = loaders.train_set.cache_stats()
+        asked = stats.hits + stats.misses
+        shares.append((stats.hits - hits) / (asked - lookups))
+        hits, lookups = stats.hits, asked
+    (forecast,) = hit_rates(
+        order_plan(config, size),
+        frame_bytes=size.cached_frame_bytes,
+        seed=3,
+        cache_bytes=[limit],
+        loading=Loading(workers=2),
+    )
+    assert forecast.first_epoch_share == pytest.approx(shares[0], abs=0.01)
+    assert forecast.later_share == pytest.approx(shares[1], abs=0.01)
+
+
+def test_processes_that_work_at_the_same_time_hit_a_little_less():
+    way = plan(lengths=(60, 40, 50), order="grouped", group=12)
+    rates = [
+        hit_rates(way, frame_bytes=1, seed=0, cache_bytes=[50], loading=Loading(workers=workers))
+        for workers in (1, 2, 8)
+    ]
+    shares = [rate.first_epoch_share for (rate,) in rates]
+    assert shares[0] > shares[1] > shares[2] > shares[0] - 0.05
+    one_batch = Loading(workers=1, batch_size=4)
+    assert hit_rates(way, frame_bytes=1, seed=0, cache_bytes=[50], loading=one_batch) == rates[0]
+
+
+def test_a_machine_asks_for_what_its_own_ranks_load():
+    way = plan(lengths=(60, 40, 50), order="grouped", group=12)
+
+    def rates(**changes):
+        who = Loading(workers=1, **changes)
+        return hit_rates(way, frame_bytes=1, seed=0, cache_bytes=[30, 200], loading=who)
+
+    alone, four = rates(), rates(machines=4)
+    assert four[0].first_epoch_share < alone[0].first_epoch_share
+    assert rates(machines=200) == ()
+    assert rates(ranks=2)[1].later_share == pytest.approx(1.0, abs=0.02)
 
 
 def test_what_is_too_large_to_go_through_is_left_out(monkeypatch):
