@@ -251,3 +251,23 @@ def test_who_grew_is_told_over_the_last_minute_and_the_sampler_is_nobody() -> No
     assert early is not None
     assert early.most_grown is None
     assert last_processes(made, "elsewhere") is None
+
+
+@pytest.mark.parametrize(
+    ("group", "used", "limit"),
+    [
+        ({}, 60 * GIB, 64 * GIB),
+        ({"cgroup_limit_bytes": 8 * GIB, "cgroup_used_bytes": 7 * GIB}, 7 * GIB, 8 * GIB),
+    ],
+)
+def test_what_was_left_is_the_groups_where_it_has_a_limit_else_the_machines(
+    group: Mapping[str, Any], used: int, limit: int
+) -> None:
+    rows = [
+        {"at_unix_s": T0, "ram_available_bytes": 30 * GIB, **group},
+        {"at_unix_s": T0 + 1, "ram_available_bytes": 4 * GIB, **group},
+        {"at_unix_s": T0 + 9, "ram_available_bytes": 50 * GIB},
+    ]
+    found = last_processes(run_of(**samples({MAIN: [1, 2]}), **host_rows(rows)), "here")
+    assert found is not None
+    assert (found.used_bytes, found.limit_bytes) == (used, limit)

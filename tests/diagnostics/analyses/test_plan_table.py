@@ -96,6 +96,11 @@ def test_one_changed_stage_changes_its_own_part_alone(breakdown):
     assert predicted(breakdown, plan).step_ms.mid == pytest.approx(36.0 - 30.0 * 0.3)
 
 
+def test_a_stage_that_a_plan_does_not_have_takes_no_time_there(breakdown):
+    plan = replace(RUN, settings={}, stages=STAGES[:1])
+    assert predicted(breakdown, plan).step_ms.mid == pytest.approx(36.0 - 30.0 * 0.6)
+
+
 def test_the_interval_reaches_from_flops_to_bytes(breakdown):
     halved = tuple(replace(s, flops=s.flops / 2) for s in STAGES)
     row = predicted(breakdown, replace(RUN, settings={}, stages=halved))

@@ -183,3 +183,15 @@ def test_communication_is_a_share_of_the_step_and_the_last_to_arrive_shows_the_t
     assert use.least_exposed_ms == pytest.approx(0.5)
     assert use.share == pytest.approx(use.ms / step_ms)
     assert compute_communication(run_of()) is None
+
+
+def test_every_rank_has_its_share_of_the_steps_in_which_it_was_the_slowest():
+    ranks = even(3, num_steps=11)
+    for step in (3, 4, 5, 6):
+        ranks[1, step] = {**PLAIN, "forward": 40.0}
+    for step in (7, 8, 9, 10, 11):
+        ranks[2, step] = {**PLAIN, "backward": 60.0}
+    found = compute_ranks(made(ranks))
+    shares = {each.rank: each.slowest_share for each in found.times}
+    assert shares == {0: 0.1, 1: 0.4, 2: 0.5}  # in step 2 all are alike: the first of them
+    assert sum(shares.values()) == pytest.approx(1.0)

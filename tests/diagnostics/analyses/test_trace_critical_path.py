@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from diagnostics.analyses import trace_critical_path, trace_dependencies
 from diagnostics.analyses.trace_analysis import analyse_trace
 from diagnostics.analyses.trace_critical_path import CriticalPath
 from diagnostics.parsers.trace_file import parse_trace
@@ -167,3 +168,17 @@ def test_every_real_path_covers_its_window() -> None:
     assert shares["ns_resolution"]["compute"] == pytest.approx(0.968, abs=0.01)
     assert shares["resnet50_num_workers_0"]["data_loading"] == pytest.approx(0.390, abs=0.005)
     assert shares["resnet50_num_workers_4"]["data_loading"] < 0.02
+
+
+def test_of_too_much_work_the_last_part_is_the_window_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = path_of(tmp_path, starved_steps(8))
+    for module in (trace_critical_path, trace_dependencies):
+        monkeypatch.setattr(module, "MAX_WORK", 3)
+    last = path_of(tmp_path, starved_steps(8))
+
+    assert not whole.is_shortened
+    assert last.is_shortened
+    assert 200_000 <= last.window_ns <= 300_000  # three kernels, one in each 100 us
+    assert whole.window_ns == 800_000

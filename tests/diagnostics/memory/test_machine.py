@@ -149,3 +149,12 @@ def test_this_machine_can_be_read() -> None:
     assert host.ram_available_bytes is not None
     assert 0 < host.ram_available_bytes <= host.ram_total_bytes
     assert host.cores_online == os.cpu_count()
+
+
+def test_only_what_is_missing_is_called_missing(tmp_path: Path) -> None:
+    text = "\n".join(line for line in MEMINFO.splitlines() if not line.startswith("MemAvailable"))
+    host = read_host(sources(put(tmp_path, {"proc/meminfo": text})))
+    assert host.ram_available_bytes is None
+    assert "has no MemAvailable" in host.unknown["ram_available_bytes"]
+    assert host.ram_total_bytes is not None
+    assert "ram_total_bytes" not in host.unknown

@@ -51,3 +51,11 @@ def test_chunks_do_not_matter(tmp_path_factory, data, chunk, limit):
     assert (other.line_number, other.notes()) == (reader.line_number, reader.notes())
     complete = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")[:-1]
     assert whole == [line for line in complete if len(line) <= limit]
+
+
+def test_blocks_keep_a_line_of_the_largest_length_and_the_place_of_a_longer_one(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"y" * 100 + b"\n" + b"x" * 101 + b"\nlast\n")
+    reader = LineReader(path, 100)
+    assert [line for block in reader.blocks(bytes) for line in block] == [b"y" * 100, b"", b"last"]
+    assert (reader.line_number, reader.num_too_long) == (3, 1)

@@ -7,6 +7,7 @@ import pytest
 
 from diagnostics.parsers.line_scanner import LineScanner
 from diagnostics.parsers.log_formats.registry import FORMATS
+from diagnostics.parsers.log_join import join_logs
 from diagnostics.parsers.log_scan import without_escapes
 from diagnostics.parsers.text_log import parse_text_log
 
@@ -74,6 +75,17 @@ def test_the_timing_log():
         "forward.other": pytest.approx(1805.28 - 1799.99 - 3.10),
     }
     assert list(log.tables.steps["num_steps"]) == [1, 1]
+
+
+def test_a_log_and_its_timing_log_are_one_whose_times_are_of_one_forward():
+    log, timing = (parse_text_log(FOLDER / name) for name in FILES[:2])
+    for pair in ((log, timing), (timing, log)):
+        joined = join_logs(*pair)
+        assert joined.path == log.path
+        assert joined.is_unsynchronised
+        assert stages_of(joined, 1) == stages_of(timing, 1)
+        assert set(joined.tables.steps["micro_batches"]) == {1.0}
+    assert join_logs(log, log) is None
 
 
 def test_the_first_versions_prints_count_forwards(tmp_path):
