@@ -11,6 +11,8 @@ from diagnostics.analyses.trace_analysis import analyse_trace
 from diagnostics.analyses.trace_steps import find_steps
 from diagnostics.parsers.trace_file import parse_trace
 from diagnostics.run import FACTS, Run, RunInfo, RunTables
+from diagnostics.tables import STEPS
+from tests.diagnostics.factories import phase_rows
 from tests.diagnostics.trace_factory import STREAM, event, kernel, profiler_step, write_trace
 
 STEP_US = 10_000
@@ -199,6 +201,23 @@ def test_ranks_with_different_numbers_of_steps(tmp_path, count, grade):
     ]
     audit = run_of(tuple(map(parse_trace, paths)), RunInfo())
     found = doubt(audit, "ranks_differ")
+    assert (found and found.grade) == grade
+
+
+@pytest.mark.parametrize(
+    ("profiled_ms", "grade"), [(10.0, None), (9.5, None), (8.0, "B"), (25.0, "C")]
+)
+def test_a_profiled_step_takes_as_long_by_the_facts_as_by_the_trace(tmp_path, profiled_ms, grade):
+    """Ordinary steps are left out: the profiler makes its own ones longer."""
+    whole = parse_trace(write_trace(tmp_path / "a.json", steps()))
+    facts = STEPS.from_records(
+        {"rank": 0, "step": n, "num_steps": 1, "is_tagged": n > 20, "num_tagged": int(n > 20),
+         "tags": "gc,profiled" if n > 20 else "", "clock": "host"}
+        for n in range(1, 29)
+    )  # fmt: skip
+    times = [(0, n, "step", profiled_ms if n > 20 else 1.0) for n in range(1, 29)]
+    audit = run_of((whole,), RunInfo(), steps=facts, phases=phase_rows(times))
+    found = doubt(audit, "trace_against_facts")
     assert (found and found.grade) == grade
 
 
