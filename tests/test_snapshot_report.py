@@ -112,3 +112,15 @@ def test_a_snapshot_that_cannot_be_read_costs_the_run_nothing(tool, tmp_path) ->
     assert code == 2
     assert "damaged at byte" in errors
     assert run.run_id in out
+
+
+def test_numbers_beyond_all_sense_are_no_traceback(tool, tmp_path) -> None:
+    huge = {"action": "alloc", "addr": 1, "size": 1 << 61, "time_us": 1 << 62, "frames": LOSS}
+    block = {"size": 1 << 60, "requested_size": -5, "state": "active_allocated", "frames": LOSS}
+    segment = {"device": 1 << 60, "total_size": 1 << 61, "blocks": [block] * 9}
+    oom = {"action": "oom", "size": 5, "time_us": 1e300, "device_free": -1e300}
+    path = tmp_path / "odd.pickle"
+    path.write_bytes(pickle.dumps({"segments": [segment], "device_traces": [[huge, oom] * 9]}))
+    code, out, errors = tool(path, "--json", "r.json", "--html", "r.html")
+    assert (code, errors) == (0, "")
+    assert "Memory snapshot odd.pickle, device 0" in out

@@ -108,7 +108,9 @@ def _of_machine(
     aftermath = run.aftermath
     is_own = host in (_first_host(run), run.info.host)
     later = aftermath.counters if aftermath is not None and is_own else None
-    known = (*counters, later) if later is not None else tuple(counters)
+    # What the sampler wrote when the trainer had gone is nearer to it than what is read today.
+    is_closed = any(each.moment in (END, GONE) for each in counters)
+    known = tuple(counters) if later is None or is_closed else (*counters, later)
     rises = _rises(known)
     pids = _pids(run, host)
     kills = tuple(

@@ -19,7 +19,8 @@ MAX_STACKS = 100_000
 MAX_FRAMES = 64
 MAX_TEXT = 300
 MAX_LABELS = 4096
-_MAX_BYTES = 1 << 50
+_MAX_BYTES = 1 << 41
+"""No block is larger; so many of them as are read still sum to a whole number of 64 bits."""
 _STATES = ("active_allocated", "active_awaiting_free", "active_pending_free", "inactive")
 _ACTIONS = frozenset(
     (

@@ -10,6 +10,7 @@ from diagnostics.analyses.kill_account import KillAccount, Rise
 from diagnostics.analyses.last_processes import LastProcess, LastProcesses
 from diagnostics.language import listed, say
 from diagnostics.report import units
+from diagnostics.report.model import Report
 
 TOP_PROCESSES = 3
 _VICTIMS = {
@@ -85,6 +86,14 @@ def kill_details(account: KillAccount) -> Iterator[str]:
     yield from account.reasons
 
 
+def status_of(report: Report) -> str:
+    """The run's end in a word; of one that could not write it down, that it is over."""
+    kill, status = report.analysis.kill, report.info.status
+    if status == "running" and kill is not None and kill.victim == "trainer":
+        return "ended without a word"
+    return status or "end unknown"
+
+
 def kill_mapping(account: KillAccount | None) -> dict[str, Any] | None:
     """For a JSON report: the account with the sentence about it."""
     if account is None:
@@ -94,7 +103,10 @@ def kill_mapping(account: KillAccount | None) -> dict[str, Any] | None:
 
 def moment(at_unix_s: float) -> str:
     """A time of day that reads the same everywhere."""
-    return datetime.fromtimestamp(at_unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        return datetime.fromtimestamp(at_unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):  # no time of this world
+        return f"{at_unix_s:.0f} s"
 
 
 def _when(account: KillAccount) -> str:

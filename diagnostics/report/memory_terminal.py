@@ -24,6 +24,7 @@ from diagnostics.report.console import table as make_table
 from diagnostics.report.ending import describe_end
 from diagnostics.report.failure_words import failure_section
 from diagnostics.report.fitting_table import FittingTable
+from diagnostics.report.kill_words import status_of
 from diagnostics.report.memory_forecast_terminal import forecast_section, guide_section
 from diagnostics.report.memory_holders_terminal import (
     cache_lines,
@@ -208,7 +209,7 @@ def _run(report: MemoryReport) -> Iterator[RenderableType]:
         yield indented(say("none to show: {absent_reason}", absent_reason=report.run.absent_reason))
         return
     name = printable(run.info.run_id or "(no name)")
-    yield heading(say("Run {name} ({status})", name=name, status=run.info.status or "end unknown"))
+    yield heading(say("Run {name} ({status})", name=name, status=status_of(run)))
     ending = describe_end(run.analysis.end)
     if ending is not None:
         yield indented(ending, style="yellow")

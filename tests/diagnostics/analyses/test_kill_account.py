@@ -180,6 +180,14 @@ def test_counters_read_now_close_the_gap_that_a_killed_sampler_left() -> None:
     assert "sampler" in unknown.reasons[1]
 
 
+def test_what_was_killed_long_after_the_run_is_not_counted() -> None:
+    end = counted(9, "trainer_gone", oom_kills=2, cgroup_oom_kills=1, **limited(90, 2 * GIB))
+    now = MemoryCounters(at_unix_s=T0 + 9000, moment="now", oom_kills=40, cgroup_oom_kills=1)
+    account = compute_kill_account(run_with(START, end, after=after(counters=now)))
+    assert account is not None
+    assert (account.count, account.elsewhere) == (1, 0)
+
+
 def test_a_machine_that_was_full_is_a_sign_where_no_counter_is() -> None:
     rows = [{"at_unix_s": T0 + 1, "cgroup_limit_bytes": GIB, "cgroup_used_bytes": 0.99 * GIB}]
     made = run_with(after=after(), **host_rows(rows), **samples({MAIN: [1, 1]}))
