@@ -19,7 +19,7 @@ MAX_MOMENTS = 600
 MAX_PROCESSES = 12
 """So many have a line of their own; the others are one line together."""
 
-_KEPT_S, _KEPT_SHARE = 5.0, 0.1
+_KEPT_S, _KEPT_ENDED_S, _KEPT_SHARE = 5.0, 30.0, 0.1
 """For so long, or for this share of the time watched, growth that was seen is still told."""
 _LEAST_MOMENTS = round(LEAST_POINTS / (1 - WARM_UP_SHARE))
 
@@ -137,12 +137,23 @@ class WatchCourse:
         )
 
     def _lately(self, found: Iterable[Growing]) -> tuple[Growing, ...]:
-        """What grows, or grew a moment ago: a training that ends gives its memory back first."""
+        """What grows, or grew a moment ago: a training that ends gives its memory back first.
+
+        What a process that has ended grew by is told for longer.
+        """
         at_s = self._moments[-1].at_s
         seen_s = at_s - self._moments[0].at_s
+        living = {process.pid for process in self._moments[-1].processes}
         self._grown |= {(each.kind, each.pid, each.index): (at_s, each) for each in found}
-        kept_s = max(_KEPT_S, _KEPT_SHARE * seen_s)
-        self._grown = {key: told for key, told in self._grown.items() if at_s - told[0] <= kept_s}
+        kept_s = {
+            key: _KEPT_S if growing.pid is None or growing.pid in living else _KEPT_ENDED_S
+            for key, (_, growing) in self._grown.items()
+        }
+        self._grown = {
+            key: told
+            for key, told in self._grown.items()
+            if at_s - told[0] <= max(kept_s[key], _KEPT_SHARE * seen_s)
+        }
         kept = (growing for _, growing in self._grown.values())
         return tuple(sorted(kept, key=lambda each: -each.trend.slope))
 

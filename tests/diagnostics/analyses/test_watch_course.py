@@ -191,7 +191,19 @@ def test_what_grew_until_the_training_ended_is_still_told() -> None:
     for moment in course(200, {11: lambda at: 1.0 * at if at < 97 else 0.0}):
         if moment.at_s >= 100:
             made.add(moment)
-    assert grown(made.view()) == []
+            view = made.view()
+    assert grown(view) == []
+
+
+def test_a_process_that_ended_is_told_for_longer_than_one_that_lives() -> None:
+    made = WatchCourse()
+    seen = {}
+    for moment in course(150, {11: lambda at: 1.0 * at}):
+        ended = tuple(p for p in moment.processes if moment.at_s < 100 or p.pid != 11)
+        made.add(replace(moment, processes=ended))
+        seen[moment.at_s] = grown(made.view())
+    assert seen[99] == seen[125] == [("process", 11)]
+    assert seen[149] == []
 
 
 def on_gpu(by_pid: Any, used: Any) -> Any:
