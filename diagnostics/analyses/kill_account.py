@@ -140,7 +140,7 @@ def _of_machine(
         counters=_with_limit(known),
         log_source=aftermath.log_source if aftermath else None,
         log_problem=aftermath.log_problem if aftermath else None,
-        reasons=_reasons(run, is_final),
+        reasons=() if is_closed else _reasons(run, is_final),
     )
 
 
@@ -228,7 +228,7 @@ def _victim(kills: Sequence[KernelKill], run: Run, is_gone: bool, lost_loader: b
         return "trainer"
     if "worker" in roles:
         return "loader"
-    if is_gone:
+    if is_gone or (run.tables.events["name"] == "rank_lost").any():
         return "trainer"
     return "loader" if lost_loader else "unknown"
 

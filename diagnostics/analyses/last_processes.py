@@ -8,6 +8,8 @@ from diagnostics.run import Run
 
 WINDOW_S = 60.0
 """Growth is told over so long before the last sample, or over the run where that is shorter."""
+DYING_S = 2.0
+"""A large process may take so long to give its memory back once it was killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class LastProcess:
 
 @dataclass(frozen=True, kw_only=True)
 class LastProcesses:
-    """The last sample of a machine: `processes` by size, and what the machine had left."""
+    """The fullest of a machine's last samples: `processes` by size, and what was left then."""
 
     host: str
     at_unix_s: float
@@ -50,11 +52,11 @@ def last_processes(run: Run, host: str, until_unix_s: float | None = None) -> La
     rows = rows[rows["host"] == host]
     if until_unix_s is not None:
         rows = rows[rows["at_unix_s"] <= until_unix_s]
-    rows = rows[rows["role"] != "sampler"]
+    rows = rows[(rows["role"] != "sampler") & (rows["rss_bytes"] > 0)]
     if not len(rows):
         return None
-    at = float(rows["at_unix_s"].max())
-    recent = rows[rows["at_unix_s"] >= at - WINDOW_S]
+    at = _fullest(rows)
+    recent = rows[(rows["at_unix_s"] >= at - WINDOW_S) & (rows["at_unix_s"] <= at)]
     present = recent.loc[recent["at_unix_s"] == at, "pid"]
     found = [_process(recent[recent["pid"] == pid]) for pid in present]
     used, limit, shared = _machine(run.tables.host, host, at)
@@ -66,6 +68,13 @@ def last_processes(run: Run, host: str, until_unix_s: float | None = None) -> La
         limit_bytes=limit,
         shared_memory_bytes=shared,
     )
+
+
+def _fullest(rows: pd.DataFrame) -> float:
+    """The sample that held most, of the last ones: a process that dies gives back as it goes."""
+    last = rows[rows["at_unix_s"] >= rows["at_unix_s"].max() - DYING_S]
+    sums = last.groupby("at_unix_s")["rss_bytes"].sum()
+    return float(sums[sums == sums.max()].index.max())
 
 
 def _process(rows: pd.DataFrame) -> LastProcess:

@@ -93,7 +93,7 @@ container, is counted too; the kernel's log names the victim. Killers that are n
                     measured.source("kill_grown_bytes"),
                 ),
             ),
-            (*host_memory_advice(measured), *_more(measured)),
+            _advice(measured),
             cost_bytes=measured.kill_largest_bytes,
         )
 
@@ -106,6 +106,13 @@ def _largest(measured: Measurements) -> str:
         role=measured.kill_largest,
         size_gib=measured.kill_largest_bytes / GIB,
     )
+
+
+def _advice(measured: Measurements) -> tuple[Advice, ...]:
+    """Switches first, where one is known."""
+    switches, more = host_memory_advice(measured), _more(measured)
+    knows = any(advice.config_change is not None for advice in switches)
+    return (*switches, *more) if knows else (*more, *switches)
 
 
 def _more(measured: Measurements) -> tuple[Advice, ...]:

@@ -232,6 +232,14 @@ def test_a_loader_that_died_is_told_by_the_samples_of_the_machine() -> None:
     assert (account.killer, account.victim) == ("not_oom_killer", "loader")
 
 
+def test_a_rank_that_was_killed_is_told_by_the_others() -> None:
+    lost = (1, "rank_lost", 3, T0 + 3, {"reason": "rank 0 died"}, "spans.rank1.jsonl:3")
+    end = counted(5, "end", oom_kills=2, cgroup_oom_kills=1, **limited(90, 2 * GIB))
+    account = compute_kill_account(run_with(START, lost, end, info=replace(INFO, status="failed")))
+    assert account is not None
+    assert (account.killer, account.victim) == ("oom_killer", "trainer")
+
+
 def test_a_run_that_ended_by_itself_or_still_runs_has_no_account() -> None:
     end = counted(9, "end", oom_kills=1, cgroup_oom_kills=0)
     finished = replace(INFO, status="finished")
@@ -279,3 +287,13 @@ def test_what_was_left_is_the_groups_where_it_has_a_limit_else_the_machines(
     found = last_processes(run_of(**samples({MAIN: [1, 2]}), **host_rows(rows)), "here")
     assert found is not None
     assert (found.used_bytes, found.limit_bytes) == (used, limit)
+
+
+def test_a_process_that_gives_back_while_it_dies_is_told_as_it_was() -> None:
+    made = run_with(**samples({MAIN: [1, 4, 9, 3, 0], WORKER: [1, 1, 1, 1, 1]}))
+    found = last_processes(made, "here")
+    assert found is not None
+    assert found.at_unix_s == T0 + 2
+    assert [each.size_bytes // GIB for each in found.processes] == [9, 1]
+    assert found.most_grown is not None
+    assert found.most_grown.grown_bytes == 8 * GIB
