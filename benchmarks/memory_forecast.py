@@ -42,10 +42,10 @@ ROOT = Path(__file__).resolve().parent.parent
 MIB = 1 << 20
 WORKERS, RANKS, CACHES_GIB = (1, 4, 8), (1, 2, 4), (0.125, 0.375)
 LIMIT_SHARE = 0.10
-CLIPS, FRAMES, TICKS = 4, 16, 88
+CLIPS, FRAMES, VAL_FRAMES, TICKS = 4, 16, 64, 88
 HEIGHT, WIDTH = 720, 1280
-SAMPLES = 60
-LOOK_EVERY_S = 1.0
+SAMPLES = 40
+LOOK_EVERY_S = 0.4
 CONFIG: dict[str, Any] = {
     "SEED": 7,
     "DATA": {
@@ -71,7 +71,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Case:
     """One run: loading processes of each rank, ranks, budget of the cache."""
 
@@ -109,18 +109,19 @@ class Reading:
 
 def write_data(root: Path) -> None:
     """Clips of drifting pictures whose spikes show them."""
-    for name in [*(f"train/{n}" for n in range(CLIPS)), "val/last"]:
-        write_clip(root / name)
+    for number in range(CLIPS):
+        write_clip(root / "train" / str(number), FRAMES)
+    write_clip(root / "val/last", VAL_FRAMES)  # every process of a validation gets its share
     write_spike_config(root, {"spike_h": HEIGHT // 2, "spike_w": WIDTH // 2, "theta": 2.0})
 
 
-def write_clip(folder: Path) -> None:
+def write_clip(folder: Path, frames: int) -> None:
     """One clip in the layout of the data set."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (9, 16, 3), np.uint8)
     for kind in ("blur", "sharp", "spike"):
         (folder / kind).mkdir(parents=True)
-    for number in range(FRAMES):
+    for number in range(frames):
         picture = cv2.resize(np.roll(coarse, number, 1), (WIDTH, HEIGHT))
         gray = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (WIDTH // 2, HEIGHT // 2))
         for kind in ("blur", "sharp"):
@@ -212,7 +213,11 @@ def table(rows: list[tuple[Case, int, Reading]]) -> str:
     """The figures with machine and date."""
     worst = max(abs(reading.total_bytes / said - 1) for _, said, reading in rows)
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.strip()
     lines = [
         "# Memory of a run against the forecast before it",
@@ -240,7 +245,10 @@ def table(rows: list[tuple[Case, int, Reading]]) -> str:
             f"{reading.total_bytes / MIB:.0f} | {reading.total_bytes / said - 1:+.1%} | {shown} | "
             f"{reading.processes} |"
         )
-    return "\n".join(lines) + f"\n\n{' '.join((__doc__ or '').partition('For 1,')[2].split())}\n"
+    return (
+        "\n".join(lines)
+        + f"\n\n{' '.join(('For 1,' + (__doc__ or '').partition('For 1,')[2]).split())}\n"
+    )
 
 
 def main() -> int:
@@ -255,15 +263,14 @@ def main() -> int:
         write_data(asked.folder / "tree")
     (asked.folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     rows: list[tuple[Case, int, Reading]] = []
-    for workers, ranks, gib in product(WORKERS, RANKS, CACHES_GIB):
+    for workers, ranks, gib in reversed(list(product(WORKERS, RANKS, CACHES_GIB))):
         if asked.only and f"{workers}x{ranks}x{gib:g}" not in asked.only:
             continue
         case = Case(workers, ranks, gib)
         rows.append((case, forecast_bytes(case, asked.folder), run_and_watch(case, asked.folder)))
         print(table(rows[-1:]).splitlines()[8], flush=True)
-    text = table(rows)
-    if asked.out:
-        asked.out.write_text(text, "utf-8")
+        if asked.out:
+            asked.out.write_text(table(sorted(rows, key=lambda row: row[0])), "utf-8")
     return int(any(abs(r.total_bytes / said - 1) > LIMIT_SHARE for _, said, r in rows))
 
 
