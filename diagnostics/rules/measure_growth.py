@@ -14,7 +14,7 @@ from diagnostics.run import Run
 _NAMES = {
     "training_process": "training process {pid}",
     "loader_process": "loader process {pid}",
-    "loader_processes": "all {count} loader processes together",
+    "loader_processes": "the {count} loader processes together",
     "copied_pages": "the pages that {count} loader processes copied as they touched them",
     "other_process": "process {pid}",
     "shared_memory": "the shared memory of {owner}",

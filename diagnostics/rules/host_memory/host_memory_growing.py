@@ -20,7 +20,7 @@ class HostMemoryGrowing(Rule):
     name = "host-memory-growing"
     explains = ("HM001",)
     summary = (
-        "The run's memory grows steadily by {mib_per_step:.2f} MiB per step, {rise_gib:.2f} GiB "
+        "The run's memory grows steadily by {mib_per_step:.2f} MiB per step, {rise_mib:.0f} MiB "
         "while it was followed ({num_steps} steps){holder}."
     )
     docs = """
@@ -75,7 +75,7 @@ in long intervals. What several programs put into /dev/shm cannot be told apart.
         if ahead < self.at_note.value * GIB:
             return None
         rise = measured.host_memory_rise_bytes or slope * steps
-        values = {"mib_per_step": slope / 2**20, "rise_gib": rise / GIB, "num_steps": steps}
+        values = {"mib_per_step": slope / 2**20, "rise_mib": rise / 2**20, "num_steps": steps}
         return self.finding(
             self._severity(measured, ahead),
             values | {"holder": _holder(measured)},
@@ -95,11 +95,13 @@ in long intervals. What several programs put into /dev/shm cannot be told apart.
     def _evidence(self, measured: Measurements, slope: float, ahead: float) -> tuple[Evidence, ...]:
         source = measured.source("host_memory_growth_bytes_per_step")
         left, planned = measured.host_memory_steps_to_limit, measured.steps_left
+        growing = measured.host_memory_growth_of
         return (
             row("growth", slope, "bytes/step", None, source),
             *(
                 row(say("growth of {holder}", holder=holder), each, "bytes/step", None, source)
-                for holder, each in measured.host_memory_growth_of.items()
+                for holder, each in growing.items()
+                if len(growing) > 1
             ),
             row(AHEAD, int(ahead), "bytes", self.at_note.value * GIB, source),
             row("steps until the limit", left, "count", planned, source),

@@ -152,7 +152,7 @@ def test_growth_is_told_by_who_holds_it():
     assert got.host_memory_course_steps == 100
     assert got.host_memory_holder == "loader_processes"
     assert got.host_memory_growth_of == {
-        "all 8 loader processes together": 3.0,
+        "the 8 loader processes together": 3.0,
         "training process 7": 1.0,
     }
     assert got.host_memory_steps_to_limit == 50.0
