@@ -221,6 +221,12 @@ def test_a_profiled_step_takes_as_long_by_the_facts_as_by_the_trace(tmp_path, pr
     assert (found and found.grade) == grade
 
 
+def test_one_rank_is_compared_with_nobody(tmp_path):
+    whole = parse_trace(write_trace(tmp_path / "a.json", steps()))
+    assert "ranks_differ" not in run_of((whole,), RunInfo()).passed
+    assert "ranks_differ" in run_of((whole, whole), RunInfo()).passed
+
+
 def test_every_limit_belongs_to_a_check_that_a_test_here_knows():
     elsewhere = {"device_missing", "ranks_differ", "trace_against_facts", "profiler_overhead"}
     assert set(TRACE_LIMITS) == CHECKS | elsewhere

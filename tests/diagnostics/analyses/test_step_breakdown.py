@@ -151,6 +151,9 @@ def test_the_device_clock_is_judged_by_and_never_added(tmp_path):
     for clock in ("device", "host"):
         parts = [each for each in breakdown.phases if each.clock == clock]
         assert sum(each.share_of_step for each in parts) == pytest.approx(1)
+    clocks = [each.clock for each in breakdown.stages]
+    assert clocks[0] == "device"
+    assert clocks == sorted(clocks)
     data = breakdown.data_against_compute
     assert data.data_wait_ms > data.data_wait_exposed_ms
     assert data.step_ms < breakdown.step.mean_ms

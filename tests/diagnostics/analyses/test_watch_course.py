@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diagnostics.analyses.watch_course import MAX_PROCESSES, WatchCourse, WatchView
+from diagnostics.analyses.watch_course import MAX_PROCESSES, Line, WatchCourse, WatchView
 from diagnostics.watched import Moment
 from tests.diagnostics.memory.moments import GIB, MIB, START_UNIX_S, course, process, with_process
 
@@ -231,3 +231,12 @@ def test_without_word_of_processes_the_gpu_as_a_whole_is_told() -> None:
 def test_a_gpu_where_somebody_else_grows_is_no_growth_of_the_training() -> None:
     grows = on_gpu(lambda at: {10: GIB}, lambda at: 2 * GIB + at * MIB)
     assert grown(view_of(course(100, change=grows))) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "now"),
+    [([1.0, 2.0, 3.0], 3.0), ([1.0, 2.0, math.nan], 2.0), ([5.0], 5.0), ([math.nan], None)],
+)
+def test_a_quantity_is_now_what_was_known_last(values: list[float], now: float | None) -> None:
+    line = Line(kind="GPU memory", unit="bytes", values=np.array(values))
+    assert line.now == now
