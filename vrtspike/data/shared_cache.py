@@ -68,6 +68,7 @@ class SharedCache:
         # The same numbers for who looks at one row only: a tenth of the time of an array.
         self._row_words = self._rows.reshape(-1).data
         self._count_words = self._counts.reshape(-1).data
+        self._views: dict[int, tuple[int, Array]] = {}
         self._first = self.table_bytes(num_items, num_slots)
         self._end = memory.num_bytes
         self.corrupt = 0
@@ -94,10 +95,10 @@ class SharedCache:
             None if the entry is not here, or left while it was copied.
         """
         words, start = self._row_words, item * _ROW
-        row = words[start : start + _ROW].tolist()
-        entry = self._entry(row) if row[_STATE] & 3 == _WHOLE else None
+        state = words[start + _STATE]
+        entry = self._entry(item, state) if state & 3 == _WHOLE else None
         taken = None if entry is None else take(entry)
-        if entry is None or taken is None or not self._is_whole(item, row, entry):
+        if entry is None or taken is None or not self._is_whole(item, state, entry):
             self._count_words[slot * _COUNTERS + _MISSES] += 1
             return None
         words[start + _USED] = time.monotonic_ns()
@@ -143,8 +144,18 @@ class SharedCache:
             refused=int(counts[_REFUSED]),
         )
 
-    def _entry(self, row: Sequence[int]) -> Array | None:
-        """The array of a row as it was; None where the row has changed under our eyes."""
+    def _entry(self, item: int, state: int) -> Array | None:
+        """The array of a row; None where the row has changed under our eyes."""
+        known = self._views.get(item)
+        if known is not None and known[0] == state:  # the row is that of this generation
+            return known[1]
+        row = self._row_words[item * _ROW : (item + 1) * _ROW].tolist()
+        entry = self._view(row)
+        if entry is not None and row[_STATE] == self._row_words[item * _ROW + _STATE] == state:
+            self._views[item] = state, entry
+        return entry
+
+    def _view(self, row: Sequence[int]) -> Array | None:
         kind, offset, dims = row[_TYPE], row[_OFFSET], row[_DIMS]
         if not 0 <= kind < len(_TYPES) or not self._first <= offset < self._end:
             return None
@@ -155,10 +166,11 @@ class SharedCache:
             return None
         return self._memory.view(offset, shape, _TYPES[kind])
 
-    def _is_whole(self, item: int, row: Sequence[int], entry: Array) -> bool:
+    def _is_whole(self, item: int, state: int, entry: Array) -> bool:
         """Whether the entry is still the one that was begun with, and undamaged."""
-        is_damaged = self._checks and _checksum(entry) != row[_CHECK]
-        if self._row_words[item * _ROW + _STATE] != row[_STATE]:
+        words, start = self._row_words, item * _ROW
+        is_damaged = self._checks and _checksum(entry) != words[start + _CHECK]
+        if words[start + _STATE] != state:
             return False
         self.corrupt += is_damaged
         return not is_damaged

@@ -64,6 +64,7 @@ class StoredFrames:
         self._places = places
         self._folder = folder
         self._maps: dict[Path, mmap.mmap] = {}
+        self._views: dict[Path, ByteArray] = {}
 
     @classmethod
     def open(
@@ -98,13 +99,17 @@ class StoredFrames:
         Raises:
             LoadingFaultError: the clip's file was replaced or lost after the run began.
         """
+        known = self._views.get(path)
+        if known is not None:
+            return known
         place = self._places[path]
         mapped = self._maps.get(place.file)
         if mapped is None:
             mapped = self._maps[place.file] = _map(place)
         array = place.array
         found = np.frombuffer(mapped, np.uint8, array.num_bytes, array.offset)
-        return found.reshape(array.shape)
+        self._views[path] = found.reshape(array.shape)
+        return self._views[path]
 
     def line(self) -> str:
         """What a person should know, in one line."""
