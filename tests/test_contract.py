@@ -20,6 +20,7 @@ from diagnostics.analyses.run_analysis import analyse_run
 from diagnostics.load import load_run
 from tests.vrtspike.conftest import SIDE, tiny_config, write_clip, write_spike_config
 from vrtspike.data.clips import SpikeDeblurDataset
+from vrtspike.data.workers import allowed_cores
 from vrtspike.engine.checkpoint import read_checkpoint
 from vrtspike.train import main as train
 
@@ -94,6 +95,14 @@ def test_the_caches_service_is_judged(facts, capsys):
     assert last["hits"] + last["misses"] == 9 * 2 * 2 * 3  # steps, clips, frames, files of a frame
     assert values["cache hit rate"]["value"] == last["hits"] / (last["hits"] + last["misses"])
     assert last["used_bytes"] <= last["limit_bytes"] == int(0.00001 * 2**30)
+
+
+def test_the_number_of_loading_processes_comes_with_its_reason(facts):
+    plan = analyse_run(load_run([facts])).worker_plan
+    assert (plan.per_rank, plan.guide_per_rank) == (0, max(4, int(0.8 * allowed_cores())))
+    assert "the training process loads the data itself" in plan.worker_rule
+    assert "auto only" in plan.reason
+    assert plan.sample_ms is None
 
 
 def test_the_log_alone_tells_the_same_of_the_cache(facts, alone):
