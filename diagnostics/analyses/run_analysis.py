@@ -14,6 +14,7 @@ from diagnostics.analyses.communication import CommunicationUse, compute_communi
 from diagnostics.analyses.core_use import CoreUse, compute_core_use
 from diagnostics.analyses.course_shape import CourseShape
 from diagnostics.analyses.course_shapes import compute_course_shapes
+from diagnostics.analyses.damaged_samples import DamagedSamples, compute_damaged_samples
 from diagnostics.analyses.device_memory import DeviceMemory, compute_device_memory
 from diagnostics.analyses.fact_partition import FactPartition, partition_facts
 from diagnostics.analyses.host_growth import HostGrowth, compute_host_growth
@@ -76,6 +77,7 @@ class RunAnalysis:
     outside: OutsideSteps = field(default_factory=OutsideSteps)
     core_use: tuple[CoreUse, ...] = ()
     loader_starts: LoaderStarts | None = None
+    damaged: DamagedSamples | None = None
     worker_plan: WorkerPlan | None = None
     kill: KillAccount | None = None
     memory_shapes: tuple[CourseShape, ...] = ()
@@ -111,6 +113,7 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         stage_totals=totals,
         device_memory=compute_device_memory(run),
         loading=compute_loading(run),
+        damaged=compute_damaged_samples(run),
         ranks=compute_ranks(run),
         communication=compute_communication(run),
         rhythm=compute_step_rhythm(run),

@@ -81,6 +81,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "allocation_failures": failure_mappings(report),
         "kill": kill_mapping(report.analysis.kill),
         "loader": _loader(report),
+        "damaged_samples": (asdict(report.analysis.damaged) if report.analysis.damaged else None),
         "loader_starts": (
             asdict(report.analysis.loader_starts) if report.analysis.loader_starts else None
         ),

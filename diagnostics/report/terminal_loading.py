@@ -12,6 +12,7 @@ from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
 from diagnostics.report.model import Report
+from diagnostics.report.terminal_damage import damage_part
 
 MAX_DEPTHS = 8
 
@@ -31,6 +32,7 @@ def loading_section(report: Report) -> Iterator[RenderableType]:
     if found.copies is not None:
         yield heading("Copies to the device")
         yield indented(_copies(found.copies))
+    yield from damage_part(report.analysis.damaged)
 
 
 def worker_plan_lines(plan: WorkerPlan) -> Iterator[RenderableType]:

@@ -22,6 +22,7 @@ from diagnostics.rules.data_loading.data_loading_exposed import DataLoadingExpos
 from diagnostics.rules.data_loading.epoch_start_slow import EpochStartSlow
 from diagnostics.rules.data_loading.loader_in_training_process import LoaderInTrainingProcess
 from diagnostics.rules.data_loading.loading_process_slow import LoadingProcessSlow
+from diagnostics.rules.data_loading.samples_damaged import SamplesDamaged
 from diagnostics.rules.device_memory.allocator_fragmented import AllocatorFragmented
 from diagnostics.rules.device_memory.device_memory_exhausted import DeviceMemoryExhausted
 from diagnostics.rules.device_memory.device_memory_growing import DeviceMemoryGrowing
@@ -117,6 +118,7 @@ CATALOGUE: tuple[Rule, ...] = (
     CopiesNotPinned(),
     EpochStartSlow(),
     LoadingProcessSlow(),
+    SamplesDamaged(),
     LoaderInTrainingProcess(),
     DeviceMemoryNearLimit(),
     DeviceMemoryExhausted(),

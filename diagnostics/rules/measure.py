@@ -10,6 +10,7 @@ from diagnostics.analyses.memory_course import MemoryCourse
 from diagnostics.analyses.resources import HostSummary
 from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.rules.measure_course import COURSE_FIELDS, SPAN_FIELDS, course_fields
+from diagnostics.rules.measure_damage import DAMAGE_FIELDS, damage_fields
 from diagnostics.rules.measure_device import (
     ALLOCATOR_FIELDS,
     DEVICE_FIELDS,
@@ -73,6 +74,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         **measure_log(analysis.log_claims),
         **machine_fields(run, analysis),
         **kill_fields(analysis.kill),
+        **damage_fields(analysis.damaged),
         **failure_fields(analysis.allocation_failures),
         **exchange_fields(analysis.communication),
         **course_fields(run, analysis, _max_grad_norm(run)),
@@ -347,7 +349,7 @@ def _sources(run: Run) -> dict[str, str]:
     )
     found = {name: file for file, names in by_file for name in names.split()}
     found |= dict.fromkeys((*COURSE_FIELDS, *ALLOCATOR_FIELDS), steps)
-    found |= dict.fromkeys(SPAN_FIELDS, spans)
+    found |= dict.fromkeys((*SPAN_FIELDS, *DAMAGE_FIELDS), spans)
     found |= dict.fromkeys((*MACHINE_FIELDS, *DEVICE_FIELDS, *KILL_FIELDS), resources)
     has_setting = Measurements(config=_our_config(run)).whole_setting("DATALOADER.TOTAL_WORKERS")
     found["num_workers"] = "meta.json" if has_setting is not None else resources

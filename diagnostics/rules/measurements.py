@@ -142,6 +142,13 @@ class Measurements(CourseFields, DeviceFields, FailureFields, KillFields, Machin
     copied_pinned_share: float | None = None
     """Of the bytes that a step copies to its device, those in pinned memory."""
 
+    num_damaged_files: int | None = None
+    """Files that could not be read; 0 where the run says so, None where it says nothing."""
+    first_damaged_file: str | None = None
+    """With what is wrong with it."""
+    damaged_share: float | None = None
+    """Of a split's samples, the worst split in its worst pass."""
+
     host_memory_peak_bytes: int | None = None
     """Largest use of the machine's memory, or of the container's where it has its own limit."""
     host_memory_limit_bytes: int | None = None

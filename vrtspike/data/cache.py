@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vrtspike.data.nameless import shared_zeros
+
 Array = NDArray[np.generic]
 Taken = TypeVar("Taken")
 _ITEMS, _BYTES, _HITS, _MISSES, _EVICTED, _REFUSED = range(6)
@@ -122,9 +124,7 @@ class LRUCache:
 
 def shared_counters(*shape: int) -> torch.Tensor:
     """Zeros, int64, that worker processes see and may change."""
-    counters = torch.zeros(shape, dtype=torch.int64)
-    counters.share_memory_()
-    return counters
+    return shared_zeros(*shape)
 
 
 class CacheShare:

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.utils.data import default_collate
 
 from vrtspike.data.cropping import Turn
 from vrtspike.data.damage import DAMAGE, damage_of
+from vrtspike.data.nameless import stacked
 from vrtspike.data.settings import VoxelMode
 from vrtspike.data.spike_stream import (
     BYTE_TO_PIXELS,
@@ -167,15 +167,15 @@ def collate(samples: Sequence[Batch]) -> dict[str, Any]:
 def _together(key: str, values: list[Any]) -> Any:
     if key == GUIDE:
         return values
+    if isinstance(values[0], Mapping):
+        return {name: _together(name, [each[name] for each in values]) for name in values[0]}
     if not isinstance(values[0], Tensor):
-        return default_collate(values)
-    if len(values) == 1:  # nothing to put together, so nothing to copy
-        return values[0][None]
+        return values
     if key == SPIKES:
         most = max(len(each[0]) for each in values)
         values = [pad(each, (0, 0, 0, 0, 0, most - each.shape[1])) for each in values]
     common = reduce(torch.promote_types, [each.dtype for each in values])
-    return default_collate([each.to(common) for each in values])
+    return stacked([each.to(common) for each in values])
 
 
 def copied_tensors(batch: Batch) -> Iterator[Tensor]:

@@ -21,6 +21,7 @@ import torch
 from torch.utils.data import get_worker_info
 
 from vrtspike.data.loading_faults import LoadingStuckError
+from vrtspike.data.nameless import shared_zeros
 from vrtspike.data.orphans import Parent
 
 _MAX_PATH_BYTES = 4096
@@ -64,11 +65,9 @@ class ReadingBoard:
         """Who started them, set directly before."""
         self._clock_ns = clock_ns
         self._limit_s = limit_s
-        self._times = torch.zeros((workers + 1, 2), dtype=torch.int64).share_memory_()
-        names = torch.zeros((workers + 1, _MAX_PATH_BYTES), dtype=torch.uint8)
-        self._names = names.share_memory_()
-        words = torch.zeros((workers + 1, _MAX_WORDS_BYTES), dtype=torch.uint8)
-        self._words = words.share_memory_()
+        self._times = shared_zeros(workers + 1, 2)
+        self._names = shared_zeros(workers + 1, _MAX_PATH_BYTES, dtype=torch.uint8)
+        self._words = shared_zeros(workers + 1, _MAX_WORDS_BYTES, dtype=torch.uint8)
         _BOARDS.add(self)
 
     def reading(self, path: Path) -> AbstractContextManager[None]:

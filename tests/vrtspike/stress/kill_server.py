@@ -56,6 +56,7 @@ class Case:
     config: dict[str, Any]
     folder: Path | None
     pids: list[int] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
     pipes: list[Connection] = field(default_factory=list)
     address: MemoryAddress | None = None
     told: dict[str, Any] = field(default_factory=dict)
@@ -167,7 +168,8 @@ class Meeting:
         while (left := until_s - time.monotonic()) > 0 and len(self.gone) < RANKS:
             open_pipes = [p for rank, p in enumerate(pipes) if rank not in self.gone]
             for pipe in wait(open_pipes, left):
-                self._hear(pipes.index(pipe), pipe)
+                if not pipe.closed:  # another one's end may have closed it meanwhile
+                    self._hear(pipes.index(pipe), pipe)
 
     def _hear(self, rank: int, pipe: Connection) -> None:
         try:
@@ -222,6 +224,7 @@ def strike(case: Case) -> str:
     rank = case.chance.randrange(RANKS)
     pid, victim = case.pids[rank], case.chance.choice(VICTIMS)
     workers = children_of(pid)
+    case.seen = [each for one in case.pids for each in (one, *children_of(one))]
     chosen = {
         "worker": case.chance.sample(workers, min(1, len(workers))),
         "both workers": workers,
@@ -346,11 +349,7 @@ def run_case(request: dict[str, Any]) -> dict[str, Any]:
     if memory is not None:
         found["holders"] = [pid for pid in holders_of(memory) if pid != os.getpid()]
         found |= look_into(case, memory)
-    found["shm"] = [
-        path.name
-        for path in Path("/dev/shm").iterdir()
-        if any(f"_{pid}_" in path.name for pid in case.pids)
-    ]
+    found["shm"] = [path.name for path in Path("/dev/shm").iterdir() if path.name not in before]
     found["files"] = [] if folder is None else [each.name for each in folder.iterdir()]
     found["seconds"] = time.monotonic() - began
     return found

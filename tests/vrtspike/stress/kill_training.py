@@ -18,8 +18,8 @@ import yaml
 from tests.vrtspike.conftest import tiny_config
 from tests.vrtspike.stress import laws
 
-STEPS = 200
-CALM_STEPS = 60
+STEPS = 100
+CALM_STEPS = 40
 """Steps whose loss is known; a killed run that gets further is compared so far."""
 PATIENCE_S = 120.0
 WITHIN_S = 3.0
@@ -111,15 +111,26 @@ def run_killed(folder: Path, tree: Path, ranks: int, case: int) -> Killed:
     )
 
 
+def loading_processes(pid: int) -> list[int]:
+    """Of a rank, by the name that PyTorch gives them; waits until there are some."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        with contextlib.suppress(psutil.Error):
+            children = psutil.Process(pid).children()
+            found = [each.pid for each in children if each.name() == "pt_data_worker"]
+            if found:
+                return found
+        time.sleep(0.01)
+    return []
+
+
 def strike(pid: int, whom: str) -> str:
     chosen = pid
     if whom == "worker":
-        with contextlib.suppress(psutil.Error):
-            children = psutil.Process(pid).children()
-            workers = [each.pid for each in children if "resource" not in " ".join(each.cmdline())]
-            if not workers:
-                return "nobody"
-            chosen = workers[-1]
+        workers = loading_processes(pid)
+        if not workers:
+            return "nobody"
+        chosen = workers[-1]
     with contextlib.suppress(ProcessLookupError):
         os.kill(chosen, signal.SIGKILL)
     return whom
