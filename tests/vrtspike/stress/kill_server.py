@@ -349,7 +349,11 @@ def run_case(request: dict[str, Any]) -> dict[str, Any]:
     if memory is not None:
         found["holders"] = [pid for pid in holders_of(memory) if pid != os.getpid()]
         found |= look_into(case, memory)
-    found["shm"] = [path.name for path in Path("/dev/shm").iterdir() if path.name not in before]
+    found["shm"] = [
+        path.name
+        for path in Path("/dev/shm").iterdir()
+        if any(f"_{pid}_" in path.name for pid in case.seen)
+    ]
     found["files"] = [] if folder is None else [each.name for each in folder.iterdir()]
     found["seconds"] = time.monotonic() - began
     return found
