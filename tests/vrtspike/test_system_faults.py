@@ -56,13 +56,16 @@ def can_mount() -> bool:
     )
 
 
-@pytest.mark.parametrize("size", ["64k", "100k", "200k", "350k", "500k"])
-def test_a_small_shared_memory_is_named_with_its_cure(own, size):
-    """From too little to start up to too little for the batches that wait."""
+@pytest.mark.parametrize(("size", "is_enough"), [("16k", False), ("64k", False), ("128k", True)])
+def test_a_shared_memory_too_small_to_start_is_named_and_batches_take_none_of_it(
+    own, size, is_enough
+):
+    """Loading processes need a few pages for their locks; 128 KiB hold no two batches."""
     if not can_mount():
         pytest.skip("this user may not mount")
     shm = f"mount -t tmpfs -o size={size} tmpfs /dev/shm && exec {sys.executable} "
-    command = shm + " ".join((*TRAIN, *LONG))
+    settings = ("TRAIN.TOTAL_STEPS=9", "DATALOADER.TOTAL_WORKERS=2", "LOG.VAL_EVERY_STEPS=4")
+    command = shm + " ".join((*TRAIN, *settings))
     process = subprocess.Popen(
         ["unshare", "-m", "sh", "-c", command],
         stdout=subprocess.DEVNULL,
@@ -70,7 +73,11 @@ def test_a_small_shared_memory_is_named_with_its_cure(own, size):
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    check_end(own, process, "/dev/shm", "--shm-size")
+    if is_enough:
+        _, errors = process.communicate(timeout=ENDS_WITHIN_S)
+        assert process.returncode == 0, errors
+    else:
+        check_end(own, process, "/dev/shm", "--shm-size")
 
 
 @pytest.mark.parametrize("limit", [26, 32, 38, 44])
@@ -105,8 +112,7 @@ def test_a_read_that_hangs_is_named_and_ends(own, workers):
     path = own / "tree/train/a/spike/000001.dat"
     os.mkfifo(own / "pipe")
     (own / "pipe").rename(path)
-    found = check_end(own, process, "tree/train/a/spike/000001.dat", "BATCH_TIMEOUT_S")
-    assert "loading_stuck" in found
+    check_end(own, process, "tree/train/a/spike/000001.dat", "BATCH_TIMEOUT_S")
 
 
 def test_a_disk_that_fails_in_the_middle_is_named(own):

@@ -7,48 +7,30 @@ the exit code of the process tells.
 import errno
 import re
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vrtspike.errors import DataError
 
 
 class LoadingFaultError(DataError):
-    """Loading ended for a reason outside the data; `event` is its name in the record."""
-
-    event = "loading_failed"
-
-    @property
-    def values(self) -> Mapping[str, str | None]:
-        """What the record keeps of it beside the words."""
-        return {}
+    """Loading ended for a reason outside the data."""
 
 
 class LoadingDiedError(LoadingFaultError):
     """A process that loads data is gone; `signal_name` as the system words it, where known."""
 
-    event = "loading_process_died"
-
     def __init__(self, message: str, signal_name: str | None = None) -> None:
         super().__init__(message)
         self.signal_name = signal_name
-
-    @property
-    def values(self) -> Mapping[str, str | None]:
-        """The signal."""
-        return {"signal": self.signal_name}
 
 
 class LoadingStuckError(LoadingFaultError):
     """No batch came for longer than the configuration allows."""
 
-    event = "loading_stuck"
-
 
 class SystemLimitError(LoadingFaultError):
     """A limit of the system ended the loading; no sample is to blame for it."""
-
-    event = "system_limit"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from vrtspike.data.loading_faults import (
     DeadWorker,
+    LoadingDiedError,
     LoadingFaultError,
     LoadingStuckError,
     died_handing_over,
@@ -103,14 +104,16 @@ class PatientBatches(Iterator[Any]):
     def explain(self, error: BaseException) -> LoadingFaultError | None:
         """What a fault of the loading was, with what its processes' exit codes tell."""
         found = self._fault(error)
-        if found is not None or not isinstance(error, EOFError | ConnectionError):
+        is_nameless = isinstance(found, LoadingDiedError) and found.signal_name is None
+        if not is_nameless and not isinstance(error, EOFError | ConnectionError):
             return found
-        # A process died while it handed a batch over. PyTorch's handler of its signal is due now.
+        # A process died, perhaps while it handed a batch over. PyTorch's handler of its signal, and
+        # its exit code, are due now.
         try:
             self._wait_for_a_death()
         except (RuntimeError, ValueError) as told:
-            return self._fault(told) or died_handing_over()
-        return self._fault(error) or died_handing_over()
+            return self._fault(told) or found or died_handing_over()
+        return self._fault(error) or found or died_handing_over()
 
     def _fault(self, error: BaseException) -> LoadingFaultError | None:
         reports = [] if self._board is None else self._board.reports()
@@ -123,7 +126,7 @@ class PatientBatches(Iterator[Any]):
 
     def _dead(self) -> list[DeadWorker]:
         codes = [(each.pid, each.exitcode) for each in self._processes]
-        return [DeadWorker(pid, code) for pid, code in codes if code]
+        return [DeadWorker(pid, code) for pid, code in codes if code is not None]
 
     def _look_around(self, waited_s: float) -> None:
         thread = getattr(self._batches, "_pin_memory_thread", None)

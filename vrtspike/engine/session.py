@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from vrtspike.config import Config, config_to_mapping, load_config
-from vrtspike.data.loading_faults import LoadingFaultError, explain_fault
+from vrtspike.data.loading_faults import LoadingDiedError, LoadingFaultError, explain_fault
 from vrtspike.data.reading_board import all_reports
 from vrtspike.engine.distributed import World, join_world
 from vrtspike.engine.interrupts import StopRequest, let_children_die
@@ -318,7 +318,8 @@ def _failure_recorded(recorder: Recorder) -> Iterator[None]:
 
 def _record_fault(recorder: Recorder, error: LoadingFaultError) -> None:
     let_children_die()  # another one's signal must not break the closing of log and record
-    recorder.event(error.event, **error.values, reason=str(error))
+    if isinstance(error, LoadingDiedError):  # of other faults the run's end says all there is
+        recorder.event("loading_process_died", signal=error.signal_name, reason=str(error))
 
 
 class MemoryRanOutError(VRTSpikeError):

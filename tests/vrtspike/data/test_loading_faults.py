@@ -83,7 +83,7 @@ def test_the_exit_code_names_the_signal_that_pytorch_did_not(code, words):
     found = explain_fault(error, [DeadWorker(7, code)])
     assert isinstance(found, LoadingDiedError)
     assert words in str(found)
-    assert found.values == {"signal": DeadWorker(7, code).signal_name}
+    assert found.signal_name == DeadWorker(7, code).signal_name
 
 
 def test_a_death_while_a_batch_is_handed_over_is_named_by_the_exit_code():
