@@ -94,6 +94,16 @@ def test_a_death_while_a_batch_is_handed_over_is_named_by_the_exit_code():
     assert batches.explain(RuntimeError("a bug")) is None
 
 
+def test_an_exit_code_that_is_not_there_yet_is_waited_for():
+    class Ending(Process):
+        def join(self, timeout=None):
+            self.exitcode = -9
+
+    batches = PatientBatches(Iterator(workers=[Ending(7), Process(8, 0)]), None, None)
+    died = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+    assert batches.explain(died).signal_name == "Killed"
+
+
 @pytest.mark.parametrize(
     "error",
     [
