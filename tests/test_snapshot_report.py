@@ -62,6 +62,34 @@ def test_a_snapshot_alone_is_a_whole_report(tool, tmp_path) -> None:
     assert tool(path, "--fail-on", "warn")[0] == 1
 
 
+def pieces(kept: int) -> Allocator:
+    """Segments of 20 MiB that hold a tensor of 6 MiB each, but for `kept` that are full."""
+    allocator, large = Allocator(), []
+    for _ in range(10):
+        large.append(allocator.alloc(14 * MIB, LOSS))
+        allocator.alloc(6 * MIB, ATTENTION)
+    for address in large[kept:]:
+        allocator.free(address)
+    return allocator
+
+
+def test_free_memory_in_pieces_is_a_finding_and_worse_where_memory_ran_out(tool, tmp_path) -> None:
+    allocator = pieces(kept=2)
+    code, out, _ = tool(saved(tmp_path / "holes.pickle", allocator), "--width", "200")
+    assert code == 0
+    assert "NOTE GM301 free-memory-in-pieces" in out
+    assert "0.11 GiB of device 0 lie free between tensors (56% of what is reserved)" in out
+    assert "the largest piece 14 MiB" in out
+    allocator.run_out(100 * MIB, MIB, LOSS)
+    assert "WARN GM301" in tool(saved(tmp_path / "failed.pickle", allocator))[1]
+
+
+def test_few_pieces_are_no_finding(tool, tmp_path) -> None:
+    out = tool(saved(tmp_path / "full.pickle", pieces(kept=8)))[1]
+    assert "Memory snapshot full.pickle, device 0" in out
+    assert "GM301" not in out
+
+
 def test_an_attack_is_one_line_and_does_nothing(tool, tmp_path) -> None:
     class Runs:
         def __reduce__(self):
@@ -119,8 +147,9 @@ def test_numbers_beyond_all_sense_are_no_traceback(tool, tmp_path) -> None:
     block = {"size": 1 << 60, "requested_size": -5, "state": "active_allocated", "frames": LOSS}
     segment = {"device": 1 << 60, "total_size": 1 << 61, "blocks": [block] * 9}
     oom = {"action": "oom", "size": 5, "time_us": 1e300, "device_free": -1e300}
+    odd = {"action": {"": None}, "size": [], "frames": {"filename": []}, "user_metadata": {}}
     path = tmp_path / "odd.pickle"
-    path.write_bytes(pickle.dumps({"segments": [segment], "device_traces": [[huge, oom] * 9]}))
+    path.write_bytes(pickle.dumps({"segments": [segment], "device_traces": [[huge, oom, odd] * 9]}))
     code, out, errors = tool(path, "--json", "r.json", "--html", "r.html")
     assert (code, errors) == (0, "")
     assert "Memory snapshot odd.pickle, device 0" in out

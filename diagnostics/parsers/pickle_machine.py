@@ -226,7 +226,9 @@ class _Machine:
         self.stack.append(self.take(count).decode("utf-8", "replace"))
 
     def text_line(self) -> None:
-        self.stack.append(self.line(1 << 16).decode("raw-unicode-escape", "replace"))
+        text = self.line(1 << 16).decode("raw-unicode-escape", "replace")
+        # An escape can spell half a character, which no text that is written may hold.
+        self.stack.append(text.encode("utf-8", "replace").decode("utf-8"))
 
     def quoted_line(self) -> None:
         text = self.line(1 << 16)

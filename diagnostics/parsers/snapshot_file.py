@@ -22,19 +22,18 @@ MAX_LABELS = 4096
 _MAX_BYTES = 1 << 41
 """No block is larger; so many of them as are read still sum to a whole number of 64 bits."""
 _STATES = ("active_allocated", "active_awaiting_free", "active_pending_free", "inactive")
-_ACTIONS = frozenset(
-    (
-        "alloc",
-        "free_requested",
-        "free_completed",
-        "segment_alloc",
-        "segment_free",
-        "segment_map",
-        "segment_unmap",
-        "oom",
-        "snapshot",
-    )
+_ACTIONS = (
+    "alloc",
+    "free_requested",
+    "free_completed",
+    "segment_alloc",
+    "segment_free",
+    "segment_map",
+    "segment_unmap",
+    "oom",
+    "snapshot",
 )
+"""A tuple, since what a file says in their place may be nothing that a set can look up."""
 OTHER = "other"
 
 

@@ -19,14 +19,17 @@ import yaml
 
 import analyze_performance
 import diagnose_memory
+from diagnostics.analyses.snapshot_memory import TOP, analyse_snapshot
 from diagnostics.analyses.trace_analysis import analyse_trace
 from diagnostics.command_line import run_tool
 from diagnostics.errors import DiagnosticsError
 from diagnostics.load import load_run
 from diagnostics.parsers.facts import parse_facts
+from diagnostics.parsers.snapshot_file import read_snapshot
 from diagnostics.parsers.text_log import parse_text_log
 from diagnostics.parsers.trace_file import parse_trace
 from tests.diagnostics.mutations import damaged_bytes, damaged_lines, damaged_record
+from tests.diagnostics.snapshot_factory import MIB, Allocator, frames
 from tests.diagnostics.trace_factory import event, kernel, starved_steps
 from vrtspike.config import load_config
 from vrtspike.errors import VRTSpikeError
@@ -153,10 +156,8 @@ def _facts(chance: random.Random, folder: Path, is_full: bool) -> None:
     for path in chance.sample(files, chance.choice((1, 2, len(files)))):
         _damage_facts(path, chance)
     if is_full:
-        page = folder / "memory.html"
         _report(folder, run)
-        code = run_tool("tool", lambda _: diagnose_memory.main([str(run), "--html", str(page)]))
-        assert code in (0, 2, 3), f"exit code {code} of diagnose_memory.py"
+        _memory_report(folder, run)
     else:
         _read(lambda: parse_facts(run))
 
@@ -184,31 +185,69 @@ class _Touch:
         return os.mkdir, (str(self._path),)
 
 
-def _snapshot(chance: random.Random, folder: Path, is_full: bool) -> None:
-    """A pickle of PyTorch's allocator, by itself, under a wrong name, or beside the facts."""
-    marker = folder / "unpickled"
-    frame = {"filename": "train.py", "line": 3, "name": SCRIPT}
-    block = {"size": 512, "state": "active_allocated", "frames": [frame]}
-    content: dict[str, Any] = {
-        "segments": [{"device": 0, "address": 1 << 40, "total_size": 2 << 20, "blocks": [block]}],
-        "device_traces": [[{"action": "alloc", "size": 512, "frames": [frame]}]],
-        "evil": _Touch(marker),
-    }
+def _small_snapshot(chance: random.Random) -> dict[str, Any]:
+    """Of a device that ran out: tensors that stay, holes between them, labels with a script."""
+    allocator = Allocator()
+    stack = frames(("train.py", 3, SCRIPT), ("train.py", 9, "main"))
+    for step in range(1, 5):
+        allocator.label = f"step={step} stage={SCRIPT} phase=forward"
+        held = [allocator.alloc(chance.choice((100, MIB, 7 * MIB)), stack) for _ in range(3)]
+        allocator.alloc(2 * MIB, stack)
+        for address in held:
+            allocator.free(address)
+    allocator.run_out(30 * MIB, MIB, stack)
+    return allocator.snapshot()
+
+
+def damaged_snapshot(chance: random.Random, marker: Path) -> bytes:
+    """A pickle of PyTorch's allocator, whose values or bytes are damaged, or which attacks."""
+    content: Any = _small_snapshot(chance)
+    how = chance.random()
+    if how < 0.4:
+        for _ in range(chance.choice((1, 5, 20))):
+            content = damaged_record(content, chance)
+    elif how < 0.7:
+        content["evil"] = _Touch(marker)
     data = pickle.dumps(content, chance.choice((0, 2, 4)))
-    if chance.random() < 0.7:
+    if how > 0.55:
         data = damaged_bytes(data, chance)
-    if chance.random() < 0.2:
-        data = gzip.compress(data, 1)
+    return gzip.compress(data, 1) if chance.random() < 0.1 else data
+
+
+def _snapshot(chance: random.Random, folder: Path, is_full: bool) -> None:
+    """By itself, under a wrong name, or beside the facts."""
+    marker = folder / "unpickled"
+    data = damaged_snapshot(chance, marker)
     names = "snapshot.pickle", "snapshot.pt", "a.pt.trace.json", "a.pt.trace.json.gz", "t.log"
-    path = folder / chance.choice(names)
+    path = folder / chance.choice((names[0],) * 4 + names)
     path.write_bytes(data)
     if is_full:
         shutil.copytree(DEMO_FACTS, folder / "run")
         shutil.copy(path, folder / "run" / path.name)
         _report(folder, folder / "run")
+        _memory_report(folder, path)
+    elif path.suffix == ".pickle":
+        _read(lambda: _analyse_snapshot(path))
     else:
         _read(lambda: load_run([path]))
     assert not marker.exists(), "a pickle was run"
+
+
+def _analyse_snapshot(path: Path) -> None:
+    """What is held is held by someone."""
+    for device in analyse_snapshot(read_snapshot(path)):
+        shown = sum(place.size_bytes for place in device.places)
+        assert shown == device.held_bytes or (
+            shown < device.held_bytes and len(device.places) == TOP
+        )
+
+
+def _memory_report(folder: Path, path: Path) -> None:
+    page = folder / "memory.html"
+    code = run_tool("tool", lambda _: diagnose_memory.main([str(path), "--html", str(page)]))
+    assert code in (0, 2, 3), f"exit code {code} of diagnose_memory.py"
+    if page.exists():
+        assert SCRIPT not in page.read_text("utf-8"), "a script of the input is in the page"
 
 
 def _config(chance: random.Random, folder: Path, is_full: bool) -> None:

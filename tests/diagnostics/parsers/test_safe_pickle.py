@@ -176,6 +176,11 @@ def test_no_bytes_bring_it_down(tmp_path_factory: pytest.TempPathFactory, data: 
         read_plain_pickle(path)
 
 
+def test_half_a_character_spelled_out_is_text_that_can_be_written(read) -> None:
+    (text,) = read(b"(V\\ud800x\nl.")
+    assert text.encode() == b"?x"
+
+
 def test_a_cut_file_is_damaged_and_says_where(read) -> None:
     whole = pickle.dumps({"segments": [{"device": 0}] * 5}, 4)
     for length in range(2, len(whole) - 1, 7):
