@@ -22,7 +22,7 @@ STEPS = 100
 CALM_STEPS = 40
 """Steps whose loss is known; a killed run that gets further is compared so far."""
 PATIENCE_S = 120.0
-WITHIN_S = 3.0
+WITHIN_S = 0.3
 CACHE = ("DATA.USE_RAM_CACHE=true", "DATA.CACHE_SIZE_GB=0.0002", "DATALOADER.TOTAL_WORKERS=2")
 
 
@@ -72,7 +72,8 @@ def losses(folder: Path) -> list[float]:
     found = list(folder.glob("profiles/*/steps.rank0.jsonl"))
     if not found:
         return []
-    return [json.loads(line)["loss"] for line in found[0].read_text().splitlines()]
+    whole = found[0].read_text().rpartition("\n")[0]
+    return [json.loads(line)["loss"] for line in whole.splitlines()]
 
 
 def undisturbed(folder: Path, tree: Path, ranks: int) -> list[float]:
@@ -89,13 +90,15 @@ def undisturbed(folder: Path, tree: Path, ranks: int) -> list[float]:
 
 
 def run_killed(folder: Path, tree: Path, ranks: int, case: int) -> Killed:
-    """Kills one process at a random moment of the first steps."""
+    """Kills one process at a random moment, when some of the first steps are done."""
     chance = random.Random(case)
     project(folder, tree)
     started = start(folder, ranks, f"TRAIN.TOTAL_STEPS={STEPS}", *CACHE)
-    until = time.monotonic() + PATIENCE_S
-    while not list(folder.glob("profiles/*/steps.rank0.jsonl")):
-        assert time.monotonic() < until, "the training never began"
+    until, after_steps = time.monotonic() + PATIENCE_S, chance.randrange(CALM_STEPS)
+    while (
+        not list(folder.glob("profiles/*/steps.rank0.jsonl")) or len(losses(folder)) < after_steps
+    ):
+        assert time.monotonic() < until, "the training never got so far"
         time.sleep(0.02)
     time.sleep(chance.uniform(0.0, WITHIN_S))
     victim = chance.randrange(ranks)
