@@ -4,6 +4,7 @@ Sizes that follow from the configuration are computed; those of a process and of
 were measured once, where and how stands beside each.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -155,6 +156,7 @@ def _loader(
         "pinned_val_batch_bytes": val_crop.pinned_batch_bytes(train.val_batch_size)
         if is_pinned
         else None,
+        "is_nameless": hasattr(os, "memfd_create"),  # as vrtspike.data.nameless makes them
         "worker_start_bytes": sizes.worker_start_bytes(scratch),
         "train_scratch_bytes": scratch,
         "val_scratch_bytes": loading_scratch_bytes(

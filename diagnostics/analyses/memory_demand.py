@@ -68,7 +68,9 @@ class LoaderDemand:
     `workers_setting` is as configured; `workers_per_rank` what comes of it, by `worker_rule`.
     Pinned sizes are None where nothing is pinned. `*_scratch_bytes` is what one process holds
     while it makes a batch, `worker_start_bytes` what it has of its own before the first.
-    `hit_rates` by size of the cache, in `sample_order`; empty where that was not gone through.
+    With `is_nameless`, batches are handed over in shared memory without a name, which the size of
+    /dev/shm does not bound. `hit_rates` by size of the cache, in `sample_order`; empty where that
+    was not gone through.
     """
 
     workers_setting: int | Literal["auto"]
@@ -86,6 +88,7 @@ class LoaderDemand:
     val_scratch_bytes: int
     use_cache: bool
     cache_gib: float
+    is_nameless: bool = False
     sample_order: Literal["shuffled", "grouped"] = "shuffled"
     hit_rates: tuple[HitRate, ...] = ()
 

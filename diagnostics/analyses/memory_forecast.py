@@ -25,6 +25,8 @@ Parts = Callable[[Demand], tuple[Part, ...]]
 TIGHT_SHARE = 0.80
 """Above it a forecast is tight: its own error, and what else a machine does, need the rest."""
 
+_NAMELESS = "batches are handed over in memory without a name, which /dev/shm does not bound"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceForecast:
@@ -123,7 +125,9 @@ def _shared(demand: Demand, capacity: Capacity) -> ResourceForecast:
             parts=(),
             used_by_others_bytes=used,
             limit_bytes=total,
-            reason="no loader process, so no batch passes through it",
+            reason=_NAMELESS
+            if demand.loader.is_nameless
+            else "no loader process, so no batch passes through it",
         )
     bound = _Limit("shared memory", total, used)
     return _judged(demand, shared_parts, bound, shared_options(demand))

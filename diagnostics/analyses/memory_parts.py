@@ -69,7 +69,7 @@ def _loader_parts(demand: Demand) -> tuple[Part, ...]:
 
 
 def _waiting_bytes(demand: Demand) -> int:
-    """Batches that wait in /dev/shm or pinned, those in use, and the one each worker writes."""
+    """Batches that wait in shared memory or pinned, those in use, and one each worker writes."""
     loader = demand.loader
     waiting = loader.workers_per_rank * loader.train_prefetch + _BATCHES_IN_USE
     val_waiting = loader.val_workers_per_rank * loader.val_prefetch
@@ -89,8 +89,10 @@ def cache_bytes(demand: Demand) -> int:
 
 
 def shared_parts(demand: Demand) -> tuple[Part, ...]:
-    """/dev/shm: finished batches wait there until the training process takes them."""
+    """/dev/shm: finished batches wait there until the training process takes them, if anywhere."""
     loader, ranks = demand.loader, demand.ranks
+    if loader.is_nameless:
+        return ()
     workers, val_workers = loader.workers_per_rank, loader.val_workers_per_rank
     sizes = {
         "training batches": ranks * workers * loader.train_prefetch * loader.train_batch_bytes,

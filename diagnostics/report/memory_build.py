@@ -94,8 +94,9 @@ def _findings(
     found = [
         *watched_findings(watched),
         *pressure_findings(machine.capacity, machine.jobs),
-        *shared_memory_findings(machine.capacity),
     ]
+    if view is None or not view.forecast.demand.loader.is_nameless:
+        found += shared_memory_findings(machine.capacity)
     if view is not None:
         found += forecast_findings(view.forecast)
         found += guide_findings(view.forecast.demand, view.checks)

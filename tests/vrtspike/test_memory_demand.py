@@ -10,6 +10,7 @@ import yaml
 from diagnostics.analyses.memory_demand import demand_from_mapping
 from diagnostics.analyses.memory_parts import gpu_parts, host_parts, shared_parts
 from vrtspike.config import config_from_mapping, config_to_mapping, load_config
+from vrtspike.data import nameless
 from vrtspike.data.loading_need import SampleCost, StepTime
 from vrtspike.data.settings import CropStage
 from vrtspike.data.workers import resolve_workers
@@ -172,6 +173,13 @@ def test_asking_for_more_never_needs_less(machine, less, more):
     for parts in (host_parts, shared_parts, gpu_parts):
         assert total(parts(large)) >= total(parts(small))
     assert total(host_parts(large)) > total(host_parts(small))
+
+
+def test_the_forecast_knows_where_batches_wait():
+    made = nameless.shared_zeros(3)
+    mapped = Path("/proc/self/maps").read_text()
+    assert len(made) == 3
+    assert demand(read("demo")).loader.is_nameless == ("memfd:vrtspike-batch" in mapped)
 
 
 def test_only_a_gpu_pins_memory_and_takes_half_precision():

@@ -71,6 +71,15 @@ def test_the_network_counts_on_the_device_it_is_on() -> None:
     ]
 
 
+def test_batches_without_a_name_need_no_dev_shm_but_the_same_memory() -> None:
+    nameless = replace(DEMAND, loader=replace(DEMAND.loader, is_nameless=True))
+    tiny = machine(shm_total_bytes=MIB, shm_free_bytes=0)
+    found = resource(forecast(nameless, tiny, ()), "shared memory")
+    assert (found.verdict, found.parts) == ("fits", ())
+    assert "without a name" in str(found.reason)
+    assert host_parts(nameless) == host_parts(DEMAND)
+
+
 def test_pinned_batches_replace_those_in_shared_memory_and_are_larger() -> None:
     pinned = loads(pinned_train_batch_bytes=16 * MIB, pinned_val_batch_bytes=8 * MIB)
     waiting = next(p for p in host_parts(pinned) if p.name == "batches waiting")

@@ -54,6 +54,17 @@ def text_of(made: MemoryReport, width: int = 80, color: bool | None = None) -> s
     return stream.getvalue()
 
 
+def test_a_tiny_dev_shm_is_a_finding_unless_this_run_hands_batches_over_without_a_name() -> None:
+    tiny = machine(shm_total_bytes=16 * MIB, shm_free_bytes=16 * MIB)
+    nameless = replace(DEMAND, loader=replace(DEMAND.loader, is_nameless=True))
+    codes = {
+        name: {each.rule for each in report(demand, capacity=tiny).findings}
+        for name, demand in (("none", None), ("named", DEMAND), ("nameless", nameless))
+    }
+    assert "HM103" in codes["none"] & codes["named"]
+    assert "HM103" not in codes["nameless"]
+
+
 def test_every_part_is_shown() -> None:
     text = text_of(report())
     for words in (
