@@ -39,7 +39,7 @@ def test_parts_are_summed_over_the_processes_of_a_role(tmp_path: Path) -> None:
     sizes = {"pss_bytes": 60, "uss_bytes": 50, "pss_shm_bytes": 8, "swap_bytes": 2}
     text = text_of(tmp_path, **{name: size * MIB for name, size in sizes.items()})
     assert (
-        "2 worker process(es), 200 MiB resident at the peak; 120 MiB with each shared page "
+        "2 worker processes, 200 MiB resident at the peak; 120 MiB with each shared page "
         "divided, 16.0 MiB of it in shared memory, 4.00 MiB in swap"
     ) in text
     assert "at the peak 7.00 MiB of files kept by the kernel, 5.00 MiB of shared memory" in text
@@ -47,6 +47,6 @@ def test_parts_are_summed_over_the_processes_of_a_role(tmp_path: Path) -> None:
 
 def test_what_was_not_recorded_is_not_said(tmp_path: Path) -> None:
     text = text_of(tmp_path)
-    assert "2 worker process(es), 200 MiB resident at the peak" in text
+    assert "2 worker processes, 200 MiB resident at the peak" in text
     assert "divided" not in text
     assert "kept by the kernel" not in text
