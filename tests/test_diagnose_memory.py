@@ -135,7 +135,7 @@ def test_an_unreadable_machine_is_too_little_to_judge(tool, monkeypatch, tmp_pat
     monkeypatch.setattr(memory_diagnosis, "view_machine", lambda pid=None, **_: real(pid, empty))
     code, out, err = tool("--config", DEMO, "DATALOADER.TOTAL_WORKERS=0")
     assert err == ""
-    assert "Cannot judge" in out or "no loader process" in out
+    assert "Cannot judge" in out
     assert code == (3 if "Cannot judge" in out else 0)
 
 

@@ -69,9 +69,9 @@ class Forecast:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the resources; unknown only where no resource is known."""
+        """The worst of the resources; unknown only where none that is asked for is known."""
         order: tuple[Verdict, ...] = ("does not fit", "tight", "fits")
-        held = {resource.verdict for resource in self.resources}
+        held = {resource.verdict for resource in self.resources if resource.parts}
         return next((verdict for verdict in order if verdict in held), "unknown")
 
 

@@ -5,6 +5,9 @@ leaves the file until the machine restarts. A nameless file is the system's to f
 count against the size of /dev/shm either.
 """
 
+import errno
+import math
+import mmap
 import os
 from collections.abc import Sequence
 
@@ -18,7 +21,15 @@ _MAKE = getattr(torch.UntypedStorage, "_new_shared_fd_cpu", None)
 
 def shared_zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
     """Zeros that processes started from this one see and may change."""
-    made = _nameless(shape, dtype)
+    try:
+        made = _nameless(shape, dtype)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        # A limit for the size of files (ulimit -f) holds for this memory too, but not for pages
+        # that are only inherited.
+        pages = mmap.mmap(-1, dtype.itemsize * math.prod(shape))
+        return torch.frombuffer(pages, dtype=dtype).view(tuple(shape))
     return torch.zeros(shape, dtype=dtype).share_memory_() if made is None else made
 
 
