@@ -83,6 +83,10 @@ def write_new(target: Target, text: str) -> None:
         DiagnosticsError: it is there already, or cannot be written; one line.
     """
     path = target.path
+    if path.exists() and not path.is_file():
+        raise DiagnosticsError(
+            say("{path}: cannot be written: {reason}", path=path, reason="it is no regular file")
+        )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         # Bytes, so that the file's own line ends stay.

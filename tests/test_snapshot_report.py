@@ -142,6 +142,15 @@ def test_a_snapshot_that_cannot_be_read_costs_the_run_nothing(tool, tmp_path) ->
     assert run.run_id in out
 
 
+def test_thousands_of_devices_are_refused_before_they_cost_time(tool, tmp_path) -> None:
+    path = tmp_path / "many.pickle"
+    trace = [{"action": "alloc", "size": 1}] * 10
+    path.write_bytes(pickle.dumps({"segments": [], "device_traces": [trace] * 2000}))
+    code, _, errors = tool(path)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "names 2000 devices" in errors
+
+
 def test_numbers_beyond_all_sense_are_no_traceback(tool, tmp_path) -> None:
     huge = {"action": "alloc", "addr": 1, "size": 1 << 61, "time_us": 1 << 62, "frames": LOSS}
     block = {"size": 1 << 60, "requested_size": -5, "state": "active_allocated", "frames": LOSS}

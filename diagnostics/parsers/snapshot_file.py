@@ -15,6 +15,8 @@ from diagnostics.parsers.safe_pickle import read_plain_pickle
 
 MAX_ROWS = 2_000_000
 """Of segments, blocks and history together; beyond it the older history is left out."""
+MAX_DEVICES = 256
+"""More than PyTorch itself can hold (it keeps a device's number in a signed byte)."""
 MAX_STACKS = 100_000
 MAX_FRAMES = 64
 MAX_TEXT = 300
@@ -136,6 +138,14 @@ class _Snapshot:
 
     def _history(self) -> Iterator[tuple[Any, ...]]:
         traces = self.content.get("device_traces")
+        if isinstance(traces, list) and len(traces) > MAX_DEVICES:
+            raise DiagnosticsError(
+                say(
+                    "{path} is refused: it names {count} devices, more than any machine has",
+                    path=self.path,
+                    count=len(traces),
+                )
+            )
         for device, trace in enumerate(traces if isinstance(traces, list) else ()):
             if not isinstance(trace, list):
                 self.odd += 1

@@ -73,7 +73,7 @@ def convert(
         DataError: the data set is broken, the disk has no room, or `out` is something else.
     """
     check_out_folder(out)
-    clips = [(split, clip) for split in splits for clip in find_clips(config, split)]
+    clips = [(split, clip) for split in dict.fromkeys(splits) for clip in find_clips(config, split)]
     root = Path(config.root)
     _refuse_twins(clips)
     with folder_lock(out):
@@ -243,6 +243,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if given.root is None and not given.verify:
         parser.error("--root is needed to convert")
+    if given.threads is not None and given.threads < 1:
+        parser.error("--threads needs a number from 1 on")
     cv2.setNumThreads(0)
     try:
         if given.verify:
@@ -251,7 +253,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             root=str(given.root), blur_dir=given.blur_dir, spike_dir=given.spike_dir
         )
         threads = given.threads or default_threads()
-        convert(config, given.out, given.splits, _print, threads=max(1, threads))
+        convert(config, given.out, given.splits, _print, threads=threads)
     except (VRTSpikeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -161,6 +161,8 @@ def read_index(path: Path) -> list[StoredArray]:
         DataError: it is missing or damaged, or of another version.
     """
     try:
+        if path.is_fifo():  # it would be waited for
+            raise DataError(f"{path}: not a clip of a fast store: it is a pipe")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(_HEADER.size)

@@ -75,9 +75,7 @@ def _larger(measured: Measurements, most_of_memory: float) -> Advice | None:
             proposed=proposed,
             free=free / GIB,
         ),
-        config_change=ConfigChange(
-            key="DATA.CACHE_SIZE_GB", current=current, proposed=proposed
-        ),
+        config_change=ConfigChange(key="DATA.CACHE_SIZE_GB", current=current, proposed=proposed),
         verify=verify(say("{sign}, host memory below 90 %", sign=SIGN)),
     )
 
