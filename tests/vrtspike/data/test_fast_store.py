@@ -256,6 +256,12 @@ def test_no_index_gets_past_its_check(tmp_path, index):
     assert found == []
 
 
+def test_a_pipe_in_place_of_a_clip_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.frames")
+    with pytest.raises(DataError, match="it is a pipe"):
+        read_index(tmp_path / "a.frames")
+
+
 @pytest.mark.parametrize(
     "array",
     [
@@ -267,12 +273,6 @@ def test_no_index_gets_past_its_check(tmp_path, index):
         ["a", 1, 1, -4096, [8], 0],
     ],
 )
-def test_a_pipe_in_place_of_a_clip_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "a.frames")
-    with pytest.raises(DataError, match="it is a pipe"):
-        read_index(tmp_path / "a.frames")
-
-
 def test_an_index_cannot_point_outside_its_file(tmp_path, array):
     path, text = tmp_path / "x.frames", json.dumps([array]).encode()
     head = struct.pack("<8sQQI", b"vrtspk\x00\x01", 8192, len(text), zlib.crc32(text))
