@@ -46,8 +46,8 @@ class KillAccount:
     `killer` "oom_killer" is certain, "perhaps_oom_killer" rests on signs. `memory` is whose had run
     out, where that is known. It happened between `after_unix_s` and `before_unix_s`, or exactly
     at `at_unix_s` by the kernel's log, whose `kills` are those of this run. `elsewhere` counts
-    victims of the same time that were not of this run's group. `reasons` say what could not be
-    known.
+    victims of the same time that were not of this run's group. `is_gone`: the trainer is known to
+    run no more, whichever process was the victim. `reasons` say what could not be known.
     """
 
     killer: Killer
@@ -57,6 +57,7 @@ class KillAccount:
     at_unix_s: float | None = None
     after_unix_s: float | None = None
     before_unix_s: float | None = None
+    is_gone: bool = False
     count: int | None = None
     elsewhere: int | None = None
     rises: tuple[Rise, ...] = ()
@@ -88,7 +89,10 @@ def compute_kill_account(run: Run) -> KillAccount | None:
     if is_gone or lost_loader:
         own = [each for each in accounts if each.host == run.info.host]
         victim: Victim = "trainer" if is_gone else "loader"
-        return next(iter(own or accounts), KillAccount(killer="unknown", victim=victim))
+        return next(
+            iter(own or accounts),
+            KillAccount(killer="unknown", victim=victim, is_gone=is_gone),
+        )
     return None
 
 
@@ -132,6 +136,7 @@ def _of_machine(
         at_unix_s=until_s,
         after_unix_s=after_s,
         before_unix_s=before_s,
+        is_gone=is_gone,
         count=len(kills) or rises[0].grown,
         elsewhere=_elsewhere(rises),
         rises=rises,

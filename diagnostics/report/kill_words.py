@@ -13,6 +13,7 @@ from diagnostics.report import units
 from diagnostics.report.model import Report
 
 TOP_PROCESSES = 3
+NO_END = "no end recorded (killed, or still running)"
 _VICTIMS = {
     "trainer": "the trainer",
     "loader": "a loader process",
@@ -87,11 +88,20 @@ def kill_details(account: KillAccount) -> Iterator[str]:
 
 
 def status_of(report: Report) -> str:
-    """The run's end in a word; of one that could not write it down, that it is over."""
+    """The run's end in a word; one that could not write it down says "running" for ever."""
     kill, status = report.analysis.kill, report.info.status
-    if status == "running" and kill is not None and kill.victim == "trainer":
-        return "ended without a word"
+    if status == "running" and kill is not None:
+        return _unwritten_end(kill)
     return status or "end unknown"
+
+
+def _unwritten_end(kill: KillAccount) -> str:
+    """Something was killed: only where nobody saw the trainer go may it run on."""
+    if kill.victim == "trainer" and kill.killer == "oom_killer":
+        return "killed by the kernel's OOM killer"
+    if kill.is_gone or kill.victim == "trainer":
+        return "ended without a word"
+    return NO_END
 
 
 def kill_mapping(account: KillAccount | None) -> dict[str, Any] | None:

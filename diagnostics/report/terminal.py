@@ -21,6 +21,7 @@ from diagnostics.report.console import (
 )
 from diagnostics.report.console import table as make_table
 from diagnostics.report.failure_words import failure_section
+from diagnostics.report.kill_words import NO_END, status_of
 from diagnostics.report.model import Report
 from diagnostics.report.terminal_black_box import black_box_section
 from diagnostics.report.terminal_checklist import checklist_section
@@ -40,7 +41,6 @@ from diagnostics.report.trace_phase_words import phase_notes
 from diagnostics.run import Input
 
 GRADES = {"A": "sound", "B": "usable", "C": "rough", "D": "no verdict"}
-ENDS = {"": "end unknown", "running": "no end recorded (killed, or still running)"}
 MAX_NOTES = 8
 MAX_TRACES = 4
 
@@ -108,7 +108,9 @@ def _about(report: Report) -> str:
         else "ranks unknown"
     )
     clock = say("{clock} clock", clock=breakdown.clock or "unknown")
-    facts = (device or "device unknown", ranks, clock, ENDS.get(info.status or "", info.status))
+    is_unsettled = info.status == "running" and report.analysis.kill is None
+    end = NO_END if is_unsettled else status_of(report)
+    facts = (device or "device unknown", ranks, clock, end)
     return listed((fact for fact in facts if fact), " | ")
 
 

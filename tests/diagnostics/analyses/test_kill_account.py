@@ -11,7 +11,8 @@ from diagnostics import tables as declared
 from diagnostics.aftermath import Aftermath, KernelKill, MemoryCounters
 from diagnostics.analyses.kill_account import compute_kill_account
 from diagnostics.analyses.last_processes import last_processes
-from diagnostics.report.kill_words import describe_kill, kill_details
+from diagnostics.report.build import build_report
+from diagnostics.report.kill_words import describe_kill, kill_details, status_of
 from diagnostics.run import Run, RunInfo
 from tests.diagnostics.factories import run_of
 
@@ -297,3 +298,29 @@ def test_a_process_that_gives_back_while_it_dies_is_told_as_it_was() -> None:
     assert [each.size_bytes // GIB for each in found.processes] == [9, 1]
     assert found.most_grown is not None
     assert found.most_grown.grown_bytes == 8 * GIB
+
+
+def test_what_was_killed_is_not_called_running() -> None:
+    """meta.json says "running" for ever when nobody could write the end."""
+    end = counted(9, "trainer_gone", oom_kills=2, cgroup_oom_kills=1, **limited(90, 2 * GIB))
+    killed = run_with(START, end, **samples({MAIN: [1, 2]}))
+    assert status_of(build_report(killed)) == "killed by the kernel's OOM killer"
+    person = counted(9, "trainer_gone", oom_kills=1, cgroup_oom_kills=0, **limited(3, GIB))
+    assert status_of(build_report(run_with(START, person))) == "ended without a word"
+
+
+def test_a_trainer_that_went_with_its_loading_process_is_not_called_running() -> None:
+    kill = KernelKill(pid=WORKER, name="python", at_unix_s=T0 + 5, scope="group")
+    gone = Aftermath(read_at_unix_s=T0 + 99, is_alive=False, kills=(kill,))
+    run = run_with(START, after=gone, **samples({MAIN: [1], WORKER: [1]}))
+    account = compute_kill_account(run)
+    assert account is not None
+    assert (account.victim, account.is_gone) == ("loader", True)
+    assert status_of(build_report(run)) == "ended without a word"
+
+
+def test_a_trainer_that_nobody_saw_go_may_run_on() -> None:
+    later = counted(9, "alarm", oom_kills=2, cgroup_oom_kills=1, **limited(90, 2 * GIB))
+    run = run_with(START, later, **samples({MAIN: [1]}))
+    assert compute_kill_account(run) is not None
+    assert status_of(build_report(run)) == "no end recorded (killed, or still running)"
