@@ -169,6 +169,16 @@ def test_a_broken_configuration_is_one_line(tool, tmp_path, text, said):
     assert said in err
 
 
+@pytest.mark.parametrize(
+    "override", ["DATA.CROP_SIZE=32", "DATA.CROP_SCHEDULE=[{UNTIL_EPOCH: 2, CROP_SIZE: 32}]"]
+)
+def test_a_crop_that_the_trainer_refuses_is_refused_here(tool, override):
+    code, out, err = tool("--config", DEMO, override)
+    assert (code, out) == (2, "")
+    assert one_line(err)
+    assert "height 32: must be divisible by 8 and at least 40" in err
+
+
 def test_a_missing_configuration_is_one_line(tool):
     code, out, err = tool("--config", "nope.yaml")
     assert (code, out) == (2, "")

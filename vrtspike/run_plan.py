@@ -20,6 +20,7 @@ from vrtspike.data.loading_need import StepTime
 from vrtspike.engine.earlier_steps import Where, earlier_step_time
 from vrtspike.measured_costs import MeasuredCosts, costs_from_probe
 from vrtspike.memory_demand import Machine, memory_demand
+from vrtspike.model.vrt_settings import check_network
 from vrtspike.step_settings import decisive_settings
 from vrtspike.yaml_edit import edited_config
 
@@ -75,7 +76,7 @@ class Planner:
             VRTSpikeError: as `plan_run`.
         """
         first = self._request
-        before = load_config(first.config_path, first.overrides)
+        before = _trainable_config(first)
         if self._known is None:
             self._known = measure(first, before)
         changed = replace(first, overrides=(*first.overrides, *changes))
@@ -115,12 +116,22 @@ def plan_run(request: PlanRequest, known: MeasuredCosts | None = None) -> dict[s
 
     Raises:
         ConfigError: the configuration is wrong.
+        ModelError: the trainer would refuse the network, or the crop for it.
         DataError: the data set's root exists but is no data set.
     """
-    config = load_config(request.config_path, request.overrides)
+    config = _trainable_config(request)
     named = shlex.join([str(request.config_path), *request.overrides])
     costs = known or measure(request, config)
     return memory_demand(config, named, request.machine, costs)
+
+
+def _trainable_config(request: PlanRequest) -> Config:
+    """The configuration, if the trainer takes it: what cannot start fits nowhere."""
+    config = load_config(request.config_path, request.overrides)
+    data = config.data
+    for crop in (data.crop_size, *(stage.crop_size for stage in data.crop_schedule)):
+        check_network(config.model, data.clip_len, crop)
+    return config
 
 
 def measure(request: PlanRequest, config: Config) -> MeasuredCosts:

@@ -11,6 +11,7 @@ from vrtspike.model.initialisation import initialise
 from vrtspike.model.optical_flow import SpyNet
 from vrtspike.model.settings import ModelConfig
 from vrtspike.model.vrt import VRT
+from vrtspike.model.vrt_settings import check_network, vrt_arguments
 from vrtspike.model.vrt_spike import VRTSpike
 from vrtspike.model.weights_file import UNREADABLE
 
@@ -33,32 +34,13 @@ def build_model(model: ModelConfig, *, clip_len: int, crop_size: int, bins: int)
         ModelError: settings that do not fit each other or the crop, or a flow file that does not
             load.
     """
+    check_network(model, clip_len, crop_size)
     vrt = VRT(attention=model.attention, **vrt_arguments(model, clip_len, crop_size))
-    vrt.settings.check_clip((1, clip_len, 3, crop_size, crop_size))
     network = VRTSpike(vrt, model, bins) if model.use_spike else vrt
     initialise(network)
     if model.pretrained_flow is not None:
         load_flow(vrt.spynet, Path(model.pretrained_flow))
     return network
-
-
-def vrt_arguments(model: ModelConfig, clip_len: int, crop_size: int) -> dict[str, Any]:
-    """Arguments of VRT: the four channel counts, the last one repeated for all later entries."""
-    count = len(model.vrt_depths)
-    window = model.window_size
-    channels = model.channels_per_scale
-    return {
-        "img_size": (clip_len, crop_size, crop_size),
-        "window_size": (clip_len, window, window) if isinstance(window, int) else window,
-        "depths": model.vrt_depths,
-        "indep_reconsts": [i for i in (11, 12) if i < count],
-        "embed_dims": (*channels, *(channels[-1],) * (count - len(channels))),
-        "num_heads": (model.num_heads,) * count,
-        "drop_path_rate": model.drop_path_rate,
-        "deformable_groups": model.deform_groups,
-        "use_checkpoint_attn": model.vrt.use_checkpoint_attn,
-        "use_checkpoint_ffn": model.vrt.use_checkpoint_ffn,
-    }
 
 
 def load_flow(spynet: SpyNet, path: Path) -> None:

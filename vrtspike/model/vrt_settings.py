@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from vrtspike.errors import ModelError
-from vrtspike.model.settings import NUM_TRUNK_STAGES
+from vrtspike.model.settings import NUM_TRUNK_STAGES, ModelConfig
 
 FLOW_MIN_SIDE = 33  # below, SpyNet's coarsest level has a single pixel
 SIDE_MULTIPLE = 8
@@ -155,3 +155,37 @@ class VRTSettings:
                     f"{name} {side}: must be divisible by {SIDE_MULTIPLE} and at least {least} "
                     f"(window {window}; stage 4 works at 1/8 of it)"
                 )
+
+
+def vrt_arguments(model: ModelConfig, clip_len: int, crop_size: int) -> dict[str, Any]:
+    """Arguments of VRT: the four channel counts, the last one repeated for all later entries."""
+    count = len(model.vrt_depths)
+    window = model.window_size
+    channels = model.channels_per_scale
+    return {
+        "img_size": (clip_len, crop_size, crop_size),
+        "window_size": (clip_len, window, window) if isinstance(window, int) else window,
+        "depths": model.vrt_depths,
+        "indep_reconsts": [i for i in (11, 12) if i < count],
+        "embed_dims": (*channels, *(channels[-1],) * (count - len(channels))),
+        "num_heads": (model.num_heads,) * count,
+        "drop_path_rate": model.drop_path_rate,
+        "deformable_groups": model.deform_groups,
+        "use_checkpoint_attn": model.vrt.use_checkpoint_attn,
+        "use_checkpoint_ffn": model.vrt.use_checkpoint_ffn,
+    }
+
+
+def check_network(model: ModelConfig, clip_len: int, crop_size: int) -> None:
+    """Whether the network can be built and takes the training crop; builds nothing.
+
+    Args:
+        model: network settings.
+        clip_len: frames per clip.
+        crop_size: side of the training crop in pixels.
+
+    Raises:
+        ModelError: settings that do not fit each other or the crop.
+    """
+    settings = VRTSettings.from_kwargs(vrt_arguments(model, clip_len, crop_size))
+    settings.check_clip((1, clip_len, settings.in_chans, crop_size, crop_size))
