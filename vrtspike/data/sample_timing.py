@@ -17,6 +17,7 @@ from vrtspike.profiling.loading_clock import LoadingClock, PerfNs, SilentTimer, 
 
 MOST_SAMPLES, MOST_S = 8, 2.0
 """What a start may spend on it: so many samples, and none more once the time is over."""
+_MOST_READINGS = 8
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -69,14 +70,26 @@ def time_samples(
     return typical_cost(timed, spent_ms), ""
 
 
-def undisturbed_ns(schedule: str = "/proc/thread-self/schedstat") -> int:
-    """A monotonic clock that stands while this thread could run and has no core.
+def undisturbed_ns(
+    schedule: str = "/proc/thread-self/schedstat", perf_ns: PerfNs = time.perf_counter_ns
+) -> int:
+    """A clock that stands while this thread could run and has no core.
 
-    The kernel counts that wait; where it does not tell, the clock is the usual one.
+    The kernel counts that wait; where it does not tell, the clock is the usual one. A wait between
+    the two readings would be in one of them only, so that they are taken again.
     """
+    waited_ns = _waited_ns(schedule)
+    for _ in range(_MOST_READINGS):
+        now_ns, before_ns = perf_ns(), waited_ns
+        waited_ns = _waited_ns(schedule)
+        if waited_ns == before_ns:
+            break
+    return now_ns - waited_ns
+
+
+def _waited_ns(schedule: str) -> int:
     words = (read_small(schedule) or "").split()
-    waited_ns = int(words[1]) if len(words) == 3 and words[1].isdigit() else 0
-    return time.perf_counter_ns() - waited_ns
+    return int(words[1]) if len(words) == 3 and words[1].isdigit() else 0
 
 
 def spread(length: int, count: int) -> list[int]:

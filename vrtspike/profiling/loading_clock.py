@@ -158,7 +158,8 @@ class LoadingClock:
         self._samples += 1
 
     def _charge(self) -> None:
-        now = self._perf_ns()
+        # A clock that steps back would make a part negative, and the one before it too long.
+        now = max(self._perf_ns(), self._since_ns)
         if self._open:
             self._spent_ns[self._open[-1]] += now - self._since_ns
         self._since_ns = now

@@ -75,6 +75,21 @@ def test_waiting_for_a_core_is_no_price_of_a_sample(tmp_path):
         assert undisturbed_ns(str(schedule)) >= before
 
 
+def test_a_wait_between_the_readings_is_in_both_or_in_none(tmp_path):
+    """Such a wait once made one part of a sample too long, and the next one negative."""
+    schedule = tmp_path / "schedstat"
+    schedule.write_text("12 0 3\n")
+    now = iter([5 * MS, 9 * MS])
+
+    def perf_ns():
+        moment = next(now)
+        if moment == 5 * MS:  # back on a core after 4 ms without one
+            schedule.write_text(f"12 {4 * MS} 3\n")
+        return moment
+
+    assert undisturbed_ns(str(schedule), perf_ns) == 5 * MS
+
+
 def test_samples_are_spread_over_the_data():
     assert spread(100, 4) == [0, 25, 50, 75]
     assert spread(3, 8) == [0, 1, 2]

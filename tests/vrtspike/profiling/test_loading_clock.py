@@ -146,3 +146,17 @@ def test_data_set_and_collation_share_their_clock_in_a_spawned_process():
 def test_the_silent_timer_measures_nothing():
     with SilentTimer().sample(), SilentTimer().part("whatever"):
         pass
+
+
+@given(st.lists(st.integers(0, 50), min_size=8, max_size=8))
+def test_a_clock_that_steps_back_makes_no_part_negative(moments):
+    readings = iter([*moments, 99])
+    ticking = LoadingClock(perf_ns=lambda: next(readings))
+    with ticking.sample(), ticking.part("read"):
+        with ticking.part("decode"):
+            pass
+        with ticking.part("augment"):
+            pass
+    timing = unpack_timing(ticking.pack(1, None))
+    assert min(timing.part_ns.values()) >= 0
+    assert timing.made_ns == max(moments) - moments[0]
