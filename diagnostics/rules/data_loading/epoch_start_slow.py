@@ -55,6 +55,8 @@ for. In a run of large epochs the share is small.
         start_ms = measured.loader_start_ms
         if count is None or cost_ms is None or not measured.step_mean_ms:
             return self.not_evaluated("nothing watched the loader", RECORD_LOADER)
+        if measured.num_workers == 0:
+            return self.not_evaluated(_STARTS_NONE)
         if not count or start_ms is None:
             return self._none_seen(measured)
         share = cost_ms / measured.step_mean_ms
@@ -76,7 +78,5 @@ for. In a run of large epochs the share is small.
 
     def _none_seen(self, measured: Measurements) -> NotEvaluated:
         """A second epoch may have begun all the same: only processes that end with it show it."""
-        if measured.num_workers == 0:
-            return self.not_evaluated(_STARTS_NONE)
         ends_with_epoch = measured.loader_setting("persistent_workers") == 0
         return self.not_evaluated(_NONE_SEEN, "train for two epochs" if ends_with_epoch else None)
