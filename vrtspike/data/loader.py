@@ -86,6 +86,9 @@ class ClipLoader(DataLoader[ClipSample]):
             batches = PatientBatches(super().__iter__(), self.board, self.limit_s, tick_s)
             yield from self._watched(batches)
         except (DataError, RuntimeError, OSError, EOFError) as error:
+            if batches is None and self._iterator is not None:
+                # Processes of the epoch before, one of which died before it heard of this one.
+                batches = PatientBatches(self._iterator, self.board, self.limit_s)
             explained = _explain(error, batches)
             if explained is None:
                 raise

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,22 @@ def test_an_exit_code_that_is_not_there_yet_is_waited_for():
     batches = PatientBatches(Iterator(workers=[Ending(7), Process(8, 0)]), None, None)
     died = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
     assert batches.explain(died).signal_name == "Killed"
+
+
+def test_a_process_that_dies_between_two_epochs_is_named_too(unified):
+    """PyTorch meets it when it tells its lasting processes of the next epoch."""
+    train = loaders(unified, workers=1, loading={"persistent_workers": True}).train
+    train.timeout = 0.2
+    assert len(list(train)) > 0
+    (process,) = train._iterator._workers
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would tell first
+    try:
+        process.kill()
+        wait([process.sentinel])
+        with pytest.raises(LoadingDiedError, match="killed by signal: Killed"):
+            list(train)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 @pytest.mark.parametrize(
