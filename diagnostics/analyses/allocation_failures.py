@@ -8,7 +8,9 @@ import pandas as pd
 
 from diagnostics.run import Run
 
-Cause = Literal["larger_than_gpu", "not_granted", "fragmented", "others", "size", "unknown"]
+Cause = Literal[
+    "larger_than_gpu", "not_granted", "fragmented", "scattered", "others", "size", "unknown"
+]
 
 ROUNDING_SHARE = 0.01
 """Sizes are printed with two decimals: below this share of a size two of them are equal."""
@@ -26,7 +28,8 @@ class AllocationFailure:
     """One failure, as its message states it; sizes in bytes, None was not stated.
 
     `cause`: `larger_than_gpu` could never fit; `not_granted` was less than the driver called free;
-    `fragmented` was less than what is free and what PyTorch holds unused together; `others` would
+    `fragmented` was less than what PyTorch holds unused; `scattered` was more than that, and less
+    than it and what is free together; `others` would
     have fitted without other processes; `size` is none of these. `missing_bytes` is what would have
     had to be free besides. `count` messages state the same. `tensors` are
     those of a training step, by stage and shape, that take as much as was asked for.
@@ -150,8 +153,10 @@ def _cause(known: dict[str, Any]) -> Cause:
     if requested <= free * (1 - ROUNDING_SHARE):
         return "not_granted"
     unused = known["unallocated_bytes"]
-    if unused is not None and requested <= free + unused:
+    if unused is not None and requested <= unused:
         return "fragmented"
+    if unused is not None and requested <= free + unused:
+        return "scattered"
     others = _others(known)
     if others is not None and requested <= free + (unused or 0.0) + others:
         return "others"

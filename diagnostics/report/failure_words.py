@@ -22,6 +22,10 @@ _CAUSES = {
     "fragmented": (
         "Enough lay unused in PyTorch's own reserve, but in pieces: fragmentation, not size."
     ),
+    "scattered": (
+        "Asked for: {asked}. Free: {free}; unused in PyTorch's own reserve: {unused}. Neither "
+        "was enough, only both together: nearly a matter of size."
+    ),
     "others": "It would have fitted without the other processes on this GPU.",
     "size": "Tensors hold the rest: this is a matter of size, not of fragmentation.",
     "unknown": "The message does not say enough to tell size from fragmentation.",
@@ -46,9 +50,20 @@ def failure_section(report: Report) -> Iterator[RenderableType]:
 def failure_mappings(report: Report) -> list[dict[str, Any]]:
     """For a JSON report: each failure with what lacked, and its cause as a sentence."""
     return [
-        {**asdict(each), "missing_bytes": each.missing_bytes, "reason": _CAUSES[each.cause]}
+        {**asdict(each), "missing_bytes": each.missing_bytes, "reason": _reason(each)}
         for each in report.analysis.allocation_failures
     ]
+
+
+def _reason(failure: AllocationFailure) -> str:
+    if failure.cause != "scattered":
+        return _CAUSES[failure.cause]
+    return say(
+        _CAUSES["scattered"],
+        asked=units.size(failure.requested_bytes),
+        free=units.size(failure.free_bytes),
+        unused=units.size(failure.unallocated_bytes),
+    )
 
 
 def describe_failure(failure: AllocationFailure) -> str:
@@ -89,7 +104,7 @@ def failure_details(failure: AllocationFailure) -> Iterator[str]:
     if parts:
         yield listed(parts, "; ")
     if failure.memory == "device":
-        yield _CAUSES[failure.cause]
+        yield _reason(failure)
     if failure.stage is not None:
         yield say(
             "in {stage}, {phase}", stage=failure.stage, phase=failure.phase or "phase unknown"

@@ -74,7 +74,14 @@ def in_the_trainers_words(finding: Finding, measured: Measurements) -> Finding:
         verify=own,
         towards=(DEVICE_MEMORY, "less") if topic == "device_memory" else None,
     )
-    return replace(finding, advice=(advice,))
+    return replace(finding, advice=(*_of_the_cause(finding), advice))
+
+
+def _of_the_cause(finding: Finding) -> tuple[Advice, ...]:
+    """What meets why an allocation failed: settings of PyTorch and of the machine, not ours."""
+    if finding.rule != "GM002":
+        return ()
+    return tuple(advice for advice in finding.advice if advice.towards is None)
 
 
 def with_switches(what: str, framework: str, topic: Topic, template: str = SWITCHES) -> str:

@@ -239,8 +239,17 @@ def _host_memory(run: Run, analysis: RunAnalysis) -> Fields:
     if fullest is not None:
         fields["host_memory_peak_bytes"] = _whole(fullest[0])
         fields["host_memory_limit_bytes"] = _whole(fullest[1])
+    fields["mapped_memory_bytes"] = _mapped_memory(run)
     fields |= host_growth_fields(analysis.host_growth, fullest)
     return fields
+
+
+def _mapped_memory(run: Run) -> int | None:
+    """The most of a machine's samples; a page counts once for each process that maps it."""
+    rows = run.tables.processes
+    rows = rows[rows["role"] != "sampler"].dropna(subset=["shared_bytes"])
+    sums = rows.groupby(["host", "at_unix_s"])["shared_bytes"].sum()
+    return _whole(float(sums.max())) if len(sums) else None
 
 
 def _host_use(host: HostSummary) -> tuple[float | None, float | None]:

@@ -11,11 +11,13 @@ def failure_fields(failures: Sequence[AllocationFailure]) -> dict[str, Any]:
     first = next((each for each in failures if each.memory == "device"), None)
     if first is None:
         return {}
+    held, total = first.allocated_bytes, first.total_bytes
     return {
         "failure_cause": first.cause,
         "failed_bytes": first.requested_bytes,
         "failed_free_bytes": first.free_bytes,
         "failed_unallocated_bytes": first.unallocated_bytes,
         "failed_other_bytes": first.other_bytes,
+        "failed_tensor_share": held / total if held is not None and total else None,
         "failed_stage": first.stage,
     }

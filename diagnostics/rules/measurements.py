@@ -152,6 +152,8 @@ class Measurements(CourseFields, DeviceFields, FailureFields, KillFields, Machin
     host_memory_peak_bytes: int | None = None
     """Largest use of the machine's memory, or of the container's where it has its own limit."""
     host_memory_limit_bytes: int | None = None
+    mapped_memory_bytes: int | None = None
+    """Files and shared memory of the run's processes, each added: its cache held no more."""
     host_memory_growth_bytes_per_step: float | None = None
     """Of what grows steadily, all together; 0 where nothing does."""
     host_memory_growth_of: Mapping[str, float] = field(default_factory=dict)

@@ -25,9 +25,11 @@ asked for, what was free, what PyTorch held unused, what other processes held.
 The step, and usually the run, ended there. This is the memory of the GPU, not of the machine.
 
 ## What to try
-What was asked for, against free and unused together, tells size from fragmentation, for which there
-is an allocator setting. For size: mixed precision, activation checkpointing, a smaller batch with
-more accumulation, a smaller crop. A smaller cache and fewer loader processes do nothing for it.
+What was asked for tells size from fragmentation: less than what PyTorch held unused is
+fragmentation alone, for which there is an allocator setting; less than that and what was free
+together is nearly a matter of size. For size: mixed precision, activation checkpointing, a smaller
+batch with more accumulation, a smaller crop. A smaller cache and fewer loader processes do nothing
+for it.
 
 ## False alarms
 An out-of-memory that only the first full-size validation meets asks for a smaller VAL_CROP_SIZE,

@@ -73,13 +73,12 @@ def smaller_batch(measured: Measurements, sign: str) -> Advice | None:
 
 
 def _look_closer(measured: Measurements) -> Advice:
-    if measured.is_own_loop or measured.is_trainer_unknown:
+    if measured.is_own_loop or measured.is_trainer_unknown or not measured.config:
         text = (
-            "What lowers it in any loop: mixed precision (torch.autocast), recomputing activations "
-            "(torch.utils.checkpoint), and half the batch with twice the accumulation."
+            "What lowers it in any loop: mixed precision (torch.autocast, bfloat16), recomputing "
+            "activations (torch.utils.checkpoint), half the batch with twice the accumulation, and "
+            "a smaller crop or a shorter input."
         )
-    elif not measured.config:
-        text = "The input does not hold the run's configuration, so no switch is proposed."
     else:
         text = (
             "Precision, checkpointing and batch are already as low as they go (accumulating saves "

@@ -5,8 +5,8 @@ from typing import ClassVar
 from diagnostics.language import say
 from diagnostics.rules.evidence_row import row
 from diagnostics.rules.finding import Evidence, Severity
+from diagnostics.rules.host_memory.cache_budget import GIB
 from diagnostics.rules.host_memory.growth_advice import cache_fills, growth_advice
-from diagnostics.rules.host_memory.memory_advice import GIB
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS
 from diagnostics.rules.rule import Outcome, Rule, Threshold

@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from diagnostics.rules.finding import Evidence
-from diagnostics.rules.host_memory.memory_advice import GIB, host_memory_advice
+from diagnostics.rules.host_memory.cache_budget import GIB
+from diagnostics.rules.host_memory.memory_advice import host_memory_advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import RECORD_FACTS
 from diagnostics.rules.rule import Outcome, Rule, Threshold

@@ -5,7 +5,8 @@ from typing import ClassVar
 from diagnostics.language import say
 from diagnostics.rules.evidence_row import row
 from diagnostics.rules.finding import Advice, Severity
-from diagnostics.rules.host_memory.memory_advice import GIB, host_memory_advice
+from diagnostics.rules.host_memory.cache_budget import GIB
+from diagnostics.rules.host_memory.memory_advice import host_memory_advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_SAMPLED, RECORD_MACHINE
 from diagnostics.rules.rule import Outcome, Rule, Threshold

@@ -4,23 +4,24 @@ from diagnostics.language import say
 from diagnostics.rules.data_loading.worker_advice import worker_change
 from diagnostics.rules.device_memory.memory_advice import smaller_batch
 from diagnostics.rules.finding import Advice, ConfigChange
+from diagnostics.rules.host_memory.cache_budget import SIGN, smaller_cache
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 
-GIB = 1 << 30
-TARGET_SHARE = 0.80
-"""Use of host memory that the proposals aim at."""
-
-SIGN = "host memory below 90 %"
+WHOLE = (
+    "One of these changes alone may not be enough. `python diagnose_memory.py --config CONFIG "
+    "--write-config NEW`, started where the run will run (same container, same job), forecasts all "
+    "of them together and writes a configuration that fits, if any does."
+)
 
 
 def host_memory_advice(measured: Measurements) -> tuple[Advice, ...]:
     """The switches that take host memory, each with a smaller value than the present one."""
-    candidates = [_smaller_cache(measured), _fewer_workers(measured), _less_prefetch(measured)]
+    candidates = [smaller_cache(measured), _fewer_workers(measured), _less_prefetch(measured)]
     if measured.device == "cpu":  # the activations are in host memory, too
         candidates.append(smaller_batch(measured, SIGN))
     advice = tuple(item for item in candidates if item is not None)
-    return advice or (_look_closer(measured),)
+    return (*(advice or (_look_closer(measured),)), *_as_a_whole(measured))
 
 
 def fewer_batches_ready(measured: Measurements) -> tuple[Advice, ...]:
@@ -29,28 +30,11 @@ def fewer_batches_ready(measured: Measurements) -> tuple[Advice, ...]:
     return tuple(item for item in candidates if item is not None)
 
 
-def _smaller_cache(measured: Measurements) -> Advice | None:
-    current = measured.number_setting("DATA.CACHE_SIZE_GB")
-    peak, limit = measured.host_memory_peak_bytes, measured.host_memory_limit_bytes
-    if measured.setting("DATA.USE_RAM_CACHE") is not True or peak is None or limit is None:
-        return None
-    if current is None or current <= 1:
-        return None
-    excess_gib = max(0.0, peak - TARGET_SHARE * limit) / GIB
-    proposed = max(1, int(current - excess_gib))
-    if proposed >= current:
-        return None
-    return Advice(
-        text=say(
-            "Lower the cache from {current:g} to {proposed} GiB: that is what is missing.",
-            current=current,
-            proposed=proposed,
-        ),
-        config_change=ConfigChange(
-            key="DATA.CACHE_SIZE_GB", current=current, proposed=float(proposed)
-        ),
-        verify=verify(SIGN),
-    )
+def _as_a_whole(measured: Measurements) -> tuple[Advice, ...]:
+    """The forecast, where there is a configuration of ours to forecast."""
+    if not measured.config or measured.is_own_loop:
+        return ()
+    return (Advice(text=WHOLE, verify="python diagnose_memory.py --config NEW"),)
 
 
 def _fewer_workers(measured: Measurements) -> Advice | None:

@@ -7,7 +7,10 @@ import pytest
 from diagnostics.analyses.allocation_failures import compute_allocation_failures
 from diagnostics.errors import DiagnosticsError
 from diagnostics.load import load_run
+from diagnostics.memory_tables import ALLOCATION_FAILURES
 from diagnostics.parsers.allocation_failure import failure_row, memory_of, read_figures
+from diagnostics.report.failure_words import failure_details
+from diagnostics.rules.measure_failure import failure_fields
 from tests.diagnostics.factories import make_run, run_of, write_facts, write_lines
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -102,8 +105,6 @@ def test_a_hostile_message_is_read_in_bounded_time() -> None:
 
 
 def cause_of(text: str) -> str:
-    from diagnostics.memory_tables import ALLOCATION_FAILURES
-
     rows = ALLOCATION_FAILURES.from_rows([failure_row(text, source="log:1")])
     (failure,) = compute_allocation_failures(run_of(allocation_failures=rows))
     return failure.cause
@@ -122,7 +123,9 @@ def message(requested: str, free: str, unused: str, others: str = "", total: str
     [
         (message("11.00", "9.00", "0.10"), "larger_than_gpu"),
         (message("2.00", "3.00", "0.10"), "not_granted"),
-        (message("2.00", "0.50", "1.60"), "fragmented"),
+        (message("2.00", "0.50", "2.00"), "fragmented"),
+        (message("2.00", "0.50", "1.60"), "scattered"),
+        (message("0.50", "0.30", "0.41"), "scattered"),  # each too little, both enough
         (message("2.00", "0.50", "1.40"), "size"),
         (message("2.00", "0.50", "0.10", "Process 9 has 5.00 GiB memory in use. "), "others"),
         (
@@ -150,6 +153,16 @@ def message(requested: str, free: str, unused: str, others: str = "", total: str
 )
 def test_size_is_told_from_fragmentation_and_from_others(text: str, cause: str) -> None:
     assert cause_of(text) == cause
+
+
+def test_what_only_both_together_would_have_held_is_said_with_both_numbers() -> None:
+    text = message("0.50", "0.30", "0.41", total="44.00")
+    rows = ALLOCATION_FAILURES.from_rows([failure_row(text, source="log:1")])
+    (failure,) = compute_allocation_failures(run_of(allocation_failures=rows))
+    said = " ".join(failure_details(failure))
+    assert "Asked for: 512 MiB. Free: 307 MiB; unused in PyTorch's own reserve: 420 MiB." in said
+    assert "only both together" in said
+    assert failure_fields([failure])["failed_tensor_share"] == pytest.approx(1 / 44)
 
 
 TRACEBACK = f"""\
@@ -212,7 +225,6 @@ def test_facts_have_the_whole_message_and_the_stage(tmp_path: Path) -> None:
 
 def tensors_of(text: str, **tensors: int) -> tuple[str, ...]:
     from diagnostics import tables as declared
-    from diagnostics.memory_tables import ALLOCATION_FAILURES
 
     rows = ALLOCATION_FAILURES.from_rows([failure_row(text, source="log:1")])
     event = (0, "stage_tensors", 3.0, 1.0, tensors, "spans.rank0.jsonl:9")
