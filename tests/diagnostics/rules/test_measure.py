@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from diagnostics import machine_tables
 from diagnostics import tables as declared
 from diagnostics.analyses.gpu_load import GpuSummary
 from diagnostics.analyses.growth_trend import GrowthTrend
@@ -271,3 +272,16 @@ def test_the_source_of_a_field_is_the_file_it_was_read_from():
     assert facts.source("stage_ms") == "spans.rank*.jsonl"
     assert log.source("phase_ms") == log.source("stage_ms") == "text log"
     assert facts.source("nothing") is None
+
+
+def test_a_cache_held_no_more_than_the_processes_mapped_at_one_time():
+    names = machine_tables.PROCESSES.column_names
+
+    def row(at_s, role, shared):
+        known = {"host": "a", "at_unix_s": at_s, "pid": 1, "role": role, "name": "python"}
+        return [(known | {"rss_bytes": 9, "shared_bytes": shared}).get(name) for name in names]
+
+    rows = [row(1.0, "main", 5), row(1.0, "worker", 3), row(2.0, "main", 6), row(1.0, "sampler", 7)]
+    got = measured(run_of(processes=machine_tables.PROCESSES.from_rows(rows)))
+    assert got.mapped_memory_bytes == 8
+    assert measured(run_of()).mapped_memory_bytes is None
