@@ -56,6 +56,8 @@ def _against_facts(run: Run, traces: Sequence[TraceAnalysis]) -> tuple[float, fl
         return None
     is_profiled = steps["tags"].astype("object").str.split(",").map(lambda tags: PROFILED in tags)
     profiled = steps.loc[is_profiled.astype(bool), "step"]
+    if run.info.profiled_steps is not None:  # tagged are also those in which the profiler warms up
+        profiled = profiled[profiled.between(*run.info.profiled_steps)]
     whole = phases[
         (phases["name"] == "step") & (phases["clock"] == "host") & phases["step"].isin(profiled)
     ]

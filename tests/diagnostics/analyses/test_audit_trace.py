@@ -221,6 +221,20 @@ def test_a_profiled_step_takes_as_long_by_the_facts_as_by_the_trace(tmp_path, pr
     assert (found and found.grade) == grade
 
 
+def test_steps_in_which_the_profiler_warmed_up_are_not_those_of_the_trace(tmp_path):
+    whole = parse_trace(write_trace(tmp_path / "a.json", steps()))
+    facts = STEPS.from_records(
+        {"rank": 0, "step": n, "num_steps": 1, "is_tagged": True, "num_tagged": 1,
+         "tags": "profiled", "clock": "host"}
+        for n in range(1, 29)
+    )  # fmt: skip
+    times = [(0, n, "step", 10.0 if n > 20 else 3.0) for n in range(1, 29)]
+    for kept, is_found in ((None, True), ((21, 28), False)):
+        info = RunInfo(profiled_steps=kept)
+        audit = run_of((whole,), info, steps=facts, phases=phase_rows(times))
+        assert (doubt(audit, "trace_against_facts") is not None) == is_found
+
+
 def test_one_rank_is_compared_with_nobody(tmp_path):
     whole = parse_trace(write_trace(tmp_path / "a.json", steps()))
     assert "ranks_differ" not in run_of((whole,), RunInfo()).passed
