@@ -3,7 +3,7 @@
 A rule that raises is a bug in the rule, and its traceback is left to be seen.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from diagnostics.rules.contradictions import without_contradictions
@@ -41,6 +41,8 @@ def evaluate(rules: Iterable[Rule], measured: Measurements) -> Evaluation:
     found: list[Finding] = []
     unanswered: list[NotEvaluated] = []
     passed: list[str] = []
+    rules = tuple(rules)
+    outside = {rule.code for rule in rules if rule.lies_outside}
     for rule in rules:
         outcome = _ask(rule, measured)
         if isinstance(outcome, Finding):
@@ -50,7 +52,7 @@ def evaluate(rules: Iterable[Rule], measured: Measurements) -> Evaluation:
         else:
             passed.append(rule.code)
     return Evaluation(
-        findings=without_contradictions(_fold(rank(found))),
+        findings=without_contradictions(_outside_behind(_fold(rank(found)), outside)),
         not_evaluated=tuple(sorted(unanswered, key=lambda item: item.rule)),
         passed=tuple(sorted(passed)),
     )
@@ -114,6 +116,25 @@ def _fold(ranked: Sequence[Finding]) -> tuple[Finding, ...]:
     ]
     causes = [finding for finding in kept if finding.rule not in explained]
     return (*causes, *(finding for finding in kept if finding.rule in explained))
+
+
+def _outside_behind(folded: Sequence[Finding], outside: Collection[str]) -> tuple[Finding, ...]:
+    """Causes that the reader cannot remove, behind the last CRITICAL one with an advice to follow.
+
+    Symptoms stay at the end.
+    """
+    symptoms = {code for finding in folded for code in finding.explains}
+    followed = [
+        place
+        for place, finding in enumerate(folded)
+        if finding.severity is Severity.CRITICAL
+        and finding.advice
+        and finding.rule not in symptoms | set(outside)
+    ]
+    end = followed[-1] + 1 if followed else 0
+    moved = [finding for finding in folded[:end] if finding.rule in outside]
+    stayed = [finding for finding in folded[:end] if finding.rule not in outside]
+    return (*stayed, *moved, *folded[end:])
 
 
 def _is_explained(symptom: Finding, ranked: Sequence[Finding]) -> bool:

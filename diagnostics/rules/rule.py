@@ -68,6 +68,8 @@ class Rule(ABC):
     """Looks at profiler traces: how far to trust it is how far to trust those."""
     for_our_trainer: ClassVar[bool] = False
     """Says nothing of another's training loop, whose network its limits do not know."""
+    lies_outside: ClassVar[bool] = False
+    """Its cause is none of the run's: stands behind what is critical and can be followed."""
 
     def __init_subclass__(cls) -> None:
         """Fills the limits that the class names.

@@ -20,6 +20,7 @@ class MachineContended(Rule):
     code = "MA002"
     name = "machine-contended"
     explains = ("CF006", "CF004")
+    lies_outside = True
     summary = (
         "Other programs keep {foreign:.1f} of {cores} cores busy ({busy:.0%} of the machine in "
         "use, {own:.1f} cores by this run): its times are longer than they would be alone."
@@ -71,8 +72,9 @@ is a note at most. A program that the trainer started itself counts as the run's
 def _cost_ms(measured: Measurements, foreign: float, own: float) -> float | None:
     """What sharing cores takes of a CPU run's step at most; of a GPU's it is unknown.
 
-    Only the time in which the run itself had a core, or wanted one, becomes longer by sharing.
+    Alone on the cores that both use now, a run limited by cores would be (own + foreign) / own
+    times as fast. How few of them it gets beside the others says nothing of how many it wants.
     """
     if measured.device != "cpu" or not measured.step_ms or foreign + own <= 0:
         return None
-    return measured.step_ms * min(1.0, own) * foreign / (foreign + own)
+    return measured.step_ms * foreign / (foreign + own)

@@ -89,6 +89,20 @@ def test_what_costs_most_comes_first_and_what_stops_the_run_before_it():
     assert codes(evaluate(rules, Measurements())) == ["XX003", "XX002", "XX001", "XX005", "XX004"]
 
 
+def test_what_the_reader_cannot_remove_stands_behind_what_is_critical():
+    neighbours = Stub("XX001", cost_ms_per_step=90.0, explains=("XX009",))
+    neighbours.lies_outside = True  # type: ignore[misc]
+    critical = Stub(
+        "XX002", cost_ms_per_step=50.0, severity=Severity.CRITICAL, advice=advice("A", 2)
+    )
+    lesser = Stub("XX003", cost_ms_per_step=10.0)
+    symptom = Stub("XX009", severity=Severity.CRITICAL, advice=advice("B", 2))
+    rules = [neighbours, critical, lesser, symptom]
+    assert codes(evaluate(rules, Measurements())) == ["XX002", "XX001", "XX003", "XX009"]
+    without = [neighbours, lesser, symptom]
+    assert codes(evaluate(without, Measurements())) == ["XX001", "XX003", "XX009"]
+
+
 def test_a_note_explains_nothing():
     rules = [
         Stub("XX001", severity=Severity.NOTE, explains=("XX002",)),
