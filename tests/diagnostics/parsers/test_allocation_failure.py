@@ -167,9 +167,9 @@ def test_what_only_both_together_would_have_held_is_said_with_both_numbers() -> 
 
 TRACEBACK = f"""\
 Traceback (most recent call last):
-  File "/home/ann/train.py", line 40, in <module>
+  File "/code/train.py", line 40, in <module>
     main()
-  File "/home/ann/model.py", line 12, in forward
+  File "/code/model.py", line 12, in forward
     return self.attention(x)
 torch.OutOfMemoryError: {V2}
 """
@@ -179,7 +179,7 @@ def test_a_traceback_alone_is_a_log_and_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "error.txt"
     path.write_text(TRACEBACK)
     (failure,) = compute_allocation_failures(load_run([path]))
-    assert failure.place == "/home/ann/model.py:12 forward < /home/ann/train.py:40 <module>"
+    assert failure.place == "/code/model.py:12 forward < /code/train.py:40 <module>"
     assert failure.requested_bytes == pytest.approx(22.78 * GIB)
     assert failure.source == "error.txt:6"
 
