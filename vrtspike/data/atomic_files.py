@@ -2,11 +2,13 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from vrtspike.errors import DataError
 
@@ -33,6 +35,33 @@ def check_out_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise DataError(f"--out {out} is not a folder: choose another --out")
+
+
+def claim_folder(manifest: Path, contents: Mapping[str, Any], *, other: str, foreign: str) -> None:
+    """Make the manifest's folder ours, or find that it already is, with these very contents.
+
+    Args:
+        manifest: The file that says what the folder is.
+        contents: What it has to say, of types that JSON gives back as they were.
+        other: What the folder is where its manifest says something else.
+        foreign: The same where it holds files and no manifest.
+
+    Raises:
+        DataError: it is one of these, or its manifest cannot be read.
+    """
+    out = manifest.parent
+    if manifest.is_file():
+        try:
+            found = json.loads(manifest.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{manifest}: cannot read it: {error}") from error
+        if found != contents:
+            raise DataError(f"{out} {other}: choose another --out")
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise DataError(f"{out} {foreign}: choose another --out")
+    out.mkdir(exist_ok=True)
+    replace_file(manifest, json.dumps(contents, indent=1).encode())
 
 
 @contextlib.contextmanager

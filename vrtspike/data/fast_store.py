@@ -9,7 +9,6 @@ conversion goes on where it was, and one that is run again converts what has cha
 """
 
 import argparse
-import json
 import shutil
 import sys
 from collections import Counter
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import cv2
 
-from vrtspike.data.atomic_files import check_out_folder, folder_lock, replace_file
+from vrtspike.data.atomic_files import check_out_folder, claim_folder, folder_lock
 from vrtspike.data.cache_memory import whole_pages
 from vrtspike.data.contract import sensor_of
 from vrtspike.data.frames import picture_size, read_rgb
@@ -77,7 +76,12 @@ def convert(
     root = Path(config.root)
     _refuse_twins(clips)
     with folder_lock(out):
-        _claim(out)
+        claim_folder(
+            out / MANIFEST,
+            _FORMAT,
+            other="is a store of another version",
+            foreign="is not empty and no fast store",
+        )
         for left in out.rglob(f".*{BUILDING}*"):
             left.unlink()
         jobs = [
@@ -132,23 +136,6 @@ def _refuse_twins(clips: Sequence[tuple[str, Clip]]) -> None:
     for split, clip in clips:
         if names[split, clip.name] > 1:
             raise DataError(f"{clip.folder}: split {split!r} has two clips of this name")
-
-
-def _claim(out: Path) -> None:
-    """Make the folder a store, or find that it is one."""
-    manifest = out / MANIFEST
-    if manifest.is_file():
-        try:
-            found = json.loads(manifest.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{manifest}: cannot read it: {error}") from error
-        if found != _FORMAT:
-            raise DataError(f"{out} is a store of another version: choose another --out")
-        return
-    if out.is_dir() and any(out.iterdir()):
-        raise DataError(f"{out} is not empty and no fast store: choose another --out")
-    out.mkdir(exist_ok=True)
-    replace_file(manifest, json.dumps(_FORMAT).encode())
 
 
 def _is_current(file: Path, clip: Clip, root: Path) -> bool:

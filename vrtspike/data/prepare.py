@@ -8,7 +8,6 @@ where it was when started again with the same arguments.
 
 import argparse
 import dataclasses
-import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vrtspike.data.atomic_files import check_out_folder, folder_lock, replace_file, whole_folder
+from vrtspike.data.atomic_files import check_out_folder, claim_folder, folder_lock, whole_folder
 from vrtspike.data.contract import check_clips, sensor_of
 from vrtspike.data.fast_store import convert, default_threads
 from vrtspike.data.layouts import Clip, find_clips, is_complete, missing, splits_in
@@ -68,7 +67,12 @@ def prepare(out: Path, params: PrepareParams, say: Callable[[str], None] = lambd
             raise DataError(f"--out {out} lies inside {source}, its source: choose another --out")
     plan = _plan(params)
     with folder_lock(out):
-        _claim(out, params)
+        claim_folder(
+            out / MANIFEST,
+            dataclasses.asdict(params),
+            other="was prepared with other arguments",
+            foreign="is not empty and was not made by this command",
+        )
         sensor = _one_sensor([clip for clips in plan.values() for clip in clips])
         _check_room(out, params, plan, sensor)
         for split, clips in plan.items():
@@ -113,26 +117,6 @@ def _take_validation(train: list[Clip], params: PrepareParams) -> list[Clip]:
     order = np.random.default_rng(params.seed).permutation(len(train))
     chosen = sorted(int(position) for position in order[:count])
     return [train.pop(position) for position in reversed(chosen)][::-1]
-
-
-def _claim(out: Path, params: PrepareParams) -> None:
-    """Make `out` ours, or find that it already is, with these very parameters."""
-    wanted = dataclasses.asdict(params)
-    path = out / MANIFEST
-    if path.is_file():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot read it: {error}") from error
-        if found != wanted:
-            raise DataError(f"{out} was prepared with other arguments: choose another --out")
-        return
-    if out.is_dir() and any(out.iterdir()):
-        raise DataError(
-            f"{out} is not empty and was not made by this command: choose another --out"
-        )
-    out.mkdir(exist_ok=True)
-    replace_file(path, json.dumps(wanted, indent=1).encode())
 
 
 def _one_sensor(clips: list[Clip]) -> SpikeConfig:
