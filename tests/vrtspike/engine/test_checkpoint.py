@@ -113,11 +113,12 @@ def test_a_disk_that_fills_while_writing_is_named_as_such(tmp_path):
         "import resource, sys, torch\n"
         "from pathlib import Path\n"
         "from vrtspike.engine.checkpoint import Checkpoint, Position, save_checkpoint\n"
+        "from vrtspike.errors import CheckpointError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
         "model = {'w': torch.ones(9999)}\n"
         "one = Checkpoint(run_id='x', position=Position(), config={}, model=model)\n"
         "try: save_checkpoint(Path(sys.argv[1]), one)\n"
-        "except Exception as error: print(error)\n"
+        "except CheckpointError as error: print(error)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "last.pt")],
