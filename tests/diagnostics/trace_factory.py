@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from diagnostics.trace import KINDS, Trace
+
 MAIN_THREAD, LOADER_THREAD, STREAM = 100, 101, 7
 
 EventDict = dict[str, Any]
@@ -103,3 +105,12 @@ def starved_steps(num_steps: int = 3) -> list[EventDict]:
 def counts(events: Mapping[str, Any]) -> dict[str, int]:
     """How many events of each kind, without the empty kinds."""
     return {kind: len(rows) for kind, rows in events.items() if len(rows)}
+
+
+def flat(trace: Trace) -> list[tuple[object, ...]]:
+    """Every event with its name, whatever the order in the file."""
+    return [
+        (kind, trace.names[row["name"]], int(row["start_ns"]), int(row["end_ns"]))
+        for kind in KINDS
+        for row in trace.events[kind]
+    ]

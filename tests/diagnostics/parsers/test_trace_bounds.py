@@ -19,23 +19,14 @@ from diagnostics.parsers import (
     trace_store,
 )
 from diagnostics.parsers.trace_file import parse_trace
-from diagnostics.trace import KINDS, Trace
 from tests.diagnostics.trace_factory import (
     event,
+    flat,
     kernel,
     starved_steps,
     write_text,
     write_trace,
 )
-
-
-def flat(trace: Trace) -> list[tuple[object, ...]]:
-    """Every event with its name, whatever the order in the file."""
-    return [
-        (kind, trace.names[row["name"]], int(row["start_ns"]), int(row["end_ns"]))
-        for kind in KINDS
-        for row in trace.events[kind]
-    ]
 
 
 def test_launches_are_joined_in_several_rounds_as_in_one(

@@ -19,25 +19,16 @@ from diagnostics.parsers import (
     trace_reader,
 )
 from diagnostics.parsers.trace_file import parse_trace
-from diagnostics.trace import KINDS, Trace
 from tests.diagnostics.trace_factory import (
     counts,
     event,
+    flat,
     kernel,
     profiler_step,
     starved_steps,
     write_text,
     write_trace,
 )
-
-
-def flat(trace: Trace) -> list[tuple[object, ...]]:
-    """Every event with its name, whatever the order in the file."""
-    return [
-        (kind, trace.names[row["name"]], int(row["start_ns"]), int(row["end_ns"]))
-        for kind in KINDS
-        for row in trace.events[kind]
-    ]
 
 
 def test_reads_what_it_was_given(tmp_path: Path) -> None:
