@@ -22,6 +22,8 @@ from diagnostics.analyses.comparison_differences import (
     Difference,
     find_differences,
 )
+from diagnostics.analyses.comparison_identity import Identity, compare_identity
+from diagnostics.analyses.comparison_neighbours import Neighbours, compare_neighbours
 from diagnostics.analyses.comparison_series import (
     RatioSeries,
     StepSeries,
@@ -78,6 +80,7 @@ class Comparison:
     time is unknown; else None. `changes` holds phases, stages and resources, of
     which `num_tests` were tested together. `unexplained_ms` is what the changes of the phases miss
     of the step's. `is_judged` is False where the step could not be compared, for `reasons`.
+    `identity` and `neighbours` say what else than the training may be behind a change.
     """
 
     before: Side
@@ -90,6 +93,8 @@ class Comparison:
     num_tests: int
     unexplained_ms: float | None
     is_judged: bool
+    identity: Identity
+    neighbours: Neighbours
     reasons: tuple[str, ...] = ()
 
     @property
@@ -113,7 +118,7 @@ def compare_runs(before: Run, after: Run) -> Comparison:
     clock = next((each for each in clocks_of(before) if each in clocks_of(after)), None)
     reasons = tuple(_why_not(before, after, clock))
     differences = find_differences(before, after)
-    step, parts = _empty_step(clock, reasons), dict[Change, Pair]()
+    step, parts, steps = _empty_step(clock, reasons), dict[Change, Pair](), None
     if clock is not None and not reasons:
         steps = step_series(before, clock), step_series(after, clock)
         step = judge_together([measure_change(step, _whole(steps[0]), _whole(steps[1]))])[0]
@@ -134,6 +139,8 @@ def compare_runs(before: Run, after: Run) -> Comparison:
         num_tests=sum(each.p_value is not None for each in changes),
         unexplained_ms=_unexplained_ms(step, changes),
         is_judged=(per_sample or step).p_value is not None,
+        identity=compare_identity(before, after, differences),
+        neighbours=compare_neighbours(before, after, steps),
         reasons=reasons or ((step.reason,) if step.reason else ()),
     )
 

@@ -40,6 +40,17 @@ class CoreUse:
         return self.foreign_cores / self.cores
 
 
+def own_cores(processes: pd.DataFrame) -> float | None:
+    """The cores that rows of the table `processes` kept busy, on all machines; None: too few."""
+    total, is_known = 0.0, False
+    for _, rows in processes.groupby("host"):
+        samples = sum_of_complete(rows, "cpu_percent")
+        if len(samples) < LEAST_SAMPLES:
+            return None
+        total, is_known = total + float(samples.mean()) / 100, True
+    return total if is_known else None
+
+
 def compute_core_use(run: Run) -> tuple[CoreUse, ...]:
     """Each machine whose cores and whose processes were sampled."""
     tables = run.tables

@@ -7,6 +7,7 @@ from diagnostics.analyses.comparison import Comparison, compare_runs
 from diagnostics.analyses.run_analysis import RunAnalysis, analyse_run
 from diagnostics.analyses.trace_analysis import analyse_trace
 from diagnostics.analyses.trace_tables import with_trace_tables
+from diagnostics.rules.comparison_doubts import Doubt, find_doubts, is_time_judged
 from diagnostics.rules.evaluate import evaluate
 from diagnostics.rules.finding import Finding
 from diagnostics.rules.measure import measure
@@ -21,6 +22,8 @@ class AgainstBaseline:
 
     `new_findings` are those that the baseline did not have, or had with a lower severity;
     `gone` are the codes of those that it had and this run has not. `inputs` are the baseline's.
+    `doubts` say what else may be behind a change of the times; `is_judged` is False where that, or
+    too short a run, leaves open whether the run became slower.
     """
 
     comparison: Comparison
@@ -29,6 +32,8 @@ class AgainstBaseline:
     gone: tuple[str, ...]
     inputs: tuple[Input, ...]
     baseline: RunAnalysis
+    doubts: tuple[Doubt, ...]
+    is_judged: bool
 
 
 def compare_with_baseline(
@@ -61,4 +66,6 @@ def compare_with_baseline(
         gone=tuple(code for code in old if code not in codes),
         inputs=baseline.inputs,
         baseline=before,
+        doubts=find_doubts(comparison),
+        is_judged=is_time_judged(comparison),
     )

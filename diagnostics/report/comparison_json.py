@@ -14,7 +14,9 @@ def comparison_mapping(against: AgainstBaseline | None) -> dict[str, Any]:
     found = against.comparison
     return {
         **asdict(found),
+        "is_judged": against.is_judged,
         "is_like_with_like": found.is_like_with_like,
+        "doubts": [{"kind": each.kind, "text": each.text} for each in against.doubts],
         "inputs": [
             {**asdict(each), "path": str(each.path), "notes": list(each.notes)}
             for each in against.inputs

@@ -127,7 +127,7 @@ def _what_counts(report: Report) -> list[Severity]:
 
 def _is_judged(report: Report) -> bool:
     against = report.against_baseline
-    return report.verdict.judged and (against is None or against.comparison.is_judged)
+    return report.verdict.judged and (against is None or against.is_judged)
 
 
 def _say_failures(inputs: Sequence[Input], program: str) -> None:

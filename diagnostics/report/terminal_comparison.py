@@ -72,6 +72,8 @@ def comparison_section(report: Report) -> Iterator[RenderableType]:
     yield heading(TITLE)
     yield indented(_side("before", found.before))
     yield indented(_side("now", found.after))
+    for doubt in against.doubts:
+        yield indented(doubt.text, style="yellow")
     yield indented(_sentence(found.headline), style="bold")
     if found.per_sample is not None:
         if found.step.before is not None:
@@ -136,7 +138,7 @@ def _regressions(against: AgainstBaseline) -> Iterator[RenderableType]:
         text = say(REGRESSION, severity=label.upper(), summary=each.summary)
         yield indented(text, style=SEVERITY_STYLES[label])
     if not against.regressions:
-        yield indented(NO_REGRESSION if against.comparison.is_judged else NOT_JUDGED)
+        yield indented(NO_REGRESSION if against.is_judged else NOT_JUDGED)
     if against.new_findings:
         codes = listed(each.rule for each in against.new_findings)
         yield indented(say(NEW_FINDINGS, codes=codes))

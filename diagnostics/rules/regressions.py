@@ -1,7 +1,8 @@
 """What of a comparison makes a build fail: a run that became slower, larger or worse.
 
 A regression is graded like a finding. Its thresholds are shares of the baseline; the time must
-also be shown by the data, so that noise alone fails no build.
+also be shown by the data, so that noise alone fails no build. Where neighbours differ, it must be
+more than they add to processor time.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from diagnostics.analyses.comparison import GPU_MEMORY, HOST_MEMORY, Comparison
 from diagnostics.analyses.comparison_change import Change
 from diagnostics.analyses.quality import Quality
 from diagnostics.language import say
+from diagnostics.rules.comparison_doubts import crowded_side, surely_slower_share
 from diagnostics.rules.finding import Severity, Value
 from diagnostics.rules.rule import Threshold, graded
 from diagnostics.rules.thresholds import OUTCOME_LIMITS, read_thresholds
@@ -18,6 +20,14 @@ from diagnostics.rules.thresholds import OUTCOME_LIMITS, read_thresholds
 LIMITS = read_thresholds(OUTCOME_LIMITS)["regression"]
 
 SLOWER = "{name} takes {share:.1%} longer: {after:.2f} instead of {before:.2f} ms."
+SLOWER_BESIDE_OTHERS = (
+    "{name} takes {share:.1%} longer: {after:.2f} instead of {before:.2f} ms; the neighbours of "
+    "this run may be all of the reason."
+)
+SURELY_SLOWER = (
+    "{name} takes {share:.1%} longer: {after:.2f} instead of {before:.2f} ms. By its processor "
+    "time it would be at least {sure:.1%} longer without the neighbours of this run."
+)
 LARGER = "{name} is {share:.1%} higher: {after_gib:.2f} instead of {before_gib:.2f} GiB."
 WORSE = "PSNR after step {step} is {drop:.2f} dB lower: {after:.2f} instead of {before:.2f} dB."
 GIB = 1 << 30
@@ -41,11 +51,12 @@ def find_regressions(
     comparison: Comparison, before: Quality, after: Quality
 ) -> tuple[Regression, ...]:
     """What became worse, the most severe first."""
-    found = [*_time(comparison.headline), *_memory(comparison), *_quality(before, after)]
+    found = [*_time(comparison), *_memory(comparison), *_quality(before, after)]
     return tuple(sorted(found, key=lambda each: -int(each.severity)))
 
 
-def _time(change: Change) -> Iterator[Regression]:
+def _time(comparison: Comparison) -> Iterator[Regression]:
+    change = comparison.headline
     if change.outcome != "higher" or change.share is None:
         return
     levels = (
@@ -53,7 +64,15 @@ def _time(change: Change) -> Iterator[Regression]:
         (LIMITS["at_warn"], Severity.WARN),
         (LIMITS["at_critical"], Severity.CRITICAL),
     )
-    yield from _graded(change.name, change.share, levels, SLOWER, _values(change))
+    values = _values(change)
+    if crowded_side(comparison) != "run":
+        yield from _graded(change.name, change.share, levels, SLOWER, values)
+        return
+    sure = min(surely_slower_share(comparison) or 0.0, change.share)
+    if graded(sure, *levels) is None:
+        yield from _graded(change.name, change.share, levels[:1], SLOWER_BESIDE_OTHERS, values)
+    else:
+        yield from _graded(change.name, sure, levels, SURELY_SLOWER, values | {"sure": sure})
 
 
 def _memory(comparison: Comparison) -> Iterator[Regression]:
