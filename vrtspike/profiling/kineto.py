@@ -6,6 +6,7 @@ starts to count at its first step. Traces carry the names of the recorder's phas
 
 import os
 import time
+import warnings
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,6 +76,16 @@ def torch_tracer(settings: ProfilingConfig, device: torch.device) -> Tracer:
         with_modules=settings.with_modules,
     )
     return tracer
+
+
+def _warm_up(tracer: Tracer) -> None:
+    """Without the warning of PyTorch 2.10 to 2.12 that each cycle forgets the one before.
+
+    They give it with every profiler, also with one that, as here, has a single cycle.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Profiler clears events")
+        tracer.prepare_trace()
 
 
 @dataclass(frozen=True)
@@ -187,7 +198,7 @@ class TraceSession:
             return
         if self._tracer is None:
             self._tracer = self._new_tracer()
-            self._tracer.prepare_trace()
+            _warm_up(self._tracer)
         if step >= self.window.first_active:
             self._keep(step)
         elif step == self.window.first_active - 1 and self._schedule.max_bytes is not None:

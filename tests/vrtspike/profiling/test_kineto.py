@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -105,6 +106,37 @@ def test_the_window_starts_at_the_first_step_of_a_resumed_run(session):
     assert trace.kept == (1005, 1006)
     assert trace._host.problem is None
     assert calls == ["prepare", "start", ("run_id", "train_x"), ("steps", "1005-1006"), "stop"]
+
+
+class TracerOf211(FakeTracer):
+    """PyTorch 2.10 to 2.12 give this warning with every profiler; `also` is another one."""
+
+    also = None
+
+    def prepare_trace(self):
+        warnings.warn(
+            "Warning: Profiler clears events at the end of each cycle.Only events from the current "
+            "cycle will be reported.To keep events across cycles, set acc_events=True.",
+            stacklevel=2,
+        )
+        if self.also:
+            warnings.warn(self.also, stacklevel=2)
+
+
+def test_a_warning_of_cycles_that_a_trace_does_not_have_is_kept_from_the_terminal(session):
+    trace, calls = session()
+    trace._new_tracer = lambda: TracerOf211(calls)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run(trace, range(1, 5)) == [4]
+
+
+def test_other_warnings_of_the_profiler_reach_the_terminal(session, monkeypatch):
+    monkeypatch.setattr(TracerOf211, "also", "CUPTI cannot be had")
+    trace, calls = session()
+    trace._new_tracer = lambda: TracerOf211(calls)
+    with pytest.warns(UserWarning, match="CUPTI cannot be had"):
+        run(trace, range(1, 5))
 
 
 def test_the_command_line_sets_the_number_of_kept_steps(session):
