@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from vrtspike.config import config_from_mapping
-from vrtspike.engine.assembly import make_schedule
+from vrtspike.engine import assembly
+from vrtspike.engine.assembly import make_network, make_schedule
 from vrtspike.engine.clip_model import least_side
 from vrtspike.engine.distributed import World, choose_device, join_world
 from vrtspike.errors import ConfigError, VRTSpikeError
@@ -37,6 +38,37 @@ def test_the_smallest_picture_follows_from_the_window(config):
     assert least_side(config) == (40, 40)
     model = replace(config.model, window_size=(6, 8, 7))
     assert least_side(replace(config, model=model)) == (64, 56)
+
+
+class DdpOf211:
+    """What DistributedDataParallel takes in PyTorch 2.11 and 2.12, where no buffer goes around."""
+
+    def __init__(
+        self, module, device_ids=None, broadcast_buffers=True, gradient_as_bucket_view=False
+    ):
+        self.buffers_go_around = broadcast_buffers
+
+
+class DdpOf213(DdpOf211):
+    """From 2.13 on, which warns of the old name's False."""
+
+    def __init__(
+        self,
+        module,
+        device_ids=None,
+        broadcast_buffers=None,
+        gradient_as_bucket_view=False,
+        forward_sync_buffers=None,
+    ):
+        assert broadcast_buffers is None
+        self.buffers_go_around = forward_sync_buffers
+
+
+@pytest.mark.parametrize("known", [DdpOf211, DdpOf213])
+def test_no_buffer_goes_around_by_whatever_name_this_pytorch_has_for_it(known, config, monkeypatch):
+    monkeypatch.setattr(assembly, "DistributedDataParallel", known)
+    network = make_network(config, torch.nn.Linear(1, 1), World(torch.device("cpu"), size=2))
+    assert network.buffers_go_around is False
 
 
 def test_alone_a_process_is_its_whole_world():

@@ -34,7 +34,9 @@ distributed.destroy_process_group()
 @pytest.mark.slow
 def test_two_ranks_write_one_run(tmp_path: Path) -> None:
     (tmp_path / "loop.py").write_text(LOOP)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "loop.py"]
+    # Until PyTorch 2.11 a launcher alone on its machine takes port 29500, unless it is told so.
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [sys.executable, *launcher, "loop.py"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     (folder,) = (tmp_path / "profiles").iterdir()
