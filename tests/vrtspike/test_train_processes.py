@@ -1,5 +1,6 @@
 """Training as processes: signals, kills, several ranks, compiled stages."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -41,6 +42,54 @@ def test_a_signal_to_the_whole_group_finishes_the_step_and_saves(project, number
     saved = read_checkpoint(newest("outputs/checkpoints/*/last.pt"))
     assert saved.position.step >= 3
     assert last_line.startswith(f"[end] interrupted | steps={saved.position.step} | elapsed=")
+
+
+def stop_a_validation(process, workers):
+    """Stops a loading process of a validation before it has given all that it has to give."""
+    trainer, training = psutil.Process(process.pid), set()
+    while process.poll() is None:
+        for each in trainer.children():
+            if each.pid not in training and len(training) == workers and stopped(each):
+                return each
+            training.add(each.pid)
+    raise AssertionError(process.stderr.read())
+
+
+def stopped(process):
+    """Whether it stands now; False where it ended before."""
+    with contextlib.suppress(psutil.Error):
+        process.suspend()
+        while (status := process.status()) != psutil.STATUS_ZOMBIE:
+            if status == psutil.STATUS_STOPPED:
+                return True
+    return False
+
+
+def test_a_signal_to_the_whole_group_in_a_validation_ends_the_run_as_that_signal(project):
+    settings = ("TRAIN.TOTAL_STEPS=5000", "DATALOADER.TOTAL_WORKERS=2", "LOG.VAL_EVERY_STEPS=3")
+    process = start(*TRAIN, *settings)
+    validating = stop_a_validation(process, 2)
+    os.killpg(process.pid, signal.SIGTERM)
+    validating.resume()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert errors == ""
+    log = newest("outputs/logs/*.log").read_text()
+    assert "died" not in log
+    saved = read_checkpoint(newest("outputs/checkpoints/*/last.pt")).position.step
+    assert f"[end] interrupted | steps={saved} | elapsed=" in log.splitlines()[-1]
+    assert saved >= 3
+
+
+def test_sigterm_to_torchrun_and_its_loading_processes_saves_on_all_ranks(project):
+    """torchrun passes it on to the whole group of each rank."""
+    process = start(*TORCHRUN, *TRAIN, "TRAIN.TOTAL_STEPS=5000", "DATALOADER.TOTAL_WORKERS=4")
+    wait_for(process, "step 3/5000")
+    process.terminate()
+    _, errors = process.communicate(timeout=90)
+    assert "died" not in errors
+    step = read_checkpoint(newest("outputs/checkpoints/*/last.pt")).position.step
+    assert f"[end] interrupted | steps={step} " in newest("outputs/logs/*.log").read_text()
 
 
 def test_a_kill_leaves_readable_files_and_the_last_whole_checkpoint(project):

@@ -2,7 +2,6 @@
 
 import contextlib
 import multiprocessing
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from vrtspike.data.reads import tell
 from vrtspike.data.sample_timing import keep_to_one_thread, time_samples
 from vrtspike.data.samplers import EpochSampler, ShardSampler
 from vrtspike.data.settings import DataConfig, DataLoaderConfig
+from vrtspike.data.terminations import heed_parent_only, terminations_held
 from vrtspike.data.workers import WorkerChoice, allowed_cores, resolve_workers
 from vrtspike.errors import DataError
 from vrtspike.profiling.loader_facts import LoaderFacts
@@ -83,7 +83,9 @@ class ClipLoader(DataLoader[ClipSample]):
             give_back_free_heap()
         try:
             tick_s = self.timeout or TICK_S
-            batches = PatientBatches(super().__iter__(), self.board, self.limit_s, tick_s)
+            with terminations_held():  # processes may be forked
+                made = super().__iter__()
+            batches = PatientBatches(made, self.board, self.limit_s, tick_s)
             yield from self._watched(batches)
         except (DataError, RuntimeError, OSError, EOFError) as error:
             if batches is None and self._iterator is not None:
@@ -329,17 +331,17 @@ def _worker_options(board: ReadingBoard, prefetch: int, *, persistent: bool) -> 
 
 
 def start_worker(_worker_id: int, board: ReadingBoard | None = None) -> None:
-    """Keep a worker to one core, and deaf to Ctrl-C: the trainer decides when it ends.
+    """Keep a worker to one core, and deaf to all but its trainer, who decides when it ends.
 
     With a board it tells there what it reads, and ends with the process that started it.
     """
+    heed_parent_only()
     if board is not None:
         tell(board.reading)
         tell_of_hand_over(board)
         if board.parent is not None:
             end_with(board.parent)
     keep_to_one_thread()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _checks(train_set: SpikeDeblurDataset, val_set: SpikeDeblurDataset) -> list[str]:

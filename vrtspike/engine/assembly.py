@@ -24,6 +24,7 @@ from vrtspike.engine.damage_ledger import DamageLedger, Telling
 from vrtspike.engine.distillation import Teacher
 from vrtspike.engine.distributed import World
 from vrtspike.engine.earlier_steps import Where, earlier_step_time
+from vrtspike.engine.interrupts import StopRequest
 from vrtspike.engine.learner import Learner
 from vrtspike.engine.losses import TrainingLoss
 from vrtspike.engine.numerics import (
@@ -216,9 +217,10 @@ def make_validator(
     learner: Learner,
     loaders: Loaders,
     world: World,
-    damage: DamageLedger | None = None,
+    damage: DamageLedger | None,
+    stop: StopRequest,
 ) -> Validator:
-    """Measures the learner's model on the validation split."""
+    """Measures the learner's model on the validation split, until a signal asks to stop."""
     restorer = ClipRestorer(learner.model, config.model.use_spike, least_side(config))
     return Validator(
         restorer,
@@ -227,6 +229,7 @@ def make_validator(
         world,
         compiled=config.train.compile_model,
         damage=damage,
+        asked_to_stop=lambda: stop.requested,
     )
 
 

@@ -62,4 +62,8 @@ def let_children_die() -> None:
     process group kills them while the step and the checkpoint have still to be finished.
     """
     if hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, _unheard)
+
+
+def _unheard(number: int, frame: FrameType | None) -> None:
+    """Does nothing; of a signal that was due when its handler went, Python prints a traceback."""

@@ -91,7 +91,7 @@ def prepare(run: OpenRun) -> Trainer:
         saver=_make_saver(run, learner),
         say=run.say,
         stop=run.stop,
-        validator=assembly.make_validator(config, learner, loaders, world, left_out),
+        validator=assembly.make_validator(config, learner, loaders, world, left_out, run.stop),
         damage=damage,
         cache=_cache_facts(run, loaders.train_set),
     )

@@ -32,6 +32,7 @@ from vrtspike.errors import VRTSpikeError
 from vrtspike.profiling.environment import describe_device, versions
 from vrtspike.profiling.loader_facts import LoaderFacts
 from vrtspike.profiling.log_lines import end_line
+from vrtspike.profiling.log_name import claim_log
 from vrtspike.profiling.memory import read_memory_figures
 from vrtspike.profiling.parts import RecorderPart
 from vrtspike.profiling.rank_facts import RankFacts
@@ -140,7 +141,7 @@ class Session:
         self, run_id: str, now: datetime, found: Found | None
     ) -> tuple[RunRecord, RunPaths]:
         train, world = self._config.train, self._world
-        return open_run(
+        run, paths = open_run(
             run_id,
             self._config.log,
             now=now,
@@ -155,6 +156,7 @@ class Session:
             first_step=1 if found is None else found.checkpoint.position.step + 1,
             samples_per_step=train.batch_size * world.size * train.gradient_accumulation_steps,
         )
+        return claim_log(run, paths) if world.is_main else (run, paths)
 
     def _open_log(self, run: RunRecord, paths: RunPaths) -> None:
         """The text log of rank 0; the other ranks say nothing."""

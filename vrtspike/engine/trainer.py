@@ -22,6 +22,7 @@ from vrtspike.engine.interrupts import StopRequest
 from vrtspike.engine.learner import Learner
 from vrtspike.engine.losses import LossValue
 from vrtspike.engine.numerics import NumericsGuard, StepFigures, combine
+from vrtspike.engine.quality import Quality
 from vrtspike.engine.save_troubles import SaveTroubles
 from vrtspike.engine.validation import Validator
 from vrtspike.errors import CheckpointError
@@ -130,6 +131,7 @@ class Trainer:
         self._rate = schedule.rate(position.step)
         self._troubles = SaveTroubles(crew.say)
         self._saved_step = self._validated_step = position.step
+        self._broke_off = False
         self.position = position
 
     @property
@@ -165,11 +167,11 @@ class Trainer:
             self._save_if_due()
         self._crew.guard.review(everything=True)
         completed = self.step >= self._schedule.total_steps
-        if completed and self._validated_step < self.step:
+        if completed and self._validated_step < self.step and not self._broke_off:
             self._validate()
         if self._saved_step < self.step:
             self._save(LAST)
-        return completed
+        return completed and not self._broke_off
 
     def _train_step(self) -> None:
         graphs = self._graphs()
@@ -251,7 +253,7 @@ class Trainer:
     def _asked_to_stop(self) -> bool:
         """Ranks stop together: a signal that one of them got counts once all have heard of it."""
         if self._crew.world.size > 1:
-            return self._crew.guard.stop_agreed
+            return self._broke_off or self._crew.guard.stop_agreed
         return self._crew.stop.requested
 
     def _say_epoch(self) -> None:
@@ -289,8 +291,12 @@ class Trainer:
             return
         self._crew.guard.review(everything=True)
         with self._outside_steps("validation") as span:
-            quality = self._crew.validator.measure()
-            span.values.update(quality.as_values())
+            if (quality := self._quality(self._crew.validator)) is not None:
+                span.values.update(quality.as_values())
+        if quality is None:
+            self._broke_off = True
+            self._crew.say("[train] asked to stop: validation abandoned")
+            return
         self._validated_step = self.step
         metrics = {
             "PSNR_RGB": quality.psnr_rgb_db,
@@ -303,6 +309,15 @@ class Trainer:
         if best is None or quality.psnr_rgb_db > best:
             self._crew.saver.best_psnr_db = quality.psnr_rgb_db
             self._try_to_save(BEST)
+
+    def _quality(self, validator: Validator) -> Quality | None:
+        """None where a signal ended the run meanwhile, whatever it did to loading processes."""
+        try:
+            return validator.measure()
+        except LoadingDiedError:
+            if not self._asked_to_stop():
+                raise
+            return None
 
     def _save_if_due(self) -> None:
         if self.step % self._schedule.save_every == 0:

@@ -1,6 +1,6 @@
 """Validation: the whole validation set, each rank its share, sums with true counts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,7 +25,8 @@ class Validator:
 
     `compiled` says that stages were compiled: validation then runs them uncompiled, since its
     sizes would each need a compilation of their own. `damage` counts the samples that had to be
-    left out; None where a damaged one ends the run.
+    left out; None where a damaged one ends the run. `asked_to_stop` says whether a signal ended the
+    run meanwhile.
     """
 
     restorer: ClipRestorer
@@ -34,12 +35,16 @@ class Validator:
     world: World
     compiled: bool = False
     damage: DamageLedger | None = None
+    asked_to_stop: Callable[[], bool] = lambda: False
 
-    def measure(self) -> Quality:
+    def measure(self) -> Quality | None:
         """Mean quality over every frame of the validation set, equal on all ranks.
 
         The model is in evaluation mode inside and as before afterwards; no random number is used
         up.
+
+        Returns:
+            None, on all ranks, where one of them was asked to stop before it had come to its end.
 
         Raises:
             DataError: more samples are damaged than allowed.
@@ -53,6 +58,8 @@ class Validator:
             torch.no_grad(),
         ):
             sums = self._sums()
+        if float(self.world.sum(torch.tensor(float(sums is None)))) or sums is None:
+            return None
         self._judge_damage()
         total = QualitySums.from_tensor(self.world.sum(sums.as_tensor()))
         try:
@@ -66,12 +73,14 @@ class Validator:
             self.damage.judge(round(float(self.world.sum(counted))))
             self.damage.conclude()
 
-    def _sums(self) -> QualitySums:
+    def _sums(self) -> QualitySums | None:
         sums = QualitySums()
         if self.damage is not None:
             self.damage.begin(self.damage.epoch + 1)
         device = self.world.device
         for batch in self.batches:
+            if self.asked_to_stop():
+                return None
             if self.damage is not None:
                 self.damage.note(batch)
             if PICTURES[0] not in batch:

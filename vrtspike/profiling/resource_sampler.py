@@ -218,8 +218,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """Runs the sampler; exit code 0 whatever became of single lines."""
     os.set_blocking(sys.stdout.fileno(), False)  # a trainer that stands still must hold up nothing
-    # Ctrl-C reaches the whole process group; the trainer decides when this process ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals reach the whole process group; the trainer decides when this process ends.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     sample_until_parent_ends(_parse(argv), SystemClock())
     return 0
 

@@ -106,7 +106,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("final", type=Path)
     parser.add_argument("--redact-host")
     asked = parser.parse_args(argv)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # to the whole group: the trainer waits for us
+        signal.signal(number, signal.SIG_IGN)
     _lower_priority()
     rewrite = None if asked.redact_host is None else trace_redaction(asked.redact_host)
     try:

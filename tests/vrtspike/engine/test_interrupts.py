@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 
 import pytest
 
@@ -36,7 +37,22 @@ def test_dying_children_no_longer_disturb_once_a_stop_was_asked_for(child_handle
     stop = StopRequest()
     assert signal.getsignal(signal.SIGCHLD) is child_handler
     stop.receive(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGCHLD) is not child_handler
+    signal.raise_signal(signal.SIGCHLD)
+
+
+def test_a_child_that_dies_of_the_same_signal_leaves_no_traceback(monkeypatch):
+    """Both signals are due at once; the handler of the first takes that of the second away."""
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    both = {signal.SIGTERM, signal.SIGCHLD}
+    with StopRequest().listening() as stop:
+        signal.pthread_sigmask(signal.SIG_BLOCK, both)
+        for number in both:
+            signal.raise_signal(number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+    assert stop.requested
+    assert complaints == []
 
 
 def test_handlers_are_there_inside_and_gone_outside():

@@ -158,6 +158,7 @@ def test_a_sampler_that_died_is_told(tmp_path):
     wait_for(lambda: lines(path) >= 1)
     pid = sampler.pid
     os.kill(pid, signal.SIGINT)
+    os.kill(pid, signal.SIGTERM)  # of a group: the trainer ends it
     seen = lines(path)
     wait_for(lambda: lines(path) > seen + 1)
     os.kill(pid, signal.SIGKILL)
