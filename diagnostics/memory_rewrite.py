@@ -10,8 +10,8 @@ from diagnostics.analyses.memory_demand import SettingChange
 from diagnostics.analyses.settled_changes import Settled, settle, spelled
 from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
-from diagnostics.report.memory_model import MemoryReport, Rewrite
-from diagnostics.rules.finding import Severity
+from diagnostics.report.memory_model import LeftOut, MemoryReport, Rewrite
+from diagnostics.rules.finding import Finding, Severity
 
 Forecast = Callable[[Sequence[str]], MemoryReport]
 """The report with `KEY.PATH=VALUE` changes."""
@@ -72,8 +72,39 @@ def rewrite(
     written = verdict in ("fits", "tight")
     if written:
         write_new(target, text_with(tuple(spelled(found.changes))))
-    made = Rewrite(path=target.path, verdict=verdict, changes=found.changes, is_written=written)
+    made = Rewrite(
+        path=target.path,
+        verdict=verdict,
+        changes=found.changes,
+        is_written=written,
+        left_out=tuple(_left_out(found.judged.report, found.changes)),
+    )
     return replace(report, rewrite=made)
+
+
+def _left_out(report: MemoryReport, made: Sequence[SettingChange]) -> Iterator[LeftOut]:
+    """What findings about the configuration still propose, with the reason why it is not made."""
+    lowered = {change.key for change in made}
+    for finding in report.findings:
+        if not finding.rule.startswith("CF"):
+            continue
+        for change in (advice.config_change for advice in finding.advice):
+            if change is not None:
+                yield LeftOut(
+                    rule=finding.rule,
+                    key=change.key,
+                    current=change.current,
+                    proposed=change.proposed,
+                    reason=_why(finding, change.key in lowered),
+                )
+
+
+def _why(finding: Finding, is_lowered: bool) -> str:
+    if is_lowered:
+        return "the forecast needs another value, or the run would not fit"
+    if finding.severity < Severity.WARN:
+        return "a note: the run fits without it, and what it would gain is not known here"
+    return "the changes before it did not come to rest"
 
 
 def write_new(target: Target, text: str) -> None:

@@ -312,6 +312,33 @@ def test_the_configuration_that_is_written_fits_and_keeps_its_comments(tool, mon
     assert "CF10" not in again[1].partition("What to do")[2].replace("CF103", "")
 
 
+def test_a_new_configuration_says_what_it_leaves_out_and_why(tool, roomy_machine, tmp_path):
+    arguments = ("--config", DEMO, "--write-config", "new.yaml", "--json", "made.json")
+    code, out, err = tool(*arguments)
+    assert (code, err) == (0, "")
+    said = " ".join(out.partition("New configuration")[2].split())
+    assert "CF104 is not followed: DATA.USE_RAM_CACHE stays false, true is proposed (a note" in said
+    (left,) = [
+        each
+        for each in json.loads((tmp_path / "made.json").read_text())["rewrite"]["left_out"]
+        if each["rule"] == "CF104"
+    ]
+    assert (left["key"], left["current"], left["proposed"]) == ("DATA.USE_RAM_CACHE", False, True)
+    assert "DATA:" in (tmp_path / "new.yaml").read_text()
+
+
+def test_a_command_that_checks_an_advice_asks_for_the_same_ranks(tool, small_machine):
+    found = json.loads(tool("--config", DEMO, "--ranks", "2", "--nodes", "3", "--json", "-")[1])
+    checks = [
+        advice["verify"]
+        for finding in found["findings"]
+        for advice in finding["advice"]
+        if advice["verify"] and "--config" in advice["verify"]
+    ]
+    assert checks
+    assert all("--ranks 2 --nodes 3" in each for each in checks)
+
+
 def test_a_file_is_replaced_only_if_it_may_be(tool, roomy_machine, tmp_path):
     taken = tmp_path / "taken.yaml"
     taken.write_text("mine")

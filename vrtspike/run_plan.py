@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class PlanRequest:
     """What to forecast: a configuration with overrides, where it would run, what may be measured.
 
     `samples` of the real data are timed, none if it is 0; `step_ms` stands for an earlier run's.
+    `said` are the options that a command for the same forecast has to repeat.
     """
 
     config_path: Path
@@ -42,6 +43,7 @@ class PlanRequest:
     profiles_dir: Path
     samples: int = DEFAULT_SAMPLES
     step_ms: float | None = None
+    said: tuple[str, ...] = ()
 
 
 def request_from(options: Any, machine: Any) -> PlanRequest:
@@ -59,7 +61,19 @@ def request_from(options: Any, machine: Any) -> PlanRequest:
         profiles_dir=options.profiles_dir,
         samples=options.samples,
         step_ms=options.step_ms,
+        said=tuple(_said(options)),
     )
+
+
+def _said(options: Any) -> Iterator[str]:
+    if options.ranks is not None:
+        yield from ("--ranks", str(options.ranks))
+    if options.nodes != 1:
+        yield from ("--nodes", str(options.nodes))
+    if options.step_ms is not None:
+        yield from ("--step-ms", f"{options.step_ms:g}")
+    if options.samples != DEFAULT_SAMPLES:
+        yield from ("--samples", str(options.samples))
 
 
 class Planner:
@@ -120,7 +134,7 @@ def plan_run(request: PlanRequest, known: MeasuredCosts | None = None) -> dict[s
         DataError: the data set's root exists but is no data set.
     """
     config = _trainable_config(request)
-    named = shlex.join([str(request.config_path), *request.overrides])
+    named = shlex.join([str(request.config_path), *request.overrides, *request.said])
     costs = known or measure(request, config)
     return memory_demand(config, named, request.machine, costs)
 

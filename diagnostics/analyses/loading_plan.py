@@ -46,3 +46,8 @@ class LoadingPlan:
     fed_ms: float | None
     threads_per_worker: int
     reason: str | None
+
+    def keeps_up(self, workers_per_rank: int) -> bool | None:
+        """Whether so many processes feed every step without a cache; None is not known."""
+        needed = self.workers_needed_per_rank
+        return None if needed is None else 0 < needed <= workers_per_rank

@@ -1,5 +1,6 @@
 """Switches that lower a need, in the order in which they cost the training least."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -10,6 +11,17 @@ from diagnostics.analyses.memory_parts import GIB, cache_bytes
 CACHE_STEP_GIB = 0.5
 
 
+@dataclass(frozen=True, kw_only=True)
+class Most:
+    """What the guide allows here whatever else fits: a proposal that lowers goes down to it."""
+
+    cache_gib: float = math.inf
+    workers_per_rank: int | None = None
+
+
+UNBOUNDED = Most()
+
+
 @dataclass(frozen=True)
 class Option:
     """The demand once the changes are made."""
@@ -18,15 +30,16 @@ class Option:
     changes: tuple[SettingChange, ...] = ()
 
 
-def host_options(demand: Demand, excess_bytes: int) -> Iterator[Option]:
+def host_options(demand: Demand, excess_bytes: int, most: Most = UNBOUNDED) -> Iterator[Option]:
     """A smaller cache, fewer workers, less prefetching; on a CPU the network as well.
 
-    Each option goes further than the one before; `excess_bytes` is what must go.
+    Each option goes further than the one before; `excess_bytes` is what must go. Nothing that is
+    lowered stays above `most`, so that no second proposal for the same switch has to follow.
     """
     start = Option(demand)
-    cached = list(_smaller_cache(start, excess_bytes))
+    cached = list(_smaller_cache(start, excess_bytes, most))
     last = cached[-1] if cached else start
-    fewer = list(_fewer_workers(last))
+    fewer = list(_fewer_workers(last, most))
     last = fewer[-1] if fewer else last
     less = list(_less_prefetch(last))
     last = less[-1] if less else last
@@ -36,12 +49,12 @@ def host_options(demand: Demand, excess_bytes: int) -> Iterator[Option]:
         yield from _leaner_model(last)
 
 
-def shared_options(demand: Demand) -> Iterator[Option]:
+def shared_options(demand: Demand, most: Most = UNBOUNDED) -> Iterator[Option]:
     """Less prefetching, then fewer workers."""
     start = Option(demand)
     less = list(_less_prefetch(start))
     yield from less
-    yield from _fewer_workers(less[-1] if less else start)
+    yield from _fewer_workers(less[-1] if less else start, most)
 
 
 def gpu_options(demand: Demand) -> Iterator[Option]:
@@ -49,11 +62,11 @@ def gpu_options(demand: Demand) -> Iterator[Option]:
     yield from _leaner_model(Option(demand))
 
 
-def _smaller_cache(option: Option, excess_bytes: int) -> Iterator[Option]:
+def _smaller_cache(option: Option, excess_bytes: int, most: Most) -> Iterator[Option]:
     loader = option.demand.loader
     if not loader.use_cache:
         return
-    wanted = (cache_bytes(option.demand) - excess_bytes) / GIB
+    wanted = min(most.cache_gib, (cache_bytes(option.demand) - excess_bytes) / GIB)
     proposed = int(wanted / CACHE_STEP_GIB) * CACHE_STEP_GIB
     if CACHE_STEP_GIB <= proposed < loader.cache_gib:
         change = SettingChange(
@@ -64,9 +77,10 @@ def _smaller_cache(option: Option, excess_bytes: int) -> Iterator[Option]:
     yield _changed(option, replace(loader, use_cache=False), off)
 
 
-def _fewer_workers(option: Option) -> Iterator[Option]:
+def _fewer_workers(option: Option, most: Most) -> Iterator[Option]:
     loader, ranks = option.demand.loader, option.demand.ranks
-    for workers in range(loader.workers_per_rank - 1, 0, -1):
+    allowed = loader.workers_per_rank if most.workers_per_rank is None else most.workers_per_rank
+    for workers in range(min(loader.workers_per_rank - 1, allowed), 0, -1):
         change = SettingChange(
             key="DATALOADER.TOTAL_WORKERS",
             current=loader.workers_setting,

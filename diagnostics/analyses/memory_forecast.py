@@ -3,19 +3,22 @@
 Host memory, /dev/shm and GPU memory are judged apart. A share counts what others already use.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from diagnostics.analyses.machine_capacity import Capacity
 from diagnostics.analyses.memory_changes import (
+    Most,
     Option,
     gpu_options,
     host_options,
     shared_options,
 )
+from diagnostics.analyses.memory_checks import CACHE_MAX_RAM_SHARE
 from diagnostics.analyses.memory_demand import Demand, SettingChange
-from diagnostics.analyses.memory_parts import Part, gpu_parts, host_parts, shared_parts
+from diagnostics.analyses.memory_parts import GIB, Part, gpu_parts, host_parts, shared_parts
 from diagnostics.machine import GpuState
 
 Verdict = Literal["fits", "tight", "does not fit", "unknown"]
@@ -109,7 +112,7 @@ def _host(demand: Demand, capacity: Capacity) -> ResourceForecast:
     bound = _Limit("host memory", limit, limit - available)
     need = total_bytes(host_parts(demand))
     excess = bound.used_bytes + need - int(TIGHT_SHARE * limit)
-    return _judged(demand, host_parts, bound, host_options(demand, excess))
+    return _judged(demand, host_parts, bound, host_options(demand, excess, _most(demand, capacity)))
 
 
 def _shared(demand: Demand, capacity: Capacity) -> ResourceForecast:
@@ -130,7 +133,16 @@ def _shared(demand: Demand, capacity: Capacity) -> ResourceForecast:
             else "no loader process, so no batch passes through it",
         )
     bound = _Limit("shared memory", total, used)
-    return _judged(demand, shared_parts, bound, shared_options(demand))
+    return _judged(demand, shared_parts, bound, shared_options(demand, _most(demand, capacity)))
+
+
+def _most(demand: Demand, capacity: Capacity) -> Most:
+    """The guide's two hard limits on this machine."""
+    limit, cores = capacity.memory_limit_bytes, capacity.cores
+    return Most(
+        cache_gib=math.inf if limit is None else CACHE_MAX_RAM_SHARE * limit / GIB,
+        workers_per_rank=None if cores is None else max(1, cores // demand.ranks),
+    )
 
 
 def _gpu(demand: Demand, gpus: Sequence[GpuState]) -> ResourceForecast:

@@ -26,6 +26,7 @@ from diagnostics.rules.machine.plan_findings import plan_findings
 from diagnostics.rules.machine.shared_memory import shared_memory_findings
 from diagnostics.rules.machine.snapshot_findings import snapshot_findings
 from diagnostics.rules.machine.watched_growth import watched_findings
+from diagnostics.rules.one_proposal import one_proposal_each
 
 FIELD_WORDS = {
     "ram_total_bytes": "the machine's memory",
@@ -106,7 +107,7 @@ def _findings(
     for each in snapshots:
         for device, outliving in zip(each.devices, each.outliving, strict=True):
             found += snapshot_findings(device, outliving)
-    return without_contradictions(rank(found))
+    return one_proposal_each(without_contradictions(rank(found)))
 
 
 def _verdict(machine: MachineView, findings: Sequence[Finding], found: Forecast | None) -> str:

@@ -15,7 +15,7 @@ from diagnostics.analyses.watch_course import WatchView
 from diagnostics.machine import GpuStates, HostState
 from diagnostics.memory_snapshot import MemorySnapshot
 from diagnostics.report.model import Report
-from diagnostics.rules.finding import Finding
+from diagnostics.rules.finding import Finding, SettingValue
 from diagnostics.run import Input
 
 
@@ -65,13 +65,28 @@ class ForecastView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A change that a finding proposes and a new configuration does not make, and why."""
+
+    rule: str
+    key: str
+    current: SettingValue
+    proposed: SettingValue
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rewrite:
-    """A configuration with all changes that make it fit; `verdict` is the forecast of it."""
+    """A configuration with all changes that make it fit; `verdict` is the forecast of it.
+
+    `left_out` is what the findings of that forecast still propose.
+    """
 
     path: Path
     verdict: str
     changes: tuple[SettingChange, ...]
     is_written: bool
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from rich.console import RenderableType
 from diagnostics.analyses.settled_changes import setting_text
 from diagnostics.language import say
 from diagnostics.report.console import heading, indented
-from diagnostics.report.memory_model import MemoryReport
+from diagnostics.report.memory_model import MemoryReport, Rewrite
+from diagnostics.rules.finding import SettingValue
 
 
 def rewrite_section(report: MemoryReport) -> Iterator[RenderableType]:
@@ -45,3 +46,22 @@ def rewrite_section(report: MemoryReport) -> Iterator[RenderableType]:
             ),
             4,
         )
+    yield from _left_out(made)
+
+
+def _left_out(made: Rewrite) -> Iterator[RenderableType]:
+    for each in made.left_out:
+        yield indented(
+            say(
+                "{rule} is not followed: {key} stays {current}, {proposed} is proposed ({reason}).",
+                rule=each.rule,
+                key=each.key,
+                current=_value_text(each.current),
+                proposed=_value_text(each.proposed),
+                reason=each.reason,
+            )
+        )
+
+
+def _value_text(value: SettingValue) -> str:
+    return str(list(value)) if isinstance(value, tuple) else setting_text(value)

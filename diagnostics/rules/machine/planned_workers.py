@@ -90,8 +90,7 @@ def _workers(demand: Demand, capacity: Capacity) -> Iterator[Finding]:
 def _keeps_up(demand: Demand) -> bool:
     """Whether samples that were timed show that the planned processes suffice."""
     plan = demand.loading_plan
-    needed = None if plan is None else plan.workers_needed_per_rank
-    return needed is not None and 0 < needed <= demand.loader.workers_per_rank
+    return plan is not None and plan.keeps_up(demand.loader.workers_per_rank) is True
 
 
 def _persistence(demand: Demand) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """What to say about a switch that a forecast proposes, and the command that checks it."""
 
+import shlex
 from collections.abc import Sequence
 
 from diagnostics.analyses.memory_demand import SettingChange
@@ -34,12 +35,33 @@ def advise_to_set(config: str, change: SettingChange, text: str) -> Advice:
 
 
 def verify_command(config: str, changes: Sequence[SettingChange]) -> str:
-    """The command that forecasts the same configuration with the changes."""
-    settings = " ".join(f"{change.key}={_spelled(change.proposed)}" for change in changes)
-    return f"python diagnose_memory.py --config {config} {settings}".rstrip()
+    """The command that forecasts the same configuration with the changes.
+
+    Args:
+        config: the file, with the settings and options that the forecast was asked with.
+        changes: what takes the place of settings of the same keys.
+    """
+    words = _words(config)
+    for change in changes:
+        setting = f"{change.key}={_spelled(change.proposed)}"
+        places = [n for n, word in enumerate(words) if word.startswith(f"{change.key}=")]
+        for place in places:
+            words[place] = setting
+        if not places:
+            words.append(setting)
+    return f"python diagnose_memory.py --config {shlex.join(words)}"
+
+
+def _words(config: str) -> list[str]:
+    try:
+        return shlex.split(config)
+    except ValueError:
+        return [config]
 
 
 def _spelled(value: object) -> str:
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -17,6 +17,7 @@ from diagnostics.analyses.memory_checks import (
     check_rules,
     guide_bounds,
 )
+from diagnostics.analyses.memory_demand import SettingChange
 from diagnostics.analyses.memory_forecast import forecast
 from diagnostics.machine import ProcessState
 from diagnostics.rules.contradictions import without_contradictions
@@ -24,6 +25,7 @@ from diagnostics.rules.finding import Finding, Severity
 from diagnostics.rules.machine.forecast_findings import forecast_findings
 from diagnostics.rules.machine.guide_limits import guide_findings
 from diagnostics.rules.machine.host_pressure import pressure_findings
+from diagnostics.rules.machine.setting_advice import verify_command
 from diagnostics.rules.machine.shared_memory import shared_memory_findings
 from tests.diagnostics.memory.demands import DEMAND, GIB, LOADER, MIB, machine
 
@@ -190,3 +192,16 @@ def test_an_unreadable_machine_gives_no_finding() -> None:
     blind = machine(memory_limit_bytes=None, available_bytes=None, shm_total_bytes=None)
     assert list(pressure_findings(blind, [job(1, GIB), job(2, GIB)])) == []
     assert list(shared_memory_findings(blind)) == []
+
+
+def test_the_command_that_checks_repeats_what_was_asked_and_each_setting_once() -> None:
+    changes = [
+        SettingChange(key="DATALOADER.TOTAL_WORKERS", current=128, proposed=64),
+        SettingChange(key="DATA.VAL_CROP_SIZE", current=64, proposed=None),
+    ]
+    asked = "'my plan.yaml' DATALOADER.TOTAL_WORKERS=128 TRAIN.BATCH_SIZE=2 --ranks 8 --step-ms 900"
+    assert verify_command(asked, changes) == (
+        "python diagnose_memory.py --config 'my plan.yaml' DATALOADER.TOTAL_WORKERS=64 "
+        "TRAIN.BATCH_SIZE=2 --ranks 8 --step-ms 900 DATA.VAL_CROP_SIZE=null"
+    )
+    assert verify_command("it's.yaml", []).startswith("python diagnose_memory.py --config ")

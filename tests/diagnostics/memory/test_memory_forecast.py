@@ -159,7 +159,7 @@ def keys(found: ResourceForecast) -> list[str]:
 
 
 def test_a_smaller_cache_is_proposed_first_with_its_exact_size() -> None:
-    room = machine(memory_limit_bytes=20 * GIB, available_bytes=18 * GIB)
+    room = machine(memory_limit_bytes=20 * GIB, available_bytes=16 * GIB)
     found = resource(forecast(DEMAND, room, ()), "host memory")
     assert found.verdict == "does not fit"
     (change,) = found.changes
@@ -170,6 +170,19 @@ def test_a_smaller_cache_is_proposed_first_with_its_exact_size() -> None:
     assert resource(forecast(again, room, ()), "host memory").verdict == "fits"
     larger = replace(DEMAND, loader=replace(LOADER, cache_gib=change.proposed + 0.5))
     assert resource(forecast(larger, room, ()), "host memory").verdict != "fits"
+
+
+def test_what_is_lowered_goes_down_to_the_guides_limits() -> None:
+    """Else the guide's own finding would propose a second value for the same switch."""
+    room = machine(memory_limit_bytes=20 * GIB, available_bytes=18 * GIB)
+    found = resource(forecast(DEMAND, room, ()), "host memory")
+    assert [change.proposed for change in found.changes] == [10.0]
+    check_advice(found)
+    many = replace(loads(use_cache=False, workers_per_rank=200), ranks=2)
+    need = total(host_parts(many))
+    tight = machine(memory_limit_bytes=need, available_bytes=need, cores=8)
+    (workers,) = resource(forecast(many, tight, ()), "host memory").changes
+    assert (workers.key, workers.proposed) == ("DATALOADER.TOTAL_WORKERS", 8)
 
 
 def test_without_room_for_any_cache_workers_go_next() -> None:

@@ -7,6 +7,7 @@ import pytest
 from diagnostics.analyses.loading_plan import LoadingPlan, SamplePrice
 from diagnostics.rules.configuration.rarer import rarer
 from diagnostics.rules.machine.plan_findings import plan_findings
+from diagnostics.rules.one_proposal import one_proposal_each
 from tests.diagnostics.memory.demands import DEMAND, GIB, LOADER, machine
 
 GUIDE = {
@@ -165,3 +166,31 @@ def test_rarer_gives_the_wanted_share():
     assert rarer(100, 0.25, 0.05) == 640
     assert rarer(100, 0.05, 0.05) == 100
     assert rarer(7, 0.5, 0.05) == 140
+
+
+@pytest.mark.parametrize(("needed", "fires"), [(1, False), (2, False), (3, True), (None, True)])
+def test_a_cache_is_not_proposed_where_the_steps_are_fed_without_it(needed, fires):
+    plan = replace(
+        PLAN, workers_needed_per_rank=needed, reason="no step time is known" if not needed else None
+    )
+    found = loading(plan, workers_setting=2, workers_per_rank=2, use_cache=False, cache_gib=1.0)
+    assert ("CF104" in found) == fires
+    if fires:
+        is_said = "whether a step would wait for data without it is not known" in str(
+            found["CF104"].summary
+        )
+        assert is_said == (needed is None)
+
+
+def test_one_of_two_that_ask_for_the_same_proposes_it_and_the_other_points_to_it():
+    plan = replace(PLAN, workers_limit_per_rank=1)
+    found = loading(plan, cores=2, workers_setting=1, workers_per_rank=1, use_cache=False)
+    both = one_proposal_each([found["CF104"], found["CF109"]])
+    changes = [(each.rule, advice.config_change) for each in both for advice in each.advice]
+    assert [(rule, change is not None) for rule, change in changes] == [
+        ("CF104", False),
+        ("CF109", True),
+    ]
+    assert both[0].advice[0].text.startswith("CF109 proposes the same")
+    assert "DATA.USE_RAM_CACHE = true" in both[0].advice[0].text
+    assert one_proposal_each([found["CF109"]]) == (found["CF109"],)
