@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diagnostics.analyses.snapshot_memory import analyse_snapshot
+from diagnostics.analyses.snapshot_memory import analyse_snapshot, by_device
 from diagnostics.analyses.snapshot_outliving import compute_outliving
 from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
@@ -18,7 +18,7 @@ from diagnostics.run import Input, Run
 FOLDER = "memory"
 MAX_FOLLOWED_BYTES = 64 << 20
 """Of a run's own snapshots the newest is read up to this size; others must be asked for."""
-_RANK = re.compile(r"\.rank(\d{1,6})\.pickle$")
+_RANK = re.compile(r"\.rank(\d{1,6})\.pickle(?:\.gz)?$")
 
 
 @dataclass
@@ -89,12 +89,12 @@ def _is_snapshot(path: Path) -> bool:
 
 
 def _view(snapshot: MemorySnapshot, run: Run | None) -> SnapshotView:
-    devices = analyse_snapshot(snapshot)
     starts = _step_starts(snapshot.path, run)
+    parts = by_device(snapshot).items()
     return SnapshotView(
         snapshot=snapshot,
-        devices=devices,
-        outliving=tuple(compute_outliving(snapshot, each.device, starts) for each in devices),
+        devices=analyse_snapshot(snapshot),
+        outliving=tuple(compute_outliving(part, device, starts) for device, part in parts),
     )
 
 

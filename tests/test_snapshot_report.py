@@ -1,5 +1,6 @@
 """`diagnose_memory.py SNAPSHOT.pickle` from outside: the report, refusals, snapshots of a run."""
 
+import gzip
 import json
 import os
 import pickle
@@ -149,6 +150,26 @@ def test_thousands_of_devices_are_refused_before_they_cost_time(tool, tmp_path) 
     code, _, errors = tool(path)
     assert (code, errors.count("\n")) == (2, 1)
     assert "names 2000 devices" in errors
+
+
+@pytest.mark.parametrize("name", ["deep.pickle", "deep.pickle.gz"])
+def test_what_could_not_be_read_is_no_success(tool, tmp_path, name) -> None:
+    """A list in a list, 300,000 deep, once ended as a part of a snapshot, with exit code 0."""
+    path, content = tmp_path / name, b"\x80\x02" + b"]" * 300_000 + b"a" * 299_999 + b"."
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    code, _, errors = tool(path)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert f"{name} is a pickle, but no memory snapshot" in errors
+
+
+def test_a_packed_snapshot_is_a_whole_report(tool, tmp_path) -> None:
+    path = saved(tmp_path / "oom.pickle", leaking())
+    packed = tmp_path / "oom.pickle.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    code, out, errors = tool(packed, "--width", "200")
+    assert (code, errors) == (0, "")
+    assert "read memory snapshot: " in out
+    assert "GM302 tensors-outlive-their-step" in out
 
 
 def test_numbers_beyond_all_sense_are_no_traceback(tool, tmp_path) -> None:

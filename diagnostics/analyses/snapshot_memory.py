@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,8 @@ from diagnostics.analyses.snapshot_places import UNKNOWN_PLACE, place_of, stage_
 from diagnostics.memory_snapshot import MemorySnapshot
 
 TOP = 20
+MAX_REFUSALS = 100
+"""Of one device, the first; a loop that catches each of them can run out of memory for ever."""
 IN_USE = ("active_allocated", "active_awaiting_free", "active_pending_free")
 
 
@@ -83,14 +85,28 @@ class DeviceSnapshot:
 
 def analyse_snapshot(snapshot: MemorySnapshot) -> tuple[DeviceSnapshot, ...]:
     """Every device that holds a segment or has a history."""
-    devices = {*snapshot.segments["device"], *snapshot.history["device"]}
-    return tuple(_device(snapshot, int(device)) for device in sorted(devices))
+    return tuple(_device(part, device) for device, part in by_device(snapshot).items())
+
+
+def by_device(snapshot: MemorySnapshot) -> Mapping[int, MemorySnapshot]:
+    """The snapshot of each device that holds a segment or has a history, in their order."""
+    segments, blocks, history = (
+        {int(str(device)): rows for device, rows in table.groupby("device")}
+        for table in (snapshot.segments, snapshot.blocks, snapshot.history)
+    )
+    return {
+        device: replace(
+            snapshot,
+            segments=segments.get(device, snapshot.segments[:0]),
+            blocks=blocks.get(device, snapshot.blocks[:0]),
+            history=history.get(device, snapshot.history[:0]),
+        )
+        for device in sorted({*segments, *history})
+    }
 
 
 def _device(snapshot: MemorySnapshot, device: int) -> DeviceSnapshot:
-    segments = snapshot.segments[snapshot.segments["device"] == device]
-    blocks = snapshot.blocks[snapshot.blocks["device"] == device]
-    history = snapshot.history[snapshot.history["device"] == device]
+    segments, blocks, history = snapshot.segments, snapshot.blocks, snapshot.history
     used = blocks[blocks["state"].isin(IN_USE)]
     labels = _labels_by_address(history)
     held = [
@@ -159,12 +175,16 @@ def holders_by_place(
     snapshot: MemorySnapshot, held: Iterable[tuple[int, int, str]]
 ) -> tuple[Holder, ...]:
     """Sizes by the line that asked for them, largest first."""
-    names = [place_of(stack) for stack in snapshot.stacks]
-    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    by_stack: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     for size, stack, _ in held:
-        total = sums[names[stack] if stack >= 0 else UNKNOWN_PLACE]
+        total = by_stack[stack]
         total[0] += size
         total[1] += 1
+    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for stack, (size, count) in by_stack.items():
+        total = sums[place_of(snapshot.stacks[stack]) if stack >= 0 else UNKNOWN_PLACE]
+        total[0] += size
+        total[1] += count
     return _ordered(sums)
 
 
@@ -210,7 +230,7 @@ def live_allocations(moves: pd.DataFrame) -> list[tuple[int, int, str, int]]:
 
 
 def _refusals(snapshot: MemorySnapshot, history: pd.DataFrame) -> Iterable[Refusal]:
-    for _, row in history[history["action"] == "oom"].iterrows():
+    for _, row in history[history["action"] == "oom"][:MAX_REFUSALS].iterrows():
         stack = int(row["stack"])
         yield Refusal(
             requested_bytes=int(row["size_bytes"]),

@@ -19,6 +19,7 @@ _HEAD_BYTES = 64 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _NUL_RUN = re.compile(rb"\0{8,}")
 _PICKLES = (".pickle", ".pkl")
+_PACKED_PICKLES = (".pickle.gz", ".pkl.gz")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -87,7 +88,7 @@ def _detect_file(path: Path, head: bytes) -> InputKind:
     if not head:
         raise DiagnosticsError(say("{path} is empty: there is no line to read", path=path))
     if head.startswith(_GZIP_MAGIC):
-        return "trace" if _is_trace(_gunzip_head(path)) else "unknown"
+        return _detect_packed(path)
     if path.suffix == ".jsonl" and b'"time_metrics/' in head:
         return "text log"
     if path.suffix == ".jsonl" or path.name == "meta.json":
@@ -95,6 +96,13 @@ def _detect_file(path: Path, head: bytes) -> InputKind:
     if head.lstrip()[:1] in (b"{", b"["):
         return "trace" if _is_trace(head) else _detect_text(head)
     return _detect_text(head)
+
+
+def _detect_packed(path: Path) -> InputKind:
+    head = _gunzip_head(path)
+    if is_pickle(head) or (head and path.name.endswith(_PACKED_PICKLES)):
+        return "memory snapshot"
+    return "trace" if _is_trace(head) else "unknown"
 
 
 def _detect_text(head: bytes) -> InputKind:

@@ -15,6 +15,7 @@ MAX_OPCODES = 120_000_000
 MAX_MARKS = 100
 MAX_INT_BYTES = 16
 _MAX_TEXT_DIGITS = 40
+_MAX_KEY = 1 << 60
 _STOP = 0x2E
 
 _REFUSED = {
@@ -298,6 +299,9 @@ class _Machine:
         keys = items[::2]
         if any(type(key) is not str and type(key) is not int for key in keys):
             _refuse("it holds a key that is neither a text nor a number")
+        # Larger ones can be chosen that all look alike to a dict, which then takes for ever.
+        if any(type(key) is int and abs(key) > _MAX_KEY for key in keys):
+            _refuse("it holds a key of more than 60 bits")
         held.update(zip(keys, items[1::2], strict=True))
 
     # The memo ------------------------------------------------------------------------------------

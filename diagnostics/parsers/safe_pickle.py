@@ -14,6 +14,7 @@ from typing import Any
 from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
 from diagnostics.parsers.pickle_machine import DamagedError, RefusedError, plain_value
+from diagnostics.parsers.unpacked import is_packed, unpacked
 
 MAX_BYTES = 1 << 30
 
@@ -30,12 +31,15 @@ def is_pickle(head: bytes) -> bool:
 def read_plain_pickle(path: Path) -> Any:
     """The value in a file: dicts, lists, tuples, texts, bytes, numbers, booleans and None.
 
+    A file that gzip has packed is unpacked in memory, up to what the size of a real one allows.
+
     Raises:
         UnsafePickleError: it holds anything else, or too much; one line.
         DiagnosticsError: it cannot be read, or is damaged.
     """
     try:
         with path.open("rb") as file:
+            packed = is_packed(file.read(2))
             size = file.seek(0, 2)
             if size > MAX_BYTES:
                 raise UnsafePickleError(
@@ -49,6 +53,9 @@ def read_plain_pickle(path: Path) -> Any:
                 )
             if not size:
                 raise DiagnosticsError(say("{path} is empty", path=path))
+            if packed:
+                with unpacked(path, file, size, MAX_BYTES) as data:
+                    return _read(path, data)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _read(path, data)
     except OSError as error:

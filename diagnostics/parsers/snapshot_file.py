@@ -1,10 +1,11 @@
 """A snapshot of PyTorch's allocator, as `torch.cuda.memory._dump_snapshot` writes it, to tables.
 
 The keys are those of PyTorch 1.13 to 2.13; what a version lacks is missing, what it has besides is
-left alone. Everything that is visited counts, since a file may hold one list a million times.
+left alone. A file may hold one list a million times: each list and dict is visited once.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -72,21 +73,21 @@ class _Snapshot:
         self.frames: dict[int, Frame | None] = {}
         self.labels: set[str] = set()
         self.notes: list[str] = []
+        self.visited: set[int] = set()
         self.odd = 0
+        self.again = 0
 
     def read(self) -> MemorySnapshot:
         """The tables."""
         segments: list[tuple[Any, ...]] = []
         blocks: list[tuple[Any, ...]] = []
-        for segment in self._dicts(self.content["segments"]):
+        for segment in self._dicts(self.content["segments"], "blocks"):
             own = self._blocks(segment, len(segments))
             segments.append(_segment(segment, own))
             blocks += own
+        self._check_devices(len({device for device, *_ in segments}))
         history = list(self._history())
-        if self.odd:
-            self.notes.append(
-                say("{odd} entries do not look like PyTorch's and were left out", odd=self.odd)
-            )
+        self._say_what_was_left_out(is_all=not segments and not history)
         return MemorySnapshot(
             path=self.path,
             segments=SEGMENTS.from_rows(segments),
@@ -97,9 +98,51 @@ class _Snapshot:
             notes=tuple(self.notes),
         )
 
-    def _dicts(self, items: object) -> Iterator[dict[str, Any]]:
-        """The dicts of a list, each counted as a visit."""
-        for item in items if isinstance(items, list) else ():
+    def _say_what_was_left_out(self, *, is_all: bool) -> None:
+        if is_all and self.odd:
+            raise DiagnosticsError(
+                say(
+                    "{path} is a pickle, but no memory snapshot: nothing in it looks like "
+                    "PyTorch's (torch.cuda.memory._dump_snapshot writes one)",
+                    path=self.path,
+                )
+            )
+        if self.odd:
+            self.notes.append(
+                say("{odd} entries do not look like PyTorch's and were left out", odd=self.odd)
+            )
+        if self.again:
+            self.notes.append(
+                say(
+                    "{count} references to what it already holds elsewhere were left out, which "
+                    "PyTorch writes none of",
+                    count=self.again,
+                )
+            )
+
+    def _check_devices(self, count: int) -> None:
+        if count > MAX_DEVICES:
+            raise DiagnosticsError(
+                say(
+                    "{path} is refused: it names {count} devices, more than any machine has",
+                    path=self.path,
+                    count=count,
+                )
+            )
+
+    def _is_new(self, value: list[Any] | dict[str, Any]) -> bool:
+        """Whether it is met for the first time; an empty list costs nothing."""
+        if id(value) in self.visited and value:
+            self.again += 1
+            return False
+        self.visited.add(id(value))
+        return True
+
+    def _dicts(self, items: object, needed: str, start: int = 0) -> Iterator[dict[str, Any]]:
+        """The dicts of a list that have a key which all of PyTorch's have, each a visit."""
+        if not isinstance(items, list) or not self._is_new(items):
+            return
+        for item in islice(items, start, None):
             self.left -= 1
             if self.left < 0:
                 raise DiagnosticsError(
@@ -110,16 +153,16 @@ class _Snapshot:
                         limit=MAX_ROWS,
                     )
                 )
-            if isinstance(item, dict):
-                yield item
-            else:
+            if not isinstance(item, dict) or needed not in item:
                 self.odd += 1
+            elif self._is_new(item):
+                yield item
 
     def _blocks(self, segment: dict[str, Any], number: int) -> list[tuple[Any, ...]]:
         device = _whole(segment.get("device")) or 0
         address = _whole(segment.get("address"))
         rows = []
-        for block in self._dicts(segment.get("blocks")):
+        for block in self._dicts(segment.get("blocks"), "size"):
             size, state = _size(block.get("size")), block.get("state")
             asked, frames = _asked_and_frames(block, size)
             rows.append(
@@ -138,28 +181,22 @@ class _Snapshot:
 
     def _history(self) -> Iterator[tuple[Any, ...]]:
         traces = self.content.get("device_traces")
-        if isinstance(traces, list) and len(traces) > MAX_DEVICES:
-            raise DiagnosticsError(
-                say(
-                    "{path} is refused: it names {count} devices, more than any machine has",
-                    path=self.path,
-                    count=len(traces),
-                )
-            )
+        self._check_devices(len(traces) if isinstance(traces, list) else 0)
         for device, trace in enumerate(traces if isinstance(traces, list) else ()):
             if not isinstance(trace, list):
                 self.odd += 1
                 continue
-            if len(trace) > self.left:
+            older = max(0, len(trace) - self.left)
+            if older:
                 self.notes.append(
                     say(
                         "device {device}: the older {count} entries of its history were left out",
                         device=device,
-                        count=len(trace) - self.left,
+                        count=older,
                     )
                 )
-                trace = trace[len(trace) - self.left :]
-            yield from (self._entry(device, entry) for entry in self._dicts(trace))
+            for entry in self._dicts(trace, "action", older):
+                yield self._entry(device, entry)
 
     def _entry(self, device: int, entry: dict[str, Any]) -> tuple[Any, ...]:
         action, at_us = entry.get("action"), _number(entry.get("time_us"))
