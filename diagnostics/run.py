@@ -56,7 +56,8 @@ class RunInfo:
 
     `config` has the YAML's own keys and is empty when unknown. `status` "running" with an old
     `started_at` means that the process was killed or still runs. `trainer` "own" is a training
-    loop recorded through `vrtspike.profiling`, which may have a `name`. `log_family` is None when
+    loop recorded through `vrtspike.profiling`, which may have a `name`. `argv` is the command line
+    of its first rank, empty where it is unknown or redacted. `log_family` is None when
     no text log was read. `lost_lines` counts lines of facts that the system refused to write;
     `facts_bytes` is the size of what all ranks wrote about steps, spans and events.
     `traces` are the profiler's files. Of a text log: `is_unsynchronised` says that its stage times
@@ -71,6 +72,7 @@ class RunInfo:
     clock: Clock | None = None
     host: str | None = None
     pid: int | None = None
+    argv: tuple[str, ...] = ()
     device: Mapping[str, str | int | None] = field(default_factory=dict)
     versions: Mapping[str, str | None] = field(default_factory=dict)
     world_size: int | None = None

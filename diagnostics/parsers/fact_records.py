@@ -244,6 +244,7 @@ class RunRecord(Struct):
     ended_at: Name | None = None
     host: Name | None = None
     pid: Count | None = None
+    argv: tuple[str, ...] = ()
     log: str | None = None
     world_size: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     clock: Clock = "host"

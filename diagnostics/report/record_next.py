@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 from diagnostics.analyses.audit_doubt import Doubt
+from diagnostics.analyses.launch import launch_of
 from diagnostics.language import say
 from diagnostics.report.audit_words import LONGER, TRACE_AGAIN, WORDS
 from diagnostics.report.model import Device
+from diagnostics.rules.launch_command import configuration_words
 from diagnostics.run import OUR_LOGS, TEXT_LOG_ONLY, TRACE_ONLY, Run, is_of_unknown_program
 
 RECORD_NEXT = "Record next: {what}, with {command}; then `python analyze_performance.py`."
-STEPS_COMMAND = "`python -m vrtspike.train --config FILE`"
-TRACE_COMMAND = "`python -m vrtspike.train --config FILE --profile --profile-steps 10`"
+STEPS_COMMAND = "`python -m vrtspike.train --config {config}`"
+TRACE_COMMAND = "`python -m vrtspike.train --config {config} --profile --profile-steps 10`"
 LOOP_COMMAND = "`vrtspike.profiling.record` around your loop (docs/any-trainer.md)"
 LOOP_TRACE_COMMAND = "`record(..., profile=True)` around your loop (docs/any-trainer.md)"
 ANY_TRACE_COMMAND = (
@@ -37,8 +39,12 @@ def _command(run: Run, *, is_trace: bool) -> str:
     if run.info.trainer == "own" or _is_of_others(run):
         return LOOP_TRACE_COMMAND if is_trace else LOOP_COMMAND
     if is_trace:
-        return TRACE_COMMAND if run.info.trainer == "vrtspike" else ANY_TRACE_COMMAND
-    return STEPS_COMMAND
+        return _of_ours(TRACE_COMMAND, run) if run.info.trainer == "vrtspike" else ANY_TRACE_COMMAND
+    return _of_ours(STEPS_COMMAND, run)
+
+
+def _of_ours(command: str, run: Run) -> str:
+    return say(command, config=configuration_words(launch_of(run.info.argv)))
 
 
 def _is_of_others(run: Run) -> bool:

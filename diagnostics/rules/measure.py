@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from diagnostics.analyses.gpu_load import GpuSummary
+from diagnostics.analyses.launch import launch_of
 from diagnostics.analyses.memory_course import MemoryCourse
 from diagnostics.analyses.resources import HostSummary
 from diagnostics.analyses.run_analysis import RunAnalysis
@@ -50,6 +51,7 @@ def measure(run: Run, analysis: RunAnalysis) -> Measurements:
         world_size=run.info.world_size,
         compute_capability=_number(run.info.device.get("compute_capability")),
         config=_our_config(run),
+        launch=None if _is_own_loop(run) else launch_of(run.info.argv),
         is_own_loop=_is_own_loop(run),
         is_trainer_unknown=_is_trainer_unknown(run),
         framework=_framework(run),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from diagnostics.analyses.launch import Launch
 from diagnostics.rules.measured_course import CourseFields
 from diagnostics.rules.measured_device import DeviceFields
 from diagnostics.rules.measured_failure import FailureFields
@@ -42,6 +43,8 @@ class Measurements(CourseFields, DeviceFields, FailureFields, KillFields, Machin
     compute_capability: float | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     """The configuration of our own trainer, with the YAML's own keys; empty when unknown."""
+    launch: Launch | None = None
+    """How our own trainer was started; None where the run does not tell."""
     is_own_loop: bool = False
     """Not our trainer but a loop of the user's, whose switches are not ours to know."""
     is_trainer_unknown: bool = False

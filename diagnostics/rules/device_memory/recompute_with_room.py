@@ -5,6 +5,7 @@ from typing import ClassVar
 from diagnostics.language import say
 from diagnostics.rules.evidence_row import row
 from diagnostics.rules.finding import DEVICE_MEMORY, Advice, ConfigChange, Gain, Severity
+from diagnostics.rules.launch_command import configuration_words
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_ON_CPU, RECORD_FACTS
 from diagnostics.rules.rule import Outcome, Rule, Threshold
@@ -19,7 +20,7 @@ _PARTS = (
     ("MODEL.VRT.USE_CHECKPOINT_ATTN", "attention"),
 )
 """In this order: the attention's activations need more memory than those of the layers."""
-_FORECAST = "python diagnose_memory.py --config FILE {key}=false"
+_FORECAST = "python diagnose_memory.py --config"
 
 
 class RecomputeWithRoom(Rule):
@@ -88,11 +89,12 @@ def _advice(measured: Measurements, again_ms: float) -> Advice:
     gain = Gain(low_ms=0.0, mid_ms=None, high_ms=again_ms)
     for key, what in _PARTS:
         if measured.setting(key) is True:
+            config = configuration_words(measured.launch, [f"{key}=false"])
             return Advice(
                 text=say(_KEEP, what=what),
                 config_change=ConfigChange(key=key, current=True, proposed=False),
                 predicted_gain=gain,
-                verify=say(_FORECAST, key=key),
+                verify=f"{_FORECAST} {config}",
                 towards=(DEVICE_MEMORY, "more"),
             )
     return Advice(text=_OWN, predicted_gain=gain, towards=(DEVICE_MEMORY, "more"))

@@ -1,17 +1,21 @@
 """What frees host memory: cache, loader processes, prefetching. GPU memory is another matter."""
 
+import shlex
+from collections.abc import Iterator
+
 from diagnostics.language import say
 from diagnostics.rules.data_loading.worker_advice import worker_change
 from diagnostics.rules.device_memory.memory_advice import smaller_batch
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.host_memory.cache_budget import SIGN, smaller_cache
+from diagnostics.rules.launch_command import configuration_words, new_configuration
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 
 WHOLE = (
-    "One of these changes alone may not be enough. `python diagnose_memory.py --config CONFIG "
-    "--write-config NEW`, started where the run will run (same container, same job), forecasts all "
-    "of them together and writes a configuration that fits, if any does."
+    "One of these changes alone may not be enough. `python diagnose_memory.py --config {config} "
+    "--write-config {new}`, started where the run will run (same container, same job), forecasts "
+    "all of them together and writes a configuration that fits, if any does."
 )
 
 
@@ -34,7 +38,20 @@ def _as_a_whole(measured: Measurements) -> tuple[Advice, ...]:
     """The forecast, where there is a configuration of ours to forecast."""
     if not measured.config or measured.is_own_loop:
         return ()
-    return (Advice(text=WHOLE, verify="python diagnose_memory.py --config NEW"),)
+    new = new_configuration(measured.launch)
+    asked = shlex.join(_ranks(measured))
+    text = say(WHOLE, config=configuration_words(measured.launch, _ranks(measured)), new=new)
+    return (Advice(text=text, verify=f"python diagnose_memory.py --config {new} {asked}".rstrip()),)
+
+
+def _ranks(measured: Measurements) -> Iterator[str]:
+    """Of the run's machines, as a forecast has to be told; one of one process is its default."""
+    ranks = measured.ranks_per_machine
+    machines = (measured.world_size or ranks) // max(1, ranks)
+    if ranks > 1:
+        yield from ("--ranks", str(ranks))
+    if machines > 1:
+        yield from ("--nodes", str(machines))
 
 
 def _fewer_workers(measured: Measurements) -> Advice | None:

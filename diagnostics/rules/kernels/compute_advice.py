@@ -3,11 +3,12 @@
 from diagnostics.language import say
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.kernels.stage_advice import stage_switches
+from diagnostics.rules.launch_command import configuration_words
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 
 TRACE_A_LOOP = "`record(..., profile=True)`"
-TRACE_OURS = "`python -m vrtspike.train --config FILE --profile`"
+_TRACE_OURS = "`python -m vrtspike.train --config {config} --profile`"
 TRACE_ANY = "torch.profiler"
 
 
@@ -17,7 +18,9 @@ def how_to_trace(measured: Measurements) -> str:
         return say("the trace {path}", path=measured.trace)
     if measured.is_own_loop:
         return TRACE_A_LOOP
-    return TRACE_ANY if measured.is_trainer_unknown else TRACE_OURS
+    if measured.is_trainer_unknown:
+        return TRACE_ANY
+    return say(_TRACE_OURS, config=configuration_words(measured.launch))
 
 
 def compute_advice(measured: Measurements) -> tuple[Advice, ...]:
