@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import faulthandler
 import os
 import sys
 from collections.abc import Sequence
@@ -105,5 +106,15 @@ def _train(asked: argparse.Namespace, arguments: Sequence[str]) -> int:
     return run_training(request)
 
 
+def tell_of_crashes() -> None:
+    """A crash (a bus error of a mapped file, a fault in a library) leaves Python's stack behind.
+
+    It goes to standard error; without it such a process ends without a word.
+    """
+    with contextlib.suppress(RuntimeError, OSError, ValueError):  # closed, or no file
+        faulthandler.enable()
+
+
 if __name__ == "__main__":
+    tell_of_crashes()
     sys.exit(main())

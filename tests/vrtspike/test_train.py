@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -254,6 +255,18 @@ def test_distillation_adds_its_term_and_learns_from_the_checkpoints_own_model(pr
     record = json.loads(line)
     charb, distill = record["loss_terms"]["charb"], record["loss_terms"]["distill"]
     assert record["loss"] == pytest.approx(0.5 * charb + 0.5 * distill, rel=1e-5)
+
+
+@pytest.mark.parametrize("stream", ["stderr", "closed"])
+def test_a_crash_leaves_its_stack_on_standard_error(stream):
+    code = (
+        "import os, signal, sys\nfrom vrtspike.train import tell_of_crashes\n"
+        f"if {stream == 'closed'}: sys.stderr = None\n"
+        "tell_of_crashes()\nos.kill(os.getpid(), signal.SIGBUS)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGBUS
+    assert ("Fatal Python error: Bus error" in done.stderr) is (stream == "stderr")
 
 
 def test_help_needs_no_torch():

@@ -20,6 +20,8 @@ from vrtspike.data.spike_stream import ByteArray
 from vrtspike.data.store_file import SUFFIX, FileState, StoredArray, read_index
 from vrtspike.errors import DataError
 
+_AGAIN = "start it again"
+
 
 def clip_file(folder: Path, split: str, clip: Clip) -> Path:
     """Where a store keeps a clip."""
@@ -97,16 +99,19 @@ class StoredFrames:
         """The array that was made of a file, read-only; its bytes are read when they are used.
 
         Raises:
-            LoadingFaultError: the clip's file was replaced or lost after the run began.
+            LoadingFaultError: the clip's file was replaced, cut short or lost after the run began.
         """
-        known = self._views.get(path)
-        if known is not None:
-            return known
         place = self._places[path]
         mapped = self._maps.get(place.file)
         if mapped is None:
             mapped = self._maps[place.file] = _map(place)
         array = place.array
+        # The system ends a process that touches pages beyond the end of the file, without a word.
+        if mapped.size() < array.offset + array.num_bytes:
+            raise LoadingFaultError(f"{place.file}: was cut short during the run: {_AGAIN}")
+        known = self._views.get(path)
+        if known is not None:
+            return known
         found = np.frombuffer(mapped, np.uint8, array.num_bytes, array.offset)
         self._views[path] = found.reshape(array.shape)
         return self._views[path]
@@ -156,9 +161,7 @@ def _map(place: _Place) -> mmap.mmap:
     try:
         with place.file.open("rb") as file:
             if _identity(file.fileno()) != place.identity:
-                raise LoadingFaultError(
-                    f"{place.file}: was replaced during the run: start it again"
-                )
+                raise LoadingFaultError(f"{place.file}: was replaced during the run: {_AGAIN}")
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         told = cannot_read(place.file, "fast store", error)
