@@ -8,11 +8,14 @@ from diagnostics.analyses.memory_checks import (
     Check,
 )
 from diagnostics.analyses.memory_demand import Demand, SettingChange
-from diagnostics.rules.finding import Evidence, Finding, Severity
+from diagnostics.language import say
+from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
 from diagnostics.rules.machine.pattern import Pattern
 from diagnostics.rules.machine.setting_advice import advise, verify_command
 from diagnostics.rules.thresholds import limits_of
 
+_CACHE = "DATA.CACHE_SIZE_GB"
+_WORKERS = "DATALOADER.TOTAL_WORKERS"
 CACHE_TOO_LARGE = Pattern(
     code="CF101",
     name="cache-above-half-of-memory",
@@ -50,7 +53,9 @@ Decoding is work for the processor. More processes than cores bring no batch soo
 holds its own batches and its part of the cache.
 
 ## What to try
-DATALOADER.TOTAL_WORKERS at most the number of cores, or `auto`, which is 80 % of them.
+DATALOADER.TOTAL_WORKERS at most the number of cores, or `auto`: as many as keep up with the steps,
+as far as the cores reach. It gives each training process one at least, so where those alone are as
+many as the cores, only fewer of them help.
 
 ## False alarms
 Where processes wait for a slow disk or network and not for the processor, some more can help.
@@ -66,36 +71,51 @@ def guide_findings(demand: Demand, checks: Sequence[Check]) -> Iterator[Finding]
         if check.status != "fail" or high is None:
             continue
         if check.bounds.rule == CACHE_SHARE_RULE:
-            yield _finding(CACHE_TOO_LARGE, demand, check, _cache_change(demand, high))
+            advice = _cache_advice(demand, high)
+            yield _finding(CACHE_TOO_LARGE, demand, check, _CACHE, advice)
         elif check.bounds.rule == CORES_RULE:
-            yield _finding(TOO_MANY_WORKERS, demand, check, _worker_change(demand, high))
+            advice = _worker_advice(demand, high)
+            yield _finding(TOO_MANY_WORKERS, demand, check, _WORKERS, advice)
 
 
-def _cache_change(demand: Demand, high_gib: float) -> SettingChange:
-    return SettingChange(
-        key="DATA.CACHE_SIZE_GB",
+def _cache_advice(demand: Demand, high_gib: float) -> Advice:
+    change = SettingChange(
+        key=_CACHE,
         current=demand.loader.cache_gib,
         proposed=int(high_gib * 2) / 2,
     )
+    return advise(change, verify_command(demand.config, [change]))
 
 
-def _worker_change(demand: Demand, cores: float) -> SettingChange:
-    return SettingChange(
-        key="DATALOADER.TOTAL_WORKERS",
+def _worker_advice(demand: Demand, cores: float) -> Advice:
+    per_rank = int(cores) // demand.ranks
+    if per_rank == 0:  # one for each is the least, and more than there are cores
+        return Advice(
+            text=say(
+                "Start fewer training processes on this machine: {ranks} of them, each with a "
+                "loader process, are more than its {cores} core(s).",
+                ranks=demand.ranks,
+                cores=int(cores),
+            )
+        )
+    change = SettingChange(
+        key=_WORKERS,
         current=demand.loader.workers_setting,
-        proposed=max(1, int(cores) // demand.ranks) * demand.ranks,
+        proposed=per_rank * demand.ranks,
     )
+    return advise(change, verify_command(demand.config, [change]))
 
 
-def _finding(pattern: Pattern, demand: Demand, check: Check, change: SettingChange) -> Finding:
+def _finding(
+    pattern: Pattern, demand: Demand, check: Check, metric: str, advice: Advice
+) -> Finding:
     high = check.bounds.high
     evidence = Evidence(
-        metric=change.key,
+        metric=metric,
         value=check.value,
         unit="count",
         limit=None if high is None else round(high, 1),
         source=demand.config,
     )
-    advice = advise(change, verify_command(demand.config, [change]))
     values = {"value": check.value, "high": high}
     return pattern.finding(Severity.WARN, values, [evidence], [advice])

@@ -73,10 +73,12 @@ def test_rules_about_a_cache_need_one() -> None:
     assert CORES_RULE in names
 
 
-def findings_for(room: Capacity, cache_gib: float = 20.0, workers: int = 6) -> dict[str, Finding]:
-    loader = replace(LOADER, cache_gib=cache_gib, workers_per_rank=workers)
-    demand = replace(DEMAND, loader=loader)
-    checks = check_rules(guide_bounds(room, 1), loader, 1)
+def findings_for(
+    room: Capacity, cache_gib: float = 20.0, workers: int = 6, ranks: int = 1
+) -> dict[str, Finding]:
+    loader = replace(LOADER, cache_gib=cache_gib, workers_per_rank=workers // ranks)
+    demand = replace(DEMAND, loader=loader, ranks=ranks)
+    checks = check_rules(guide_bounds(room, ranks), loader, ranks)
     found = [*forecast_findings(forecast(demand, room, ())), *guide_findings(demand, checks)]
     return {finding.rule: finding for finding in found}
 
@@ -103,6 +105,17 @@ def test_more_workers_than_cores(workers: int, fires: bool) -> None:
         change = found["CF102"].advice[0].config_change
         assert change is not None
         assert (change.key, change.proposed) == ("DATALOADER.TOTAL_WORKERS", 8)
+
+
+def test_as_many_training_processes_as_cores_leave_no_number_of_workers_to_propose() -> None:
+    found = findings_for(machine(cores=2), ranks=4, workers=4)
+    (advice,) = found["CF102"].advice
+    assert advice.config_change is None
+    assert advice.text == (
+        "Start fewer training processes on this machine: 4 of them, each with a loader process, "
+        "are more than its 2 cores."
+    )
+    assert findings_for(machine(cores=2), ranks=2, workers=2).get("CF102") is None
 
 
 def test_what_does_not_fit_is_critical_and_says_what_to_change() -> None:
