@@ -22,6 +22,7 @@ MemoryName = Literal[
     "process tree PSS",
     "rank process RSS",
     "system used",
+    "container used",
     "device allocated",
     "device reserved",
     "device peak allocated",
@@ -43,10 +44,12 @@ class MemoryCourse:
     """One memory over time, in bytes.
 
     Of a text log, "process tree RSS" is what its lines call Process: shared pages count once in it
-    where the kernel tells. `owner` is a rank ("rank 0"), a machine, or a GPU of it; `source` is the
-    kind of record it was read from. `slope_bytes_per_100_steps` is the Theil-Sen slope over the
-    whole course with its 95 % interval, `late_slope_bytes_per_100_steps` that over the second half,
-    where warming up is over; None with fewer than three points or where steps are not known.
+    where the kernel tells. "system used" is the machine's memory in use against all of it,
+    "container used" what counts against the limit of its container (cgroup). `owner` is a rank
+    ("rank 0"), a machine, or a GPU of it; `source` is the kind of record it was read from.
+    `slope_bytes_per_100_steps` is the Theil-Sen slope over the whole course with its 95 % interval,
+    `late_slope_bytes_per_100_steps` that over the second half, where warming up is over; None with
+    fewer than three points or where steps are not known.
     `points` is thinned to at most about 512, first, last and peak kept.
     """
 
@@ -118,8 +121,11 @@ def _of_machines(run: Run, step_at: StepAt) -> Iterator[MemoryCourse]:
     for host, rows in _groups(run.tables.host, "host"):
         samples = rows.set_index("at_unix_s")
         used = samples["ram_total_bytes"] - samples["ram_available_bytes"]
-        limit = _smallest(samples["ram_total_bytes"].max(), samples["cgroup_limit_bytes"].min())
+        limit = _smallest(samples["ram_total_bytes"].max())
         yield from _course("system used", host, "resource samples", used, step_at, limit)
+        limit = _smallest(samples["cgroup_limit_bytes"].min())
+        used = samples["cgroup_used_bytes"]
+        yield from _course("container used", host, "resource samples", used, step_at, limit)
     for (host, index, mig_index), rows in split_gpus(run.tables.gpus):
         samples = rows.set_index("at_unix_s")
         limit = _smallest(samples["memory_total_bytes"].max())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from diagnostics.analyses.machine_capacity import Capacity
+from diagnostics.analyses.machine_capacity import NEARLY_FULL_SHARE, Capacity
 from diagnostics.analyses.memory_changes import (
     Most,
     Option,
@@ -25,7 +25,7 @@ Verdict = Literal["fits", "tight", "does not fit", "unknown"]
 ResourceName = Literal["host memory", "shared memory", "GPU memory"]
 Parts = Callable[[Demand], tuple[Part, ...]]
 
-TIGHT_SHARE = 0.80
+TIGHT_SHARE = NEARLY_FULL_SHARE
 """Above it a forecast is tight: its own error, and what else a machine does, need the rest."""
 
 _NAMELESS = "batches are handed over in memory without a name, which /dev/shm does not bound"
@@ -105,13 +105,13 @@ class _Limit:
 
 
 def _host(demand: Demand, capacity: Capacity) -> ResourceForecast:
-    limit, available = capacity.memory_limit_bytes, capacity.available_bytes
-    if limit is None or available is None:
+    need = total_bytes(host_parts(demand))
+    room = capacity.tightest(need)
+    if room is None:
         reason = "the machine's memory could not be read"
         return _unjudged("host memory", host_parts(demand), reason)
-    bound = _Limit("host memory", limit, limit - available)
-    need = total_bytes(host_parts(demand))
-    excess = bound.used_bytes + need - int(TIGHT_SHARE * limit)
+    bound = _Limit("host memory", room.limit_bytes, room.used_bytes)
+    excess = bound.used_bytes + need - int(TIGHT_SHARE * bound.limit_bytes)
     return _judged(demand, host_parts, bound, host_options(demand, excess, _most(demand, capacity)))
 
 

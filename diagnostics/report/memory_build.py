@@ -117,12 +117,13 @@ def _verdict(machine: MachineView, findings: Sequence[Finding], found: Forecast 
     serious = [finding for finding in findings if finding.severity >= Severity.WARN]
     if serious:
         return serious[0].summary
-    used = machine.capacity.used_share
-    if used is None:
+    room = machine.capacity.tightest()
+    if room is None:
         return "This machine's memory could not be read."
-    limit = units.size(machine.capacity.memory_limit_bytes)
     return say(
-        "{used:.0%} of {limit} are in use; nothing is wrong with memory.", used=used, limit=limit
+        "{used:.0%} of {limit} are in use; nothing is wrong with memory.",
+        used=room.used_share,
+        limit=units.size(room.limit_bytes),
     )
 
 

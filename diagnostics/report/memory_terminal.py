@@ -101,13 +101,13 @@ def _machine(machine: MachineView) -> Iterator[RenderableType]:
     _size_row(rows, "/dev/shm", host.shm_total_bytes, host.shm_used_bytes)
     yield heading("Machine")
     yield Padding(rows, (0, 0, 0, 2))
-    limit = units.size(room.memory_limit_bytes)
+    tightest = room.tightest()
     yield indented(
         say(
             "What counts: {limit} ({memory_limit_source}), {used_share} in use; {cores} "
             "core(s) ({cores_source}).",
-            limit=limit,
-            memory_limit_source=room.memory_limit_source,
+            limit=units.size(tightest.limit_bytes if tightest else room.memory_limit_bytes),
+            memory_limit_source=tightest.source if tightest else room.memory_limit_source,
             used_share=units.share(room.used_share),
             cores=units.number(room.cores, 0),
             cores_source=room.cores_source,

@@ -255,12 +255,12 @@ def _mapped_memory(run: Run) -> int | None:
 
 
 def _host_use(host: HostSummary) -> tuple[float | None, float | None]:
-    """Peak and limit of a machine, or of its container where that is the tighter one."""
-    if host.cgroup_limit_bytes is not None and host.cgroup_used_max_bytes is not None:
-        return host.cgroup_used_max_bytes, host.cgroup_limit_bytes
-    if host.ram_total_bytes is None or host.ram_available_min_bytes is None:
-        return None, None
-    return host.ram_total_bytes - host.ram_available_min_bytes, host.ram_total_bytes
+    """Peak and limit of a machine, or of its container: of the fuller one."""
+    machine: tuple[float | None, float | None] = None, None
+    if host.ram_total_bytes is not None and host.ram_available_min_bytes is not None:
+        machine = host.ram_total_bytes - host.ram_available_min_bytes, host.ram_total_bytes
+    container = host.cgroup_used_max_bytes, host.cgroup_limit_bytes
+    return max(container, machine, key=_share)
 
 
 def _share(use: tuple[float | None, float | None]) -> float:

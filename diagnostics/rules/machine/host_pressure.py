@@ -43,10 +43,10 @@ def pressure_findings(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Findi
 
 
 def _nearly_full(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
-    share, limit = capacity.used_share, capacity.memory_limit_bytes
-    if share is None or limit is None or share <= FULL_WARN.value:
+    room = capacity.tightest()
+    if room is None or room.used_share <= FULL_WARN.value:
         return
-    severity = Severity.CRITICAL if share > FULL_CRITICAL.value else Severity.WARN
+    severity = Severity.CRITICAL if room.used_share > FULL_CRITICAL.value else Severity.WARN
     if jobs:
         text = (
             "The training job listed above holds the most: give it a smaller cache "
@@ -57,11 +57,11 @@ def _nearly_full(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
     yield NEARLY_FULL.finding(
         severity,
         {
-            "used_share": share,
-            "limit_gib": limit / GIB,
-            "source": capacity.memory_limit_source,
+            "used_share": room.used_share,
+            "limit_gib": room.limit_bytes / GIB,
+            "source": room.source,
         },
-        [memory_in_use(capacity, FULL_WARN.value)],
+        [memory_in_use(room, FULL_WARN.value)],
         [Advice(text=text, verify=VERIFY)],
-        cost_bytes=int(share * limit),
+        cost_bytes=room.used_bytes,
     )

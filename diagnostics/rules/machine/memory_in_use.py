@@ -1,17 +1,17 @@
 """The evidence that findings about a machine's memory share."""
 
-from diagnostics.analyses.machine_capacity import Capacity
+from diagnostics.analyses.machine_capacity import Room
 from diagnostics.rules.finding import Evidence
 
 VERIFY = "python diagnose_memory.py"
 
 
-def memory_in_use(capacity: Capacity, limit: float) -> Evidence:
+def memory_in_use(room: Room, limit: float) -> Evidence:
     """Memory in use now, beside the limit it is held against."""
     return Evidence(
         metric="memory in use",
-        value=capacity.used_share,
+        value=room.used_share,
         unit="share",
         limit=limit,
-        source=capacity.memory_limit_source,
+        source=room.source,
     )

@@ -39,11 +39,11 @@ Jobs whose caches are full do not grow any more; then a high share is steady.
 
 def several_jobs_findings(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[Finding]:
     """Two jobs or more, while memory is tight."""
-    share, limit = capacity.used_share, capacity.memory_limit_bytes
-    if len(jobs) < AT_ONCE.value or share is None or limit is None or share <= TIGHT.value:
+    room = capacity.tightest()
+    if len(jobs) < AT_ONCE.value or room is None or room.used_share <= TIGHT.value:
         return
     held = sum(job.memory_bytes for job in jobs)
-    evidence = [memory_in_use(capacity, TIGHT.value)]
+    evidence = [memory_in_use(room, TIGHT.value)]
     evidence += [
         Evidence(
             metric=say("job of process {root_pid}", root_pid=job.root_pid),
@@ -58,8 +58,8 @@ def several_jobs_findings(capacity: Capacity, jobs: Sequence[Job]) -> Iterator[F
         {
             "count": len(jobs),
             "held_gib": held / GIB,
-            "used_share": share,
-            "limit_gib": limit / GIB,
+            "used_share": room.used_share,
+            "limit_gib": room.limit_bytes / GIB,
         },
         evidence,
         [Advice(text="Run them one after the other, or end the smallest.", verify=VERIFY)],

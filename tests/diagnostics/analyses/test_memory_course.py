@@ -47,11 +47,20 @@ def test_process_tree_is_the_sum_and_placed_on_steps(tmp_path):
     assert ("process tree PSS", "box") not in found, "a part of the processes is not the tree"
 
 
-def test_a_container_limit_counts(tmp_path):
+def test_a_container_is_held_against_its_own_limit_and_the_machine_against_its_memory(tmp_path):
     folder = write_facts(tmp_path, make_run(4))
-    lines = [resource_line(START_UNIX_S, [1], cgroup_limit_bytes=5 * 10**10)]
-    write_lines(folder / "resources.box.jsonl", lines)
-    assert courses(load_run([folder]))["system used", "box"].limit_bytes == 5 * 10**10
+    container = {"cgroup_limit_bytes": 5 * 10**10, "cgroup_used_bytes": 10**9}
+    write_lines(folder / "resources.box.jsonl", [resource_line(START_UNIX_S, [1], **container)])
+    found = courses(load_run([folder]))
+    system, inside = found["system used", "box"], found["container used", "box"]
+    assert (system.peak_bytes, system.limit_bytes) == (4 * 10**10, 10**11)
+    assert (inside.peak_bytes, inside.limit_bytes) == (10**9, 5 * 10**10)
+
+
+def test_without_a_container_there_is_no_course_of_one(tmp_path):
+    folder = write_facts(tmp_path, make_run(4))
+    write_lines(folder / "resources.box.jsonl", [resource_line(START_UNIX_S, [1])])
+    assert ("container used", "box") not in courses(load_run([folder]))
 
 
 def test_memory_lines_of_a_log(tmp_path):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from diagnostics.analyses.machine_capacity import Capacity
+from diagnostics.analyses.machine_capacity import Capacity, Room
 from diagnostics.analyses.memory_demand import (
     DataDemand,
     Demand,
@@ -96,4 +96,8 @@ def machine(**changes: Any) -> Capacity:
         cores=8,
         cores_source="all cores of the machine",
     )
-    return replace(roomy, **changes)
+    made = replace(roomy, **changes)
+    if made.memory_limit_bytes is None or made.available_bytes is None:
+        return made
+    room = Room(made.memory_limit_bytes, made.available_bytes, made.memory_limit_source)
+    return replace(made, rooms=(room,))

@@ -32,6 +32,27 @@ def test_the_smaller_limit_counts() -> None:
     assert found.shm_free_bytes == 30 * GIB
 
 
+def test_use_and_limit_are_of_the_same_thing() -> None:
+    """Others fill the machine outside of a container that is nearly empty itself."""
+    found = capacity(replace(HOST, ram_available_bytes=4 * GIB))
+    assert [(room.used_bytes, room.limit_bytes, room.source) for room in found.rooms] == [
+        (60 * GIB, 64 * GIB, "the machine's memory"),
+        (4 * GIB, 16 * GIB, "cgroup v2"),
+    ]
+    assert found.used_share == 60 / 64
+    assert found.available_bytes == 4 * GIB
+    assert found.memory_limit_bytes == 16 * GIB
+    room = capacity(HOST).tightest(need_bytes=8 * GIB)
+    assert room is not None
+    assert room.source == "cgroup v2", "12 of 16 GiB, against 32 of 64"
+
+
+def test_a_container_whose_use_is_not_known_is_not_judged_by_the_machines() -> None:
+    found = capacity(replace(HOST, cgroup_used_bytes=None))
+    assert [room.source for room in found.rooms] == ["the machine's memory"]
+    assert found.memory_limit_bytes == 16 * GIB
+
+
 def test_without_a_cgroup_the_machine_counts() -> None:
     host = replace(HOST, cgroup_limit_bytes=None, cgroup_used_bytes=None, cores_quota=None)
     found = capacity(host)
