@@ -21,7 +21,8 @@ from diagnostics.printable import printable
 
 FAIL_ON = ("none", "note", "warn", "critical")
 STDOUT = "-"
-_OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+STDOUT_CLOSED = "standard output is closed"
+_OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 
 class ExitCode(IntEnum):
@@ -190,8 +191,9 @@ def choose_exit_code(
 
 
 def print_error(program: str, message: str, stream: IO[str] | None = None) -> None:
-    """One line on the error stream, whatever the message holds."""
-    print(f"{program}: {printable(spoken(message), limit=2000)}", file=stream or sys.stderr)
+    """One line on the error stream, whatever the message holds; it may lie on a full disk, too."""
+    with suppress(OSError):
+        print(f"{program}: {printable(spoken(message), limit=2000)}", file=stream or sys.stderr)
 
 
 def write_json(target: str, text: str) -> None:
@@ -276,9 +278,8 @@ def _run_tool(program: str, tool: Callable[[Sequence[str] | None], int]) -> int:
         if error.errno not in _OUTPUT_FAILED or error.filename is not None:
             raise
         _discard_output()
-        print_error(
-            program, say("the output cannot be written: {strerror}", strerror=error.strerror)
-        )
+        reason = STDOUT_CLOSED if error.errno == errno.EBADF else error.strerror
+        print_error(program, say("the output cannot be written: {strerror}", strerror=reason))
         return int(ExitCode.BAD_INPUT)
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
@@ -286,9 +287,13 @@ def _run_tool(program: str, tool: Callable[[Sequence[str] | None], int]) -> int:
 
 
 def _open_closed_streams() -> None:
-    """A stream that the shell closed (`>&-`) is None in Python; what is said there is lost."""
+    """A stream that the shell closed (`>&-`) is None in Python.
+
+    A report that goes nowhere must not look like one that was read: what stands in for standard
+    output takes nothing. Errors that nobody wants to see are lost.
+    """
     if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 

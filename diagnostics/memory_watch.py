@@ -9,21 +9,33 @@ from typing import TextIO
 
 from diagnostics.analyses.watch_course import WatchCourse, WatchView
 from diagnostics.command_line import STDOUT
+from diagnostics.language import spoken
+from diagnostics.load import load_run
+from diagnostics.parsers.running_runs import pid_if_running
 from diagnostics.report.watch_terminal import LiveScreen, PlainScreen, Screen
+from diagnostics.report.watch_words import over_text
 from diagnostics.watch_reading import WatchReader
 
 
 def watch_if_asked(options: argparse.Namespace) -> WatchView | None:
     """Watches until the training ends or somebody presses Ctrl-C; what was seen.
 
-    Of a training that has ended no process is left to show: its number goes from the options.
+    Of a training that has ended no process is left to show: its number goes from the options. None
+    where nobody asked, or where the run that was named is over: a line says so.
 
     Raises:
         DiagnosticsError: there is nothing to watch.
     """
     if not options.watch:
         return None
-    reader = WatchReader(options.pid, options.profiles_dir)
+    pid = options.pid
+    if pid is None and options.paths:
+        info = load_run(options.paths).info
+        pid = pid_if_running(info)
+        if pid is None:
+            print(spoken(over_text(info.status, str(options.paths[0]))), file=_stream(options))
+            return None
+    reader = WatchReader(pid, options.profiles_dir)
     try:
         view = follow(reader, _screen(options), options.interval)
     finally:
@@ -46,7 +58,7 @@ def follow(
         interval_s: Seconds between two readings.
         sleep: Waits so many seconds; Ctrl-C interrupts it.
     """
-    course = WatchCourse()
+    course = WatchCourse(subject=reader.subject)
     moment = reader.read()
     course.add(moment)
     begun_s = moment.at_s
@@ -68,7 +80,11 @@ def follow(
 
 def _screen(options: argparse.Namespace) -> Screen:
     """In place on a terminal; where JSON goes to standard output, beside it."""
-    stream: TextIO = sys.stderr if options.json == STDOUT else sys.stdout
+    stream = _stream(options)
     if stream.isatty():
         return LiveScreen(stream, options.width, False if options.no_color else None)
     return PlainScreen(lambda text: print(text, file=stream, flush=True))
+
+
+def _stream(options: argparse.Namespace) -> TextIO:
+    return sys.stderr if options.json == STDOUT else sys.stdout

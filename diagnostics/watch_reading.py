@@ -17,7 +17,7 @@ from diagnostics.parsers.machine_gpus import GpuDriver
 from diagnostics.parsers.machine_processes import ProcessEntry, list_processes, read_rank
 from diagnostics.parsers.process_readings import ProcessReading, read_process
 from diagnostics.parsers.running_runs import running_pids
-from diagnostics.watched import Moment, WatchedGpu, WatchedProcess
+from diagnostics.watched import Moment, Subject, WatchedGpu, WatchedProcess
 
 SCAN_EVERY_S = 5.0
 """A look at every process of the machine finds those that the training has started since."""
@@ -42,6 +42,8 @@ class WatchClocks:
 class WatchReader:
     """Reads the trainings that run when it is made, or the one that `pid` belongs to.
 
+    `subject` says what it found.
+
     Args:
         pid: A process of the training.
         profiles_dir: Runs that say which processes are theirs.
@@ -64,9 +66,8 @@ class WatchReader:
         self._sources = sources or HostSources()
         self._clocks = clocks or WatchClocks()
         entries = list_processes(self._sources.root)
-        self._roots = {
-            each: _started(self._read(each)) for each in _find(pid, entries, profiles_dir)
-        }
+        self.subject = _find(pid, entries, profiles_dir)
+        self._roots = {each: _started(self._read(each)) for each in self.subject.pids}
         self._members: dict[int, _Member] = {}
         self._scan_due_s = 0.0
         self._gpus = GpuDriver(nvml)
@@ -157,9 +158,7 @@ class WatchReader:
         )
 
 
-def _find(
-    pid: int | None, entries: tuple[ProcessEntry, ...], profiles_dir: Path | None
-) -> tuple[int, ...]:
+def _find(pid: int | None, entries: tuple[ProcessEntry, ...], profiles_dir: Path | None) -> Subject:
     recorded = running_pids(profiles_dir) if profiles_dir is not None else frozenset()
     roots = find_job_roots(entries, recorded)
     if pid is None:
@@ -168,10 +167,12 @@ def _find(
                 "--watch: no training runs on this machine; start it first, or name a process of "
                 "it: --pid N"
             )
-        return roots
-    if pid not in {entry.pid for entry in entries}:
+        return Subject(pids=roots)
+    names = {entry.pid: entry.name for entry in entries}
+    if pid not in names:
         raise DiagnosticsError(say("--pid {pid}: no such process on this machine", pid=pid))
-    return tuple(each for each in roots if pid in tree(each, entries)) or (pid,)
+    mine = tuple(each for each in roots if pid in tree(each, entries))
+    return Subject(pids=mine) if mine else Subject(pids=(pid,), is_training=False, name=names[pid])
 
 
 def _started(reading: ProcessReading | None) -> int | None:

@@ -10,6 +10,19 @@ from diagnostics.analyses.machine_jobs import Role
 
 
 @dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is watched: the topmost processes, which go on when the others have ended.
+
+    `is_training` is False of a process that a user named and no run of ours tells of; `name` is
+    what the system calls it then.
+    """
+
+    pids: tuple[int, ...] = ()
+    is_training: bool = True
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class WatchedProcess:
     """One process of the training. `started` tells it from a later one with the same number.
 

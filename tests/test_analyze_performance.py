@@ -265,3 +265,19 @@ def test_html_that_cannot_be_written_is_one_line(tool, run_folder):
     assert code == 2
     assert len(err.splitlines()) == 1
     assert "cannot be written" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+@pytest.mark.parametrize("script", [SCRIPT, ROOT / "diagnose_memory.py"])
+@pytest.mark.parametrize("output", [">/dev/full", ">&-"])
+def test_files_are_written_though_the_report_goes_nowhere(tmp_path, script, output):
+    run, page = write_run(tmp_path / "train_1"), tmp_path / "report.json"
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" "$@" {output}', sys.executable, script, run, "--json", page],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+    assert b"the output cannot be written" in done.stderr
+    assert "findings" in json.loads(page.read_text())

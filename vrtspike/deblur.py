@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vrtspike.errors import ConfigError, DataError, VRTSpikeError
+from vrtspike.standard_output import print_error
 
 if TYPE_CHECKING:
     from vrtspike.engine.deblurring import DeblurRequest
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         deblur(_request(asked))
     except VRTSpikeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(f"error: {error}")
         return 2
     except KeyboardInterrupt:
         return 130

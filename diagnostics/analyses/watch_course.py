@@ -4,7 +4,7 @@ The course stays bounded: when it is full, every second moment goes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from diagnostics.analyses.distribution import Floats
 from diagnostics.analyses.growth_trend import LEAST_POINTS, WARM_UP_SHARE
 from diagnostics.analyses.machine_jobs import Role
 from diagnostics.analyses.watch_growth import Growing, Watched, find_growth, known
-from diagnostics.watched import Moment, WatchedProcess
+from diagnostics.watched import Moment, Subject, WatchedProcess
 
 MAX_MOMENTS = 600
 MAX_PROCESSES = 12
@@ -97,14 +97,15 @@ class WatchView:
     is_judged: bool
     seconds_left: float | None
     own_core_share: float | None
+    subject: Subject = field(default_factory=Subject)
     has_ended: bool = False
 
 
 class WatchCourse:
     """Keeps what is read, thinned so that it stays bounded however long one watches."""
 
-    def __init__(self, max_moments: int = MAX_MOMENTS) -> None:
-        self._max = max_moments
+    def __init__(self, max_moments: int = MAX_MOMENTS, subject: Subject | None = None) -> None:
+        self._max, self._subject = max_moments, subject or Subject()
         self._moments: list[Moment] = []
         self._first: Moment | None = None
         self._grown: dict[tuple[str, int | None, int | None], tuple[float, Growing]] = {}
@@ -134,6 +135,7 @@ class WatchCourse:
             is_judged=len(moments) >= _LEAST_MOMENTS,
             seconds_left=_seconds_left(moments[-1], growing),
             own_core_share=self._own_core_share(),
+            subject=self._subject,
         )
 
     def _lately(self, found: Iterable[Growing]) -> tuple[Growing, ...]:

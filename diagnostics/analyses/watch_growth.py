@@ -28,14 +28,16 @@ class Growing:
     """Memory that grows steadily while it is watched.
 
     The trend is in bytes over seconds. `since_unix_s` is when the growth began, as far as it was
-    watched. The process of /dev/shm is the one that fills it, None if none is seen to; that of a
-    GPU (`index`) the one that holds it, None where the driver does not tell. `seconds_left` is the
-    time until a GPU is full. Of several processes, `count` says how many.
+    watched; `rise_bytes` is the growth since then, while the trend's own leaves warm-up out. The
+    process of /dev/shm is the one that fills it, None if none is seen to; that of a GPU (`index`)
+    the one that holds it, None where the driver does not tell. `seconds_left` is the time until a
+    GPU is full. Of several processes, `count` says how many.
     """
 
     kind: Literal["process", "processes", "/dev/shm", "GPU"]
     trend: GrowthTrend
     since_unix_s: float
+    rise_bytes: float
     pid: int | None = None
     role: Role | None = None
     rank: int | None = None
@@ -100,12 +102,21 @@ def find_growth(watched: Watched) -> Iterator[Growing]:
     yield from _on_gpus(watched)
 
 
-def _leak(watched: Watched, values: Floats) -> tuple[GrowthTrend, float] | None:
-    """The trend, and when it began."""
+@dataclass(frozen=True)
+class _Leak:
+    trend: GrowthTrend
+    since_unix_s: float
+    rise_bytes: float
+
+
+def _leak(watched: Watched, values: Floats) -> _Leak | None:
+    """The trend, when it began, and what it makes since then."""
     trend = growth_trend(watched.at_s, values)
     if trend is None or not trend.grows or trend.rise < LEAST_RISE_BYTES:
         return None
-    return trend, began(watched.unix_s, values, trend)
+    since = began(watched.unix_s, values, trend)
+    last = float(watched.unix_s[~np.isnan(values)][-1])
+    return _Leak(trend, since, trend.slope * (last - since))
 
 
 def began(unix_s: Floats, values: Floats, trend: GrowthTrend) -> float:
@@ -126,8 +137,9 @@ def _process(watched: Watched, process: WatchedProcess) -> Growing | None:
         return None
     return Growing(
         kind="process",
-        trend=leak[0],
-        since_unix_s=leak[1],
+        trend=leak.trend,
+        since_unix_s=leak.since_unix_s,
+        rise_bytes=leak.rise_bytes,
         pid=process.pid,
         role=process.role,
         rank=process.rank,
@@ -143,8 +155,9 @@ def _loaders(watched: Watched) -> Growing | None:
         return None
     return Growing(
         kind="processes",
-        trend=leak[0],
-        since_unix_s=leak[1],
+        trend=leak.trend,
+        since_unix_s=leak.since_unix_s,
+        rise_bytes=leak.rise_bytes,
         role="worker",
         count=len(whole),
     )
@@ -174,12 +187,13 @@ def _shared(watched: Watched) -> Iterator[Growing]:
         )
         for pid, each in watched.seen.items()
     )
-    pid = find_filler(leak[0].slope, candidates)
+    pid = find_filler(leak.trend.slope, candidates)
     filler = None if pid is None else watched.seen[pid]
     yield Growing(
         kind="/dev/shm",
-        trend=leak[0],
-        since_unix_s=leak[1],
+        trend=leak.trend,
+        since_unix_s=leak.since_unix_s,
+        rise_bytes=leak.rise_bytes,
         pid=pid,
         role=None if filler is None else filler.role,
         rank=None if filler is None else filler.rank,
@@ -202,13 +216,14 @@ def _on_gpus(watched: Watched) -> Iterator[Growing]:
                 process = None if pid is None else watched.seen.get(pid)
                 yield Growing(
                     kind="GPU",
-                    trend=leak[0],
-                    since_unix_s=leak[1],
+                    trend=leak.trend,
+                    since_unix_s=leak.since_unix_s,
+                    rise_bytes=leak.rise_bytes,
                     pid=pid,
                     role=None if process is None else process.role,
                     rank=None if process is None else process.rank,
                     index=index,
-                    seconds_left=_until_full(gpus[-1], leak[0].slope),
+                    seconds_left=_until_full(gpus[-1], leak.trend.slope),
                 )
 
 

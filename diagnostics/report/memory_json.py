@@ -67,6 +67,8 @@ def _watched(view: WatchView) -> dict[str, Any]:
     return {
         "seconds": float(view.at_s[-1]),
         "has_ended": view.has_ended,
+        "pids": list(view.subject.pids),
+        "is_training": view.subject.is_training,
         "own_core_share": view.own_core_share,
         "seconds_left": view.seconds_left,
         "growing": [
@@ -79,7 +81,7 @@ def _watched(view: WatchView) -> dict[str, Any]:
                 "index": each.index,
                 "seconds_left": each.seconds_left,
                 "bytes_per_s": each.trend.slope,
-                "rise_bytes": each.trend.rise,
+                "rise_bytes": each.rise_bytes,
                 "since_unix_s": each.since_unix_s,
             }
             for each in view.growing

@@ -27,13 +27,15 @@ def publish(report: MemoryReport, options: argparse.Namespace, program: str) -> 
     failed = [each for each in report.run.inputs if each.status == "failed"]
     for each in failed:
         print_error(program, listed(each.notes, "; "))
-    if options.json != STDOUT:
-        color = False if options.no_color else None
-        render_terminal(report, sys.stdout, options.width, color)
-    if options.json is not None:
-        write_json(options.json, to_json(report))
-    if options.html is not None:
-        _write_html(report, options)
+    try:
+        if options.json != STDOUT:
+            color = False if options.no_color else None
+            render_terminal(report, sys.stdout, options.width, color)
+    finally:  # whoever reads the first lines alone (`| head`) wants the files all the same
+        if options.json is not None:
+            write_json(options.json, to_json(report))
+        if options.html is not None:
+            _write_html(report, options)
     return _exit_code(report, options.fail_on, all_read=not failed)
 
 

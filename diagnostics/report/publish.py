@@ -57,10 +57,23 @@ def diagnose(
         plans=_plans(run, options, ask_trainer),
     )
     _say_failures(report.inputs, program)
-    if options.json != STDOUT:
-        color = False if options.no_color else None
-        render = render_checklist if options.checklist else render_terminal
-        render(report, sys.stdout, options.width, color)
+    try:
+        if options.json != STDOUT:
+            color = False if options.no_color else None
+            render = render_checklist if options.checklist else render_terminal
+            render(report, sys.stdout, options.width, color)
+    finally:  # whoever reads the first lines alone (`| head`) wants the files all the same
+        _write_files(run, report, options)
+    is_all_read = all(each.status != "failed" for each in report.inputs)
+    return choose_exit_code(
+        [severity.label for severity in _what_counts(report)],
+        options.fail_on,
+        all_read=is_all_read and is_baseline_read,
+        judged=_is_judged(report),
+    )
+
+
+def _write_files(run: Run, report: Report, options: argparse.Namespace) -> None:
     if options.json is not None:
         write_json(options.json, to_json(report))
     if options.html is not None:
@@ -70,13 +83,6 @@ def diagnose(
         if options.json != STDOUT:
             shown = printable(str(written), limit=1000)
             print("\n" + spoken(say("Report for TensorBoard: {file}", file=shown)))
-    is_all_read = all(each.status != "failed" for each in report.inputs)
-    return choose_exit_code(
-        [severity.label for severity in _what_counts(report)],
-        options.fail_on,
-        all_read=is_all_read and is_baseline_read,
-        judged=_is_judged(report),
-    )
 
 
 def _write_html(run: Run, report: Report, options: argparse.Namespace) -> None:

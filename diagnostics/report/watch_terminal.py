@@ -18,7 +18,15 @@ from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented, line, make_console
 from diagnostics.report.console import table as make_table
 from diagnostics.report.sparks import bars_for, spark
-from diagnostics.report.watch_words import amount, duration, growth_text, growth_texts, line_name
+from diagnostics.report.watch_words import (
+    amount,
+    duration,
+    end_text,
+    growth_text,
+    growth_texts,
+    line_name,
+    subject_texts,
+)
 
 _LEAST_SPARK = 10
 _GAPS = 8
@@ -78,9 +86,13 @@ class PlainScreen:
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
+        self._is_begun = False
 
     def show(self, view: WatchView) -> None:
         """Writes the newest state."""
+        for text in () if self._is_begun else subject_texts(view):
+            self._write(printable(spoken(text), limit=4000))
+        self._is_begun = True
         self._write(printable(spoken(plain_line(view)), limit=4000))
 
     def __enter__(self) -> Self:
@@ -94,6 +106,8 @@ def frame(view: WatchView, width: int, bars: str) -> Iterator[RenderableType]:
     """Everything of a state, on one time axis."""
     seen = duration(float(view.at_s[-1]))
     yield line(say("Watched for {seen}", seen=seen), "bold")
+    for text in subject_texts(view):
+        yield line(text, "yellow")
     names = [spoken(line_name(each)) for each in view.lines]
     left = max(map(cell_len, names), default=0)
     amounts = [(amount(each, each.now), amount(each, each.peak)) for each in view.lines]
@@ -154,6 +168,8 @@ def watched_section(view: WatchView | None) -> Iterator[RenderableType]:
         return
     seen = duration(float(view.at_s[-1]))
     yield heading(say("Watched for {seen}", seen=seen))
+    for text in subject_texts(view):
+        yield indented(text, style="yellow")
     rows = make_table("", "first", "least", "most", "last")
     for each in view.lines:
         figures = (each.first, each.least, each.peak, each.now)
@@ -162,7 +178,7 @@ def watched_section(view: WatchView | None) -> Iterator[RenderableType]:
     for text in growth_texts(view):
         yield indented(text, style="yellow" if view.growing else "")
     if view.has_ended:
-        yield indented("The training has ended.")
+        yield indented(end_text(view), style="bold")
     share = units.share(view.own_core_share)
     yield indented(
         say(

@@ -6,7 +6,9 @@ from diagnostics.analyses.machine_jobs import Role
 from diagnostics.analyses.watch_course import Line, WatchView
 from diagnostics.analyses.watch_growth import Growing
 from diagnostics.language import say
+from diagnostics.printable import printable
 from diagnostics.report import units
+from diagnostics.run import RunStatus
 
 _PROCESS_NAMES: dict[Role, str] = {
     "launcher": "launcher {pid}",
@@ -65,7 +67,7 @@ def amount(line: Line, value: float | None) -> str:
 def growth_text(growing: Growing) -> str:
     """Who grows, how fast and since when."""
     since = datetime.fromtimestamp(growing.since_unix_s).astimezone().strftime("%H:%M:%S")
-    rate, rise = units.size(growing.trend.slope), units.size(growing.trend.rise)
+    rate, rise = units.size(growing.trend.slope), units.size(growing.rise_bytes)
     if growing.kind == "process" and growing.pid is not None:
         name = process_name(growing.pid, growing.role, growing.rank)
         return say(
@@ -119,9 +121,39 @@ def _gpu_text(growing: Growing, since: str) -> str:
         index=growing.index,
         rate=units.size(growing.trend.slope),
         since=since,
-        rise=units.size(growing.trend.rise),
+        rise=units.size(growing.rise_bytes),
         end=end,
     )
+
+
+def subject_texts(view: WatchView) -> list[str]:
+    """That what is watched is no training, as far as anything tells; else nothing."""
+    if view.subject.is_training:
+        return []
+    text = "No training is known to run in process {pid} ({name}): it is watched all the same."
+    return [say(text, pid=view.subject.pids[0], name=view.subject.name or units.UNKNOWN)]
+
+
+def end_text(view: WatchView) -> str:
+    """That what was watched is over."""
+    if not view.subject.is_training:
+        pid, name = view.subject.pids[0], view.subject.name or units.UNKNOWN
+        return say("Process {pid} ({name}) has ended.", pid=pid, name=name)
+    return "The training has ended."
+
+
+def over_text(status: RunStatus | None, path: str) -> str:
+    """That a run which was named does not run: what it says of itself decides how."""
+    shown = printable(path, limit=1000)
+    if status == "running":
+        text = "{path}: its process is not on this machine (any more); there is nothing to watch"
+    elif status is None:
+        text = "{path}: does not say which process it is of; name one: --pid N"
+    else:
+        return say(
+            "{path}: this run is over ({status}); nothing to watch", path=shown, status=status
+        )
+    return say(text, path=shown)
 
 
 def growth_texts(view: WatchView) -> list[str]:

@@ -118,10 +118,22 @@ def in_shell(redirection: str) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-def test_a_stream_that_the_shell_closed_is_no_traceback_and_spills_nowhere():
+def test_a_stream_that_the_shell_closed_is_no_traceback_and_a_lost_report_is_told():
     no_output, no_errors = in_shell(">&-"), in_shell("2>&-")
-    assert (no_output.returncode, no_output.stderr) == (0, b"tool.py: said\n")
+    assert no_output.returncode == ExitCode.BAD_INPUT
+    assert no_output.stderr.splitlines() == [
+        b"tool.py: said",
+        b"tool.py: the output cannot be written: standard output is closed",
+    ]
     assert (no_errors.returncode, no_errors.stdout) == (0, b"report\n")
+
+
+def test_where_nothing_is_printed_a_closed_output_is_no_error():
+    silent = TOOL.replace("    print('report')\n", "")
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1" >&-', sys.executable, silent], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"tool.py: said\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")

@@ -37,6 +37,7 @@ from vrtspike.data.store_file import (
 from vrtspike.data.stored_frames import clip_file, source_files
 from vrtspike.data.workers import allowed_cores
 from vrtspike.errors import DataError, VRTSpikeError
+from vrtspike.standard_output import print_error, print_line
 
 MANIFEST = "fast_store.json"
 _FORMAT = {"format": "vrtspike fast store", "version": 1}
@@ -235,24 +236,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(0)
     try:
         if given.verify:
-            return 0 if verify(given.out, _print) else 1
+            return 0 if verify(given.out, print_line) else 1
         config = DataConfig(
             root=str(given.root), blur_dir=given.blur_dir, spike_dir=given.spike_dir
         )
         threads = given.threads or default_threads()
-        convert(config, given.out, given.splits, _print, threads=threads)
+        convert(config, given.out, given.splits, print_line, threads=threads)
+        print_line(f"{given.out}: ready; set DATA.FAST_STORE to it")
     except (VRTSpikeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(f"error: {error}")
         return 2
     except KeyboardInterrupt:
-        print("stopped; the same command goes on with the clip that it was at", file=sys.stderr)
+        print_error("stopped; the same command goes on with the clip that it was at")
         return 130
-    print(f"{given.out}: ready; set DATA.FAST_STORE to it")
     return 0
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from vrtspike.data.settings import DataConfig, VoxelMode
 from vrtspike.data.spike_config import SpikeConfig, write_spike_config
 from vrtspike.data.spike_stream import read_dat, voxelise
 from vrtspike.errors import DataError, VRTSpikeError
+from vrtspike.standard_output import print_error, print_line
 
 MANIFEST = "prepare.json"
 VOXEL_DTYPE = np.float16
@@ -233,23 +234,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             val_ratio=given.val_ratio,
             seed=given.seed,
         )
-        prepare(given.out, params, _print)
+        prepare(given.out, params, print_line)
         if given.fast_store is not None:
             config = DataConfig(root=str(given.out))
             made = (config.train_split, config.val_split)
             splits = [split for split in made if (given.out / split).is_dir()]
-            convert(config, given.fast_store, splits, _print, threads=default_threads())
+            convert(config, given.fast_store, splits, print_line, threads=default_threads())
+        print_line(f"{given.out}: ready; set DATA.ROOT to it")
+        if given.fast_store is not None:
+            print_line(f"{given.fast_store}: ready; set DATA.FAST_STORE to it")
     except (VRTSpikeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(f"error: {error}")
         return 2
-    print(f"{given.out}: ready; set DATA.ROOT to it")
-    if given.fast_store is not None:
-        print(f"{given.fast_store}: ready; set DATA.FAST_STORE to it")
     return 0
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

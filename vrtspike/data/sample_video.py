@@ -28,6 +28,7 @@ from vrtspike.data.spike_config import write_spike_config
 from vrtspike.data.spike_stream import DEFAULT_THETA, ByteArray, FloatArray, encode, write_dat
 from vrtspike.data.subframes import SubframeInterpolator
 from vrtspike.errors import DataError, VRTSpikeError
+from vrtspike.standard_output import print_error, print_line
 
 GENERATOR_VERSION = 1
 MANIFEST = "manifest.json"
@@ -324,11 +325,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         params = dataclasses.replace(SIZES[arguments.size], **chosen)
         earlier = read_manifest(arguments.out).get("key")
         root = make_sample_dataset(arguments.out, params)
+        made = read_manifest(root).get("key") != earlier
+        print_line(_summary(root, time.perf_counter() - start, made))
     except (VRTSpikeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(f"error: {error}")
         return 2
-    made = read_manifest(root).get("key") != earlier
-    print(_summary(root, time.perf_counter() - start, made))
     return 0
 
 

@@ -20,6 +20,7 @@ from vrtspike.engine.quality import SSIM_WINDOW, QualitySums
 from vrtspike.engine.restoration import Cutting, FilmRestorer
 from vrtspike.engine.stored_model import load_model
 from vrtspike.errors import DataError, VRTSpikeError
+from vrtspike.standard_output import print_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +91,9 @@ def deblur(request: DeblurRequest) -> None:
         raise VRTSpikeError(
             f"GPU memory ran out with tiles of {request.tile}: lower --tile or --frames"
         ) from error
-    print(f"[deblur] {len(film.names)} frames -> {request.output}")
+    print_line(f"[deblur] {len(film.names)} frames -> {request.output}")
     if sharp is not None:
-        print(_quality_line(sums))
+        print_line(_quality_line(sums))
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -130,11 +131,11 @@ def _open_sharp(path: Path, film: Film) -> Film:
 def _spikes(request: DeblurRequest, film: Film, config: Config) -> FilmSpikes | None:
     if not config.model.use_spike:
         if request.spikes is not None:
-            print("[deblur] this model takes no spikes: --spikes is left aside")
+            print_line("[deblur] this model takes no spikes: --spikes is left aside")
         return None
     if request.spikes is not None:
         return RecordedSpikes(request.spikes, film.names, film.size, config.data)
-    print(
+    print_line(
         "[deblur] no --spikes: they are simulated from the input itself, so they tell the model "
         "nothing that the frames do not show; expect less than with recorded spikes"
     )

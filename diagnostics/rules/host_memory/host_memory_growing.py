@@ -20,8 +20,8 @@ class HostMemoryGrowing(Rule):
     name = "host-memory-growing"
     explains = ("HM001",)
     summary = (
-        "The run's memory grows steadily by {mib_per_step:.2f} MiB per step, {rise_mib:.0f} MiB "
-        "while it was followed ({num_steps} steps){holder}."
+        "The run's memory grows steadily by {mib_per_step:.2f} MiB per step, by {rise_mib:.0f} MiB "
+        "in {num_steps} steps after warm-up{holder}."
     )
     docs = """
 ## What it measures
@@ -75,7 +75,11 @@ in long intervals. What several programs put into /dev/shm cannot be told apart.
         if ahead < self.at_note.value * GIB:
             return None
         rise = measured.host_memory_rise_bytes or slope * steps
-        values = {"mib_per_step": slope / 2**20, "rise_mib": rise / 2**20, "num_steps": steps}
+        values = {
+            "mib_per_step": slope / 2**20,
+            "rise_mib": rise / 2**20,
+            "num_steps": round(rise / slope) if slope > 0 else steps,
+        }
         return self.finding(
             self._severity(measured, ahead),
             values | {"holder": _holder(measured)},

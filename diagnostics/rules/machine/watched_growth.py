@@ -32,13 +32,13 @@ _ANYONE = "Look into this process: it belongs to the training, but trains and lo
 WATCHED_GROWTH = Pattern(
     code="HM106",
     name="memory-growing-now",
-    summary="{holder} grows steadily by {mib_per_s:.2f} MiB/s, {rise_mib:.0f} MiB while it was "
-    "watched.",
+    summary="{holder} grows steadily by {mib_per_s:.2f} MiB/s, by {rise_mib:.0f} MiB so far.",
     docs="""
 ## What it measures
 With --watch: memory of each process of the training that it shares with no other, of /dev/shm, and
 of processes on GPUs as the driver tells it, where it rises steadily over the time that was watched.
-The first fifth of it, rises at once and what is given back again are left out.
+Rises at once and what is given back again are left out; the rate is told by what follows the first
+fifth, the growth so far by all that was watched.
 
 ## Why it matters
 Memory that only grows ends the run sooner or later; the kernel then kills a process.
@@ -65,7 +65,7 @@ def watched_findings(view: WatchView | None) -> Iterator[Finding]:
 
 def _finding(growing: Growing, seconds_left: float | None) -> Finding:
     soon = seconds_left is not None and seconds_left < SOON.value
-    rise = growing.trend.rise
+    rise = growing.rise_bytes
     return WATCHED_GROWTH.finding(
         Severity.CRITICAL if soon else Severity.WARN,
         {

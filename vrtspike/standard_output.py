@@ -1,0 +1,45 @@
+"""What a command prints: a reader that has gone ends it quietly, a full disk in one line."""
+
+import contextlib
+import os
+import sys
+
+from vrtspike.errors import VRTSpikeError
+
+READER_GONE = 141
+"""What a shell reports for SIGPIPE."""
+
+
+class OutputError(VRTSpikeError):
+    """Standard output takes no more; the message says why."""
+
+
+def print_line(line: str) -> None:
+    """Print a line at once; nothing where the shell closed standard output (`>&-`).
+
+    Raises:
+        SystemExit: the program at the other end of the pipe closed it.
+        OutputError: the line cannot be written.
+    """
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        _discard_output()
+        raise SystemExit(READER_GONE) from None
+    except OSError as error:
+        _discard_output()
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from None
+
+
+def print_error(line: str) -> None:
+    """A line on standard error, which may lie on the full disk, too."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def _discard_output() -> None:
+    """The interpreter writes what is left once more on its way out; it needs somewhere to go."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with contextlib.suppress(OSError, ValueError):  # no stream with a descriptor
+        os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
