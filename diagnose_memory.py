@@ -25,6 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
     from vrtspike.errors import VRTSpikeError
     from vrtspike.run_plan import Planner, request_from
 
+    target = None
+    if options.write_config is not None:
+        target = memory_rewrite.Target(options.write_config, options.overwrite)
+        memory_rewrite.check_target(target)
     watched = memory_watch.watch_if_asked(options)
     machine = memory_diagnosis.view_machine(options.pid, profiles_dir=options.profiles_dir)
     run = memory_diagnosis.view_run(options.paths, options.profiles_dir)
@@ -36,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
 
     try:
         report = report_with()
-        if planner is not None and options.write_config is not None:
-            target = memory_rewrite.Target(options.write_config, options.overwrite)
+        if planner is not None and target is not None:
             report = memory_rewrite.rewrite(report, target, report_with, planner.rewritten)
     except VRTSpikeError as error:
         raise DiagnosticsError(str(error)) from None

@@ -21,6 +21,7 @@ from diagnostics.printable import printable
 
 FAIL_ON = ("none", "note", "warn", "critical")
 STDOUT = "-"
+_MOST, _MOST_DIGITS = 1e9, 18
 STDOUT_CLOSED = "standard output is closed"
 _OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
@@ -151,15 +152,30 @@ def shared_parser(program: str, description: str, epilog: str | None = None) -> 
 
 
 def _columns(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 40 <= int(text[:6]) <= 1000:
+    return whole_number(text, 40, 1000)
+
+
+def whole_number(text: str, least: int, most: int) -> int:
+    """An argument that is a whole number in a range, both ends in it.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    if not is_number or not least <= int(text) <= most:
         raise argparse.ArgumentTypeError(
-            say("needs a number from 40 to 1000, got {text!r}", text=text)
+            say(
+                "needs a whole number from {least} to {most}, got {text!r}",
+                least=least,
+                most=most,
+                text=text,
+            )
         )
     return int(text)
 
 
 def positive_number(text: str) -> float:
-    """An argument that is a number above 0.
+    """An argument that is a number above 0, and of this world.
 
     Raises:
         ArgumentTypeError: it is none.
@@ -168,8 +184,14 @@ def positive_number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < 1e12:
-        raise argparse.ArgumentTypeError(say("needs a number above 0, got {text!r}", text=text))
+    if not 0 < value <= _MOST:
+        raise argparse.ArgumentTypeError(
+            say(
+                "needs a number above 0 and at most {most:,.0f}, got {text!r}",
+                most=_MOST,
+                text=text,
+            )
+        )
     return value
 
 

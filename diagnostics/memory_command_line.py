@@ -5,7 +5,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from diagnostics.command_line import OneLineParser, positive_number, shared_parser
+from diagnostics.command_line import (
+    STDOUT,
+    OneLineParser,
+    positive_number,
+    shared_parser,
+    whole_number,
+)
 from diagnostics.language import say
 from diagnostics.output_files import check_outputs
 
@@ -20,7 +26,7 @@ exit codes:
   3  with --config: the machine tells too little to judge
 """
 _LEAST_INTERVAL_S, _MOST_INTERVAL_S = 0.2, 3600.0
-MAX_SAMPLES = 1000
+MAX_SAMPLES, MAX_RANKS, MAX_NODES = 1000, 1024, 65536
 _SETTING = re.compile(r"[A-Z][A-Z0-9_.]*=")
 
 
@@ -36,9 +42,16 @@ def parse_arguments(parser: OneLineParser, arguments: Sequence[str] | None) -> a
             "give --config FILE"
         )
     check_outputs(parser, options)
+    if options.json == STDOUT and is_printed(options.write_config):
+        parser.error("--json - and --write-config - would both be printed; give one of them a name")
     if options.watch and options.config is not None:
         parser.error("--watch shows a training that runs, --config forecasts one: give one of them")
     return options
+
+
+def is_printed(path: Path | None) -> bool:
+    """Whether a file that is to be written goes to standard output instead."""
+    return path is not None and str(path) == STDOUT
 
 
 def make_parser(description: str) -> OneLineParser:
@@ -49,13 +62,13 @@ def make_parser(description: str) -> OneLineParser:
     )
     parser.add_argument(
         "--ranks",
-        type=_positive,
+        type=_ranks,
         metavar="N",
         help="forecast N training processes on this machine (default: one for each GPU)",
     )
     parser.add_argument(
         "--nodes",
-        type=_positive,
+        type=_nodes,
         metavar="M",
         default=1,
         help="forecast a run on M machines like this one (default: 1)",
@@ -77,13 +90,14 @@ def make_parser(description: str) -> OneLineParser:
         "--write-config",
         type=Path,
         metavar="NEW",
-        help="write the configuration with all changes that make it fit, comments and order kept",
+        help="write the configuration with all changes that make it fit, comments and order kept; "
+        "'-' prints it, and the report on standard error",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="let --write-config replace a file"
     )
     parser.add_argument(
-        "--pid", type=_positive, metavar="N", help="show the training that process N belongs to"
+        "--pid", type=_pid, metavar="N", help="show the training that process N belongs to"
     )
     parser.add_argument(
         "--watch",
@@ -114,15 +128,17 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) < 1 << 31:
-        raise argparse.ArgumentTypeError(say("needs a number above 0, got {text!r}", text=text))
-    return int(text)
+def _ranks(text: str) -> int:
+    return whole_number(text, 1, MAX_RANKS)
+
+
+def _nodes(text: str) -> int:
+    return whole_number(text, 1, MAX_NODES)
+
+
+def _pid(text: str) -> int:
+    return whole_number(text, 1, (1 << 31) - 1)
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text[:4]) > MAX_SAMPLES:
-        raise argparse.ArgumentTypeError(
-            say("needs a number from 0 to {most}, got {text!r}", most=MAX_SAMPLES, text=text)
-        )
-    return int(text)
+    return whole_number(text, 0, MAX_SAMPLES)

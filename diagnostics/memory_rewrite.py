@@ -1,6 +1,7 @@
 """Writes the configuration that a forecast asks for: the part that makes a file of it."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -8,10 +9,13 @@ from pathlib import Path
 
 from diagnostics.analyses.memory_demand import SettingChange
 from diagnostics.analyses.settled_changes import Settled, settle, spelled
+from diagnostics.command_line import STDOUT
 from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
 from diagnostics.report.memory_model import LeftOut, MemoryReport, Rewrite
 from diagnostics.rules.finding import Finding, Severity
+
+THERE_ALREADY = "{path}: is there already; give another name, or --overwrite"
 
 Forecast = Callable[[Sequence[str]], MemoryReport]
 """The report with `KEY.PATH=VALUE` changes."""
@@ -57,7 +61,7 @@ def rewrite(
 
     Args:
         report: of the configuration as it is.
-        target: where the new configuration goes.
+        target: where the new configuration goes; `-` prints it.
         ask: forecasts again.
         text_with: the file's text with changes.
 
@@ -71,7 +75,11 @@ def rewrite(
     verdict = "unknown" if view is None else view.forecast.verdict
     written = verdict in ("fits", "tight")
     if written:
-        write_new(target, text_with(tuple(spelled(found.changes))))
+        text = text_with(tuple(spelled(found.changes)))
+        if str(target.path) == STDOUT:
+            sys.stdout.write(text)
+        else:
+            write_new(target, text)
     made = Rewrite(
         path=target.path,
         verdict=verdict,
@@ -107,6 +115,31 @@ def _why(finding: Finding, is_lowered: bool) -> str:
     return "the changes before it did not come to rest"
 
 
+def check_target(target: Target) -> None:
+    """What can be known before the forecast, which takes a while, has been made.
+
+    Raises:
+        DiagnosticsError: it is there already, or there is no folder for it; one line.
+    """
+    path = target.path
+    if str(path) == STDOUT:
+        return
+    if path.is_file() and not target.may_replace:
+        raise DiagnosticsError(say(THERE_ALREADY, path=path))
+    if not path.parent.is_dir():
+        raise DiagnosticsError(
+            say("{path}: cannot be written: {reason}", path=path, reason="there is no such folder")
+        )
+    _check_regular(path)
+
+
+def _check_regular(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise DiagnosticsError(
+            say("{path}: cannot be written: {reason}", path=path, reason="it is no regular file")
+        )
+
+
 def write_new(target: Target, text: str) -> None:
     """Write a file whole or not at all; an older one of that name only if it may be replaced.
 
@@ -114,10 +147,7 @@ def write_new(target: Target, text: str) -> None:
         DiagnosticsError: it is there already, or cannot be written; one line.
     """
     path = target.path
-    if path.exists() and not path.is_file():
-        raise DiagnosticsError(
-            say("{path}: cannot be written: {reason}", path=path, reason="it is no regular file")
-        )
+    _check_regular(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         # Bytes, so that the file's own line ends stay.
@@ -127,9 +157,7 @@ def write_new(target: Target, text: str) -> None:
         else:
             _place(temporary, path)
     except FileExistsError:
-        raise DiagnosticsError(
-            say("{path}: is there already; give another name, or --overwrite", path=path)
-        ) from None
+        raise DiagnosticsError(say(THERE_ALREADY, path=path)) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a usable file name"
         raise DiagnosticsError(

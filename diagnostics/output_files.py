@@ -31,8 +31,9 @@ def _outputs(options: argparse.Namespace) -> Iterator[tuple[str, Path]]:
         yield "--json", Path(options.json)
     if options.html is not None:
         yield "--html", options.html
-    if getattr(options, "write_config", None) is not None:
-        yield "--write-config", options.write_config
+    written = getattr(options, "write_config", None)
+    if written is not None and str(written) != STDOUT:
+        yield "--write-config", written
 
 
 def _inputs(options: argparse.Namespace) -> Iterator[Path]:

@@ -208,4 +208,7 @@ def test_the_plans_from_the_demo_run(tool, tmp_path):
     assert steps["fast"]["mid"] < steps["opt"]["mid"] < steps["baseline"]["mid"]
     assert sum(table["mixture"]) == pytest.approx(1.0)
     assert all("a guess" in row["reasons"][0] for row in table["rows"])
-    assert "Plans on this machine" in tool(run, "--plans", ROOT / "configs/deblur")[1]
+    printed = tool(run, "--plans", ROOT / "configs/deblur")[1]
+    assert "Plans on this machine" in printed
+    rows = [line.split() for line in printed.splitlines() if line.strip().startswith("baseline ")]
+    assert 0 < float(rows[0][4]) < 0.1

@@ -89,7 +89,7 @@ def _key_figures(report: Report) -> Iterator[tuple[str, str]]:
         yield words.STEP_MEAN, say(words.IN_MS, ms=units.ms(breakdown.step.mean_ms))
         yield words.STEP_P95, say(words.IN_MS, ms=units.ms(breakdown.step.p95_ms))
     if rate.samples_per_s is not None:
-        yield words.RATE, units.number(rate.samples_per_s)
+        yield words.RATE, units.rate(rate.samples_per_s)
     if window is not None and window.data_wait_share is not None:
         yield words.WAIT, units.share(window.data_wait_share)
     traced = report.analysis.trace_summary

@@ -12,6 +12,7 @@ from diagnostics.command_line import (
     write_json,
 )
 from diagnostics.language import listed, say, spoken
+from diagnostics.memory_command_line import is_printed
 from diagnostics.printable import printable
 from diagnostics.report.memory_json import to_json
 from diagnostics.report.memory_model import MemoryReport
@@ -30,7 +31,8 @@ def publish(report: MemoryReport, options: argparse.Namespace, program: str) -> 
     try:
         if options.json != STDOUT:
             color = False if options.no_color else None
-            render_terminal(report, sys.stdout, options.width, color)
+            stream = sys.stderr if is_printed(options.write_config) else sys.stdout
+            render_terminal(report, stream, options.width, color)
     finally:  # whoever reads the first lines alone (`| head`) wants the files all the same
         if options.json is not None:
             write_json(options.json, to_json(report))
@@ -43,7 +45,7 @@ def _write_html(report: MemoryReport, options: argparse.Namespace) -> None:
     from diagnostics.report.html_memory import render_html
 
     write_atomically(options.html, render_html(report))
-    if options.json != STDOUT:
+    if options.json != STDOUT and not is_printed(options.write_config):
         print(
             "\n"
             + spoken(say("Report as a page: {file}", file=printable(str(options.html), limit=1000)))

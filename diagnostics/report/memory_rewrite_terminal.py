@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from diagnostics.analyses.settled_changes import setting_text
+from diagnostics.command_line import STDOUT
 from diagnostics.language import say
 from diagnostics.report.console import heading, indented
 from diagnostics.report.memory_model import MemoryReport, Rewrite
@@ -17,12 +18,13 @@ def rewrite_section(report: MemoryReport) -> Iterator[RenderableType]:
     if made is None:
         return
     yield heading("New configuration")
+    where = "standard output" if str(made.path) == STDOUT else str(made.path)
     if not made.is_written:
         yield indented(
             say(
                 "{path} is not written: with all changes that can be made the forecast is still: "
                 "{verdict}.",
-                path=str(made.path),
+                path=where,
                 verdict=made.verdict,
             )
         )
@@ -30,7 +32,7 @@ def rewrite_section(report: MemoryReport) -> Iterator[RenderableType]:
         yield indented(
             say(
                 "{path} is written; its forecast: {verdict}.",
-                path=str(made.path),
+                path=where,
                 verdict=made.verdict,
             )
         )

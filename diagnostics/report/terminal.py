@@ -245,8 +245,8 @@ def _throughput(report: Report) -> Iterator[RenderableType]:
         say(
             "{samples_per_s} samples/s in ordinary steps, {wall_samples_per_s} by the wall "
             "clock ({samples_per_step} sample(s) a step).",
-            samples_per_s=units.number(rate.samples_per_s),
-            wall_samples_per_s=units.number(rate.wall_samples_per_s),
+            samples_per_s=units.rate(rate.samples_per_s),
+            wall_samples_per_s=units.rate(rate.wall_samples_per_s),
             samples_per_step=units.number(rate.samples_per_step),
         )
     )

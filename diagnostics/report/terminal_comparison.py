@@ -202,7 +202,7 @@ def _value(value: float | None, unit: Unit) -> str:
         return units.size(value)
     if unit == "percent":
         return units.UNKNOWN if value is None else f"{value:.1f} %"
-    return units.ms(value) if unit == "ms" else units.number(value)
+    return units.ms(value) if unit == "ms" else units.rate(value)
 
 
 def _signed(value: float | None, unit: Unit) -> str:

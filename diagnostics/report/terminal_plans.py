@@ -58,7 +58,7 @@ def _cells(row: PlanRow) -> tuple[str, ...]:
     return (
         row.label,
         *_times(row.step_ms),
-        units.number(rate.mid if rate else None),
+        units.rate(rate.mid if rate else None),
         units.size(row.memory_bytes),
         units.number(row.measured.step_ms if row.measured else None, 0),
         units.UNKNOWN if row.error_share is None else f"{row.error_share:+.0%}",

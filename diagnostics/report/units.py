@@ -1,9 +1,12 @@
 """How numbers are written for people: the only place where units are converted."""
 
+import math
+
 from diagnostics.language import say
 from diagnostics.rules.finding import Value
 
 UNKNOWN = "-"
+SMALL_RATE, _MOST_DIGITS = 0.1, 9
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -34,6 +37,15 @@ def size(value: float | None) -> str:
 def number(value: float | None, digits: int = 2) -> str:
     """A plain number."""
     return UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
+def rate(value: float | None) -> str:
+    """Samples for each second: two decimals, and of a slow run three digits that tell something."""
+    if value is None:
+        return UNKNOWN
+    small = 0 < abs(value) < SMALL_RATE
+    digits = min(_MOST_DIGITS, 2 - math.floor(math.log10(abs(value)))) if small else 2
+    return f"{value:.{digits}f}"
 
 
 def with_unit(value: Value, unit: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from diagnostics.analyses.ranking import RankedPart
 from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.language import listed, say
+from diagnostics.report import units
 from diagnostics.report.ending import describe_end
 from diagnostics.report.kill_words import describe_kill
 from diagnostics.report.model import Device, Trust, Verdict
@@ -118,7 +119,7 @@ def _shape(analysis: RunAnalysis) -> Iterator[str]:
     step = analysis.breakdown.step
     if step is not None:
         rate = analysis.throughput.samples_per_s
-        speed = "" if rate is None else say(" ({rate:.2f} samples/s)", rate=rate)
+        speed = "" if rate is None else say(" ({rate} samples/s)", rate=units.rate(rate))
         parts.append(say("A step takes {mean_ms:.1f} ms{speed}", mean_ms=step.mean_ms, speed=speed))
     if analysis.ranking.phases:
         parts.append(say("most of it: {named}", named=_named(analysis.ranking.phases[0])))

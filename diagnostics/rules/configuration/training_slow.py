@@ -17,7 +17,7 @@ class TrainingSlow(Rule):
     code = "CF001"
     name = "training-slow"
     for_our_trainer = True
-    summary = "The run trains {rate:.2f} samples/s. Most of the step: {largest}."
+    summary = "The run trains {rate:.3g} samples/s. Most of the step: {largest}."
     docs = """
 ## What it measures
 Samples (clips) of all ranks in a second of ordinary steps.

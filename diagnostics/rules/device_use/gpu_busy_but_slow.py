@@ -54,7 +54,7 @@ crop is slow by intention.
             return self.not_evaluated("neither throughput nor forward was measured", RECORD_FACTS)
         slow = []
         if rate is not None and rate < self.slow_samples.value:
-            slow.append(say("{rate:.2f} samples/s", rate=rate))
+            slow.append(say("{rate:.3g} samples/s", rate=rate))
         if forward_ms is not None and forward_ms > self.slow_forward.value:
             slow.append(say("{forward_ms:.0f} ms for a forward pass", forward_ms=forward_ms))
         if util <= self.busy.value or not slow:
