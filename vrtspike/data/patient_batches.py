@@ -1,14 +1,16 @@
 """The batches of running loading processes, with an end to the waiting for one."""
 
+import contextlib
 import multiprocessing.process
 import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
+
+import psutil
 
 from vrtspike.data.loading_faults import (
     DeadWorker,
@@ -61,7 +63,7 @@ class PatientBatches(Iterator[Any]):
         with self._backstop():
             return self._next()
 
-    @contextmanager
+    @contextlib.contextmanager
     def _backstop(self) -> Iterator[None]:
         """Ends a wait that no time-out of PyTorch reaches: the hand-over of a process that stands.
 
@@ -142,11 +144,17 @@ class PatientBatches(Iterator[Any]):
 
     def _what_hangs(self, waited_s: float) -> str:
         found = [] if self._board is None else self._board.readings()
+        stopped = [str(each.pid) for each in self._processes if _is_stopped(each.pid)]
+        if stopped:
+            return (
+                f"no batch came for {waited_s:g} s: loading processes are stopped, by SIGSTOP or a "
+                f"debugger (pid {', '.join(stopped)}). `kill -CONT PID` lets one go on; if such "
+                "stops are in order, raise DATALOADER.BATCH_TIMEOUT_S"
+            )
         if not found:
             return (
                 f"no batch came for {waited_s:g} s, though no loading process is reading a file: "
-                "a process is stopped, or making a batch takes longer than "
-                "DATALOADER.BATCH_TIMEOUT_S"
+                "making a batch takes longer than DATALOADER.BATCH_TIMEOUT_S"
             )
         slowest = found[0]
         process = self._processes[slowest.slot - 1] if slowest.slot else None
@@ -166,6 +174,12 @@ class PatientBatches(Iterator[Any]):
             each.join(_END_S)
             if each.is_alive():  # in the kernel, beyond any signal: nobody shall wait for it
                 _children().discard(each)
+
+
+def _is_stopped(pid: int | None) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return pid is not None and psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    return False
 
 
 def _children() -> set[Any]:

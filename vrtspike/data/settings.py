@@ -109,8 +109,9 @@ class DataLoaderConfig:
     """`DATALOADER`: worker processes; `total_workers` counts all ranks of one machine together.
 
     `batch_timeout_s` is how long a single batch may take before the run ends, with the name of the
-    file that is being read; null for ever. Shorter than `TRAIN.COLLECTIVE_TIMEOUT_S`, so that the
-    rank that hangs is heard first.
+    file that is being read; null for ever. Ten seconds more where a process stands still in the
+    middle of handing a batch over. Shorter than `TRAIN.COLLECTIVE_TIMEOUT_S`, so that the rank that
+    hangs is heard first.
     """
 
     total_workers: int | Literal["auto"] = "auto"

@@ -225,6 +225,21 @@ def test_waiting_for_nobody_that_reads_says_so_and_without_a_limit_never_ends():
     assert next(patient) == "late"
 
 
+def test_stopped_processes_are_named_before_what_they_may_be_reading():
+    board = ReadingBoard(1, clock_ns=lambda: 7)
+    board._times[1] = torch.tensor([7, 1])
+    asleep = subprocess.Popen(["sleep", "60"])
+    try:
+        asleep.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, asleep.pid, os.WSTOPPED | os.WNOWAIT)
+        batches = PatientBatches(Iterator(TIMED_OUT, workers=[Process(asleep.pid)]), board, 5.0)
+        with pytest.raises(LoadingStuckError, match=rf"are stopped, .*\(pid {asleep.pid}\)"):
+            next(batches)
+    finally:
+        asleep.kill()
+        asleep.wait()
+
+
 def test_a_read_of_the_trainers_own_is_broken_off(tmp_path):
     fifo = tmp_path / "hangs.dat"
     os.mkfifo(fifo)
