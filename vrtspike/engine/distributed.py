@@ -128,8 +128,7 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     present = torch.cuda.is_available()
     if name == "cuda" and not present:
         raise VRTSpikeError(
-            "--device cuda: PyTorch sees no GPU (CPU build of PyTorch, no driver, or none in this "
-            "machine); use --device cpu or auto"
+            f"--device cuda: PyTorch sees no GPU ({_why_no_gpu()}); use --device cpu or auto"
         )
     if name == "cpu" or not present:
         return torch.device("cpu")
@@ -139,3 +138,13 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
             f"{torch.cuda.device_count()} found; start fewer processes"
         )
     return torch.device("cuda", local_rank)
+
+
+def _why_no_gpu() -> str:
+    built_for = torch.version.cuda or torch.version.hip
+    if built_for is None:
+        return f"{torch.__version__} is a build for CPUs alone"
+    return (
+        f"{torch.__version__} is a build for GPUs, so there is none in this machine, or no driver "
+        "that fits, or CUDA_VISIBLE_DEVICES hides it"
+    )

@@ -81,6 +81,18 @@ def test_alone_a_process_is_its_whole_world():
     world.leave()
 
 
+@pytest.mark.parametrize(
+    ("built_for", "why"), [(None, "is a build for CPUs alone"), ("13.0", "no driver that fits")]
+)
+def test_without_a_gpu_the_build_of_pytorch_tells_why(monkeypatch, built_for, why):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", built_for)
+    monkeypatch.setattr(torch.version, "hip", None)
+    assert choose_device("auto") == torch.device("cpu")
+    with pytest.raises(VRTSpikeError, match=f"PyTorch sees no GPU .*{why}.*--device cpu or auto"):
+        choose_device("cuda")
+
+
 def test_a_process_without_a_gpu_of_its_own_says_so(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
