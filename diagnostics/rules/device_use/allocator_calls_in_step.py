@@ -9,7 +9,8 @@ from diagnostics.rules.trace_rule import TraceRule, advise
 
 KEEP = (
     "Let the allocator keep its memory: take `torch.cuda.empty_cache()` out of the loop, keep "
-    "shapes constant, and set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True where they vary."
+    "shapes constant, and set PYTORCH_ALLOC_CONF=expandable_segments:True where they vary (before "
+    "PyTorch 2.9 the name is PYTORCH_CUDA_ALLOC_CONF)."
 )
 SIGN = "no cudaMalloc or cudaFree in the steps"
 
