@@ -15,7 +15,7 @@ PROGRAM = ROOT / "tests" / "allocating_training.py"
 MIB = 1 << 20
 HEALTHY = {
     "healthy": "1:2000:10",
-    "warm-up": "2:400:50",
+    "warm-up": "1:400:50",
     "workspaces": "1:400:50",
     "fragments": "1:400:50",
     "validation": "1:400:50",
@@ -37,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run of every kind."""
     folder = tmp_path_factory.mktemp("runs")
     orders = [f"{kind}:{numbers}" for kind, numbers in HEALTHY.items()]
-    program = start(folder, "leak:3:100:100", *orders)
+    program = start(folder, "leak:3:100:100", "late-leak:1:800:100", *orders)
     program.communicate()
     assert program.returncode == 0
     return folder
@@ -85,7 +85,21 @@ def test_a_megabyte_a_step_is_named_with_its_rank_and_process(
     told = f"Tensors on the GPU of rank 2, process {pid_of(folder, 2)} hold "
     assert finding["summary"].startswith(told)
     assert told in out.split("Verdict")[1].split("\n\n")[0]
-    assert finding["values"]["mib_per_step"] * MIB == pytest.approx(1e6, rel=0.15)
+    values = finding["values"]
+    assert values["mib_per_step"] * MIB == pytest.approx(1e6, rel=0.15)
+    assert (values["first"], values["last"]) == (21, 100)
+    assert values["rise_mib"] == pytest.approx(values["mib_per_step"] * 79)
+    assert f"Steady growth in tensors on the GPU of rank 2, process {pid_of(folder, 2)}: " in out
+
+
+def test_one_that_begins_after_hundreds_of_steps_is_told_from_there(
+    new_tool: Any, tmp_path: Path, runs: Path
+) -> None:
+    folder = facts(runs, "late-leak")
+    assert new_tool("analyze_performance.py")(folder, "--json", "report.json")[0] == 0
+    (finding,) = leaks(tmp_path / "report.json")
+    assert finding["values"]["first"] == pytest.approx(400, abs=40)
+    assert finding["values"]["mib_per_step"] * MIB == pytest.approx(1e6, rel=0.1)
 
 
 @pytest.mark.parametrize("script", ["analyze_performance.py", "diagnose_memory.py"])

@@ -25,6 +25,9 @@ the rise is taken back what falls have beyond jumps. It grows, if
 * its second half rises at least two thirds as fast as the whole, or it is settling: a course that
   nears its end exponentially is told so if its time constant is at most 0.7 of the window.
 
+What is said of growth is said of one stretch: from where it begins, as far as a line with a bend
+tells, to the end.
+
 All limits are own choices, made on recorded runs and on planted leaks.
 """
 
@@ -56,6 +59,12 @@ _MOST_TURN = 1.5
 """A shift in the middle of a line turns it by that, over its length."""
 _KEPT_SHARE = 0.5
 _LATE_SHARE = 2 / 3
+_LEAST_BLOCKS = 8
+"""Behind a bend: with fewer of them it would follow their noise."""
+_BEND_SHARE = 0.02
+"""Of the rise: what misses a straight line by less needs no bend."""
+_STRAIGHTER = 0.5
+"""A line with a bend must miss less than this share of the squares that a straight one misses."""
 
 Shape = Literal["growing", "level", "unclear", "saw-tooth", "settling"]
 """Of what `grows` is False: "level" does not rise at all, "unclear" not surely."""
@@ -63,11 +72,11 @@ Shape = Literal["growing", "level", "unclear", "saw-tooth", "settling"]
 
 @dataclass(frozen=True, kw_only=True)
 class GrowthTrend:
-    """Of the window after warm-up: values in their own unit, `first` and `last` in that of times.
+    """Of one stretch of time, from `first` to `last`: after warm-up, or from where growth began.
 
     `slope` is the growth for each unit of time without jumps and less what falls took back, `low`
-    what it surely is, `rise` the growth over the window. `jumps` is the sum of what rose at
-    once and stayed. Without growth these say what was seen of it.
+    what it surely is, `rise` the growth from `first` to `last` at that rate. `jumps` is the sum of
+    what rose at once and stayed. Without growth these say what was seen of it.
     """
 
     shape: Shape
@@ -100,20 +109,27 @@ def growth_trend(times: Floats, values: Floats) -> GrowthTrend | None:
     spans = np.diff(at)
     if not (spans > 0).all():
         return None
-    return _judge(times, at, np.diff(floors) / spans)
+    rates = np.diff(floors) / spans
+    trend = _judge(times, at, rates)
+    if not trend.grows:
+        return trend
+    begin = _bend(at, _clipped_level(rates, spans))
+    grown = _judge(times[times >= at[begin]], at[begin:], rates[begin:]) if begin else trend
+    return replace(grown, shape="growing") if grown.slope > trend.slope else trend
 
 
 def _judge(times: Floats, at: Floats, rates: Floats) -> GrowthTrend:
     steady = _without_jumps(rates, np.diff(at))
     gradual = float(steady.level[-1])
-    rise = gradual - max(0.0, steady.falls - steady.jumps)
+    kept = gradual - max(0.0, steady.falls - steady.jumps)
     line = _line(at, steady)
     late = _line(at[len(at) // 2 :], replace(steady, level=steady.level[len(at) // 2 :]))
+    slope = kept / float(np.ptp(at))
     return GrowthTrend(
-        shape=_shape(line, rise / gradual if gradual > 0 else 0.0, late.slope),
-        slope=rise / float(np.ptp(at)),
+        shape=_shape(line, kept / gradual if gradual > 0 else 0.0, late.slope),
+        slope=slope,
         low=line.low,
-        rise=rise,
+        rise=slope * float(times[-1] - times[0]),
         jumps=max(0.0, steady.jumps - steady.falls),
         first=float(times[0]),
         last=float(times[-1]),
@@ -147,6 +163,27 @@ def _shape(line: _Line, kept_share: float, late: float) -> Shape:
     if kept_share < _KEPT_SHARE:
         return "saw-tooth"
     return "growing" if late >= _LATE_SHARE * line.slope else "settling"
+
+
+def _clipped_level(rates: Floats, spans: Floats) -> Floats:
+    """The level with jumps cut short; a stretch that stays flat is no jump here."""
+    middle, most = _usual(rates)
+    return np.concatenate([[0.0], np.cumsum(np.clip(rates, -most, middle + most) * spans)])
+
+
+def _bend(at: Floats, level: Floats) -> int:
+    """The block at which growth begins: where what is flat before bends to a line; 0 for none."""
+    missed = [_missed(np.maximum(0.0, at - begin), level) for begin in at[: 1 - _LEAST_BLOCKS]]
+    best = int(np.argmin(missed)) if missed else 0
+    is_bent = missed[0] > (_BEND_SHARE * float(np.ptp(level))) ** 2 if missed else False
+    return best if is_bent and missed[best] < _STRAIGHTER * missed[0] else 0
+
+
+def _missed(x: Floats, level: Floats) -> float:
+    """Mean square of what a line over `x` misses of the level."""
+    x, y = x - x.mean(), level - level.mean()
+    rest = y - x * float((x * y).sum()) / float((x * x).sum())
+    return float((rest * rest).mean())
 
 
 def _line(at: Floats, steady: _Steady) -> _Line:
@@ -201,9 +238,8 @@ def _floors(times: Floats, values: Floats) -> tuple[Floats, Floats]:
 
 def _without_jumps(rates: Floats, spans: Floats) -> _Steady:
     """A jump within a block shows in two rates, one of them small at times: neighbours go too."""
-    middle = float(np.median(rates))
-    spread = _NORMAL_MAD * float(np.median(np.abs(rates - middle)))
-    is_jump = np.abs(rates - middle) > max(_JUMP_DEVIATIONS * spread, abs(middle))
+    middle, most = _usual(rates)
+    is_jump = np.abs(rates - middle) > most
     is_near = is_jump | np.append(is_jump[1:], False) | np.append(False, is_jump[:-1])
     beyond = np.where(is_near, (rates - middle) * spans, 0.0)
     changes = np.where(is_near, middle, rates) * spans
@@ -211,5 +247,16 @@ def _without_jumps(rates: Floats, spans: Floats) -> _Steady:
         level=np.concatenate([[0.0], np.cumsum(changes)]),
         jumps=float(beyond[beyond > 0].sum()),
         falls=float(-beyond[beyond < 0].sum()),
-        doubt=float(np.sqrt(is_near.sum())) * spread * float(np.median(spans)),
+        doubt=float(np.sqrt(is_near.sum())) * _spread(rates) * float(np.median(spans)),
     )
+
+
+def _usual(rates: Floats) -> tuple[float, float]:
+    """The usual rate, and how far from it one may be without being a jump."""
+    middle = float(np.median(rates))
+    return middle, max(_JUMP_DEVIATIONS * _spread(rates), abs(middle))
+
+
+def _spread(rates: Floats) -> float:
+    """A robust standard deviation."""
+    return _NORMAL_MAD * float(np.median(np.abs(rates - np.median(rates))))

@@ -14,7 +14,8 @@ import pandas as pd
 
 from diagnostics.analyses.copied_growth import find_copied_growth
 from diagnostics.analyses.distribution import Floats
-from diagnostics.analyses.growth_trend import WARM_UP_SHARE, GrowthTrend, growth_trend
+from diagnostics.analyses.growth_trend import WARM_UP_SHARE, GrowthTrend
+from diagnostics.analyses.late_growth import growth_at_last
 from diagnostics.analyses.memory_course import MemoryCourse, MemoryName, StepAt
 from diagnostics.analyses.shm_filler import Candidate, find_filler
 from diagnostics.run import Run
@@ -76,9 +77,17 @@ class HostGrowth:
         return _slope(self.growing)
 
     @property
-    def rise_bytes(self) -> float:
-        """What they grew by, while they were followed."""
-        return sum(each.trend.rise for each in self.growing)
+    def stretch(self) -> tuple[float, float] | None:
+        """First and last step between which all of them grow; None where nothing does.
+
+        Of the steepest, where there is no such step.
+        """
+        if not self.growing:
+            return None
+        first = max(each.trend.first for each in self.growing)
+        last = min(each.trend.last for each in self.growing)
+        steepest = self.growing[0].trend
+        return (first, last) if first < last else (steepest.first, steepest.last)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +120,7 @@ def compute_host_growth(run: Run, courses: Sequence[MemoryCourse]) -> HostGrowth
 
 def _growth(courses: Sequence[_Course]) -> HostGrowth:
     known = [each for each in courses if len(each.steps)]
-    trends = [(each, growth_trend(each.steps, each.values)) for each in known]
+    trends = [(each, growth_at_last(each.steps, each.values)) for each in known]
     found = [
         GrowingMemory(
             holder=course.holder,

@@ -15,6 +15,7 @@ from diagnostics.analyses.core_use import CoreUse, compute_core_use
 from diagnostics.analyses.course_shape import CourseShape
 from diagnostics.analyses.course_shapes import compute_course_shapes
 from diagnostics.analyses.damaged_samples import DamagedSamples, compute_damaged_samples
+from diagnostics.analyses.device_growth import DeviceGrowth, compute_device_growth
 from diagnostics.analyses.device_memory import DeviceMemory, compute_device_memory
 from diagnostics.analyses.fact_partition import FactPartition, partition_facts
 from diagnostics.analyses.host_growth import HostGrowth, compute_host_growth
@@ -82,6 +83,7 @@ class RunAnalysis:
     kill: KillAccount | None = None
     memory_shapes: tuple[CourseShape, ...] = ()
     host_growth: HostGrowth = field(default_factory=HostGrowth)
+    device_growth: DeviceGrowth = field(default_factory=DeviceGrowth)
     allocation_failures: tuple[AllocationFailure, ...] = ()
     memory_warnings: tuple[MemoryWarningSeen, ...] = ()
     making_cpu: MakingCpu | None = None
@@ -124,6 +126,7 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         kill=compute_kill_account(run),
         memory_shapes=compute_course_shapes(run, memory),
         host_growth=compute_host_growth(run, memory),
+        device_growth=compute_device_growth(run, memory),
         allocation_failures=compute_allocation_failures(run),
         memory_warnings=compute_memory_warnings(run),
         making_cpu=compute_making_cpu(run),

@@ -70,6 +70,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "resources": _resources(report),
         "memory": memory_mappings(report),
         "host_growth": asdict(report.analysis.host_growth),
+        "device_growth": asdict(report.analysis.device_growth),
         "memory_warnings": [asdict(each) for each in report.analysis.memory_warnings],
         "device_memory": [
             {**asdict(each), "peak_place": each.peak_place}

@@ -50,6 +50,7 @@ def to_mapping(report: MemoryReport) -> dict[str, Any]:
         "allocation_failures": [] if run is None else failure_mappings(run),
         "kill": None if run is None else kill_mapping(run.analysis.kill),
         "host_growth": None if run is None else asdict(run.analysis.host_growth),
+        "device_growth": None if run is None else asdict(run.analysis.device_growth),
         "memory_warnings": []
         if run is None
         else [asdict(each) for each in run.analysis.memory_warnings],

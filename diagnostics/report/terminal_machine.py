@@ -10,7 +10,7 @@ from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
-from diagnostics.report.growth_words import growth_lines
+from diagnostics.report.growth_words import device_growth_lines, growth_lines
 from diagnostics.report.memory_warning_words import warning_lines
 from diagnostics.report.model import Report
 from diagnostics.report.shape_words import shape_lines
@@ -42,6 +42,7 @@ def memory_section(report: Report) -> Iterator[RenderableType]:
     for told in shape_lines(report):
         yield indented(told)
     yield from growth_lines(report.analysis.host_growth)
+    yield from device_growth_lines(report.analysis.device_growth)
     yield from warning_lines(report.analysis.memory_warnings)
     yield from _device_memory(report)
 

@@ -8,7 +8,7 @@ from diagnostics.analyses.gpu_load import GpuSummary
 from diagnostics.analyses.gpu_sharing import compute_gpu_sharing
 from diagnostics.analyses.levels import Level
 from diagnostics.analyses.run_analysis import RunAnalysis
-from diagnostics.rules.measure_growth import device_growth_fields, rank_pids
+from diagnostics.rules.measure_growth import device_growth_fields
 from diagnostics.run import Run
 
 IDLE = "idle"
@@ -37,7 +37,7 @@ def device_fields(run: Run, analysis: RunAnalysis, gpus: Sequence[GpuSummary]) -
         "gpu_memory_p95_share": _largest([_memory_share(gpu) for gpu in gpus]),
         "gpu_other_bytes": max(others, default=None),
         **_allocator(analysis),
-        **device_growth_fields(analysis.memory, rank_pids(run)),
+        **device_growth_fields(analysis.device_growth),
         "recompute_ms": _recompute_ms(analysis),
     }
 

@@ -1,15 +1,10 @@
 """From the steady growth of memories to what rules need of it. Pure."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from diagnostics.analyses.growth_trend import GrowthTrend, growth_trend
+from diagnostics.analyses.device_growth import DeviceGrowth, GrowingTensors
 from diagnostics.analyses.host_growth import GrowingMemory, HostGrowth
-from diagnostics.analyses.memory_course import MemoryCourse
 from diagnostics.language import say
-from diagnostics.run import Run
 
 _NAMES = {
     "training_process": "training process {pid}",
@@ -34,7 +29,7 @@ def host_growth_fields(
     slope = growth.bytes_per_step
     fields |= {
         "host_memory_growth_bytes_per_step": slope,
-        "host_memory_rise_bytes": growth.rise_bytes,
+        "host_memory_growth_steps": growth.stretch,
         "host_memory_growth_of": {holder_name(each): each.trend.slope for each in growth.growing},
         "host_memory_holder": growth.growing[0].holder if growth.growing else None,
     }
@@ -68,42 +63,29 @@ def _name(growing: GrowingMemory) -> str:
     )
 
 
-def device_growth_fields(
-    courses: Sequence[MemoryCourse], pids: Mapping[str, int]
-) -> dict[str, Any]:
-    """Of the rank whose tensors grow most; `pids` are the ranks' processes by owner."""
-    followed = [each for each in courses if each.name == "device allocated"]
-    found = [(each, _trend(each)) for each in followed]
-    judged = [(course, trend) for course, trend in found if trend is not None]
-    if not judged:
+def device_growth_fields(growth: DeviceGrowth) -> dict[str, Any]:
+    """Of the rank whose tensors grow most."""
+    if not growth.num_judged:
         return {}
-    slopes = [(course, trend.slope if trend.grows else 0.0) for course, trend in judged]
-    course, slope = max(slopes, key=lambda each: each[1])
-    steps = [point.step for point in course.points if point.step is not None]
-    return {
-        "device_memory_growth_bytes_per_step": slope,
-        "device_memory_holder": _rank_name(course.owner, pids.get(course.owner)),
-        "device_memory_course_steps": int(max(steps) - min(steps)),
+    fields: dict[str, Any] = {
+        "device_memory_growth_bytes_per_step": 0.0,
+        "device_memory_course_steps": growth.num_steps,
     }
+    if growth.growing:
+        steepest = growth.growing[0]
+        fields |= {
+            "device_memory_growth_bytes_per_step": steepest.trend.slope,
+            "device_memory_growth_steps": (steepest.trend.first, steepest.trend.last),
+            "device_memory_growth_of": {
+                tensors_name(each): each.trend.slope for each in growth.growing
+            },
+        }
+    return fields
 
 
-def rank_pids(run: Run) -> dict[str, int]:
-    """The process of each rank, by the name that its memory courses have."""
-    alone = run.info.pid if (run.info.world_size or 1) == 1 else None
-    found = {} if alone is None else {str(say("rank {rank}", rank=0)): alone}
-    places = run.tables.rank_places.dropna(subset=["pid"])
-    for rank, pid in zip(places["rank"], places["pid"], strict=True):
-        found[str(say("rank {rank}", rank=rank))] = int(pid)
-    return found
-
-
-def _rank_name(owner: str, pid: int | None) -> str:
-    return owner if pid is None else say("{owner}, process {pid}", owner=owner, pid=pid)
-
-
-def _trend(course: MemoryCourse) -> GrowthTrend | None:
-    points = [each for each in course.points if each.step is not None]
-    return growth_trend(
-        np.array([each.step for each in points], dtype="float64"),
-        np.array([each.size_bytes for each in points], dtype="float64"),
-    )
+def tensors_name(growing: GrowingTensors) -> str:
+    """Whose tensors they are, as a report says it."""
+    if growing.pid is None:
+        return growing.owner
+    name = say("{owner}, process {pid}", owner=growing.owner, pid=growing.pid)
+    return name if growing.host is None else say("{name} on {host}", name=name, host=growing.host)

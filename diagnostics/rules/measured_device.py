@@ -30,9 +30,11 @@ class DeviceFields:
     device_split_bytes: int | None = None
     """The part of it in split blocks, which cannot be given back."""
     device_memory_growth_bytes_per_step: float | None = None
-    """Slope of what tensors hold at the end of a step, where it rises steadily; else 0."""
-    device_memory_holder: str | None = None
-    """The rank, and its process where it is known, whose tensors hold more and more."""
+    """Of what tensors hold at the end of a step, on the rank where it grows most; else 0."""
+    device_memory_growth_steps: tuple[float, float] | None = None
+    """The stretch in which it does: its first and its last step."""
+    device_memory_growth_of: Mapping[str, float] = field(default_factory=dict)
+    """The same by rank, with its process where it is known, the steepest first."""
     device_memory_course_steps: int | None = None
     traced_reserved_bytes: int | None = None
     """Of the fullest GPU, most that PyTorch reserved while a profiler trace was recorded."""

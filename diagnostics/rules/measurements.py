@@ -163,8 +163,8 @@ class Measurements(CourseFields, DeviceFields, FailureFields, KillFields, Machin
     """The same by who holds it."""
     host_memory_holder: str | None = None
     """What kind the one is that grows most, a `Holder` of `host_growth`."""
-    host_memory_rise_bytes: float | None = None
-    """What all of it grew by while it was followed."""
+    host_memory_growth_steps: tuple[float, float] | None = None
+    """The first and the last step between which all of it grows."""
     host_memory_steps_to_limit: float | None = None
     """Further steps until growth reaches the limit."""
     host_memory_course_steps: int | None = None

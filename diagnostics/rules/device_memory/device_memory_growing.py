@@ -1,5 +1,6 @@
 """GM003: tensors on the GPU hold more memory step by step."""
 
+from itertools import islice
 from typing import ClassVar
 
 from diagnostics.language import say
@@ -10,7 +11,9 @@ from diagnostics.rules.reasons import ALLOCATOR_UNKNOWN, NOT_ON_CPU, RECORD_FACT
 from diagnostics.rules.rule import Outcome, Rule, Threshold
 from diagnostics.rules.steady_growth import AHEAD, growth_ahead_bytes
 
-MIB, GIB = 1 << 20, 1 << 30
+MIB = 1 << 20
+MAX_ROWS = 8
+"""Ranks with a row of their own, the steepest."""
 _ADVICE = (
     "Something keeps tensors from step to step. Look for losses or outputs that are collected with "
     "their graph (keep `loss.detach()`), for lists of features, and for hooks that hold what they "
@@ -31,12 +34,13 @@ class DeviceMemoryGrowing(Rule):
     explains = ("GM001", "GM002", "GM201")
     summary = (
         "Tensors on the GPU{holder} hold {mib_per_step:.2f} MiB more with each step: "
-        "{rise_gib:.2f} GiB over {steps} steps."
+        "{rise_mib:.0f} MiB from step {first:.0f} to {last:.0f}."
     )
     docs = """
 ## What it measures
 What PyTorch's allocator had given out at the end of each step, where it rises steadily; the start,
-rises at once and what is given back again are left out. It is judged by what it makes over 1,000
+rises at once and what is given back again are left out. Rate, rise and beginning are those of one
+stretch: from where the growth begins to the end. It is judged by what that rate makes over 1,000
 steps, or over the run if that is longer.
 
 ## Why it matters
@@ -66,7 +70,8 @@ of a slope.
             return self.not_evaluated(
                 say("GPU memory was followed over {steps} steps only", steps=steps), "train longer"
             )
-        rise, ahead = slope * steps, growth_ahead_bytes(slope, steps)
+        first, last = measured.device_memory_growth_steps or (0, steps)
+        rise, ahead = slope * (last - first), growth_ahead_bytes(slope, steps)
         if ahead < self.at_note.value * MIB:
             return None
         left = _steps_to_limit(measured, slope)
@@ -75,10 +80,15 @@ of a slope.
         source = measured.source("device_memory_growth_bytes_per_step")
         return self.finding(
             Severity.CRITICAL if soon else grows,
-            {"mib_per_step": slope / MIB, "rise_gib": rise / GIB, "steps": steps}
-            | {"holder": _holder(measured)},
+            {"mib_per_step": slope / MIB, "rise_mib": rise / MIB}
+            | {"first": first, "last": last, "holder": _holder(measured)},
             (
                 row("growth", slope, "bytes/step", None, source),
+                *(
+                    row(say("growth of {holder}", holder=holder), each, "bytes/step", None, source)
+                    for holder, each in islice(measured.device_memory_growth_of.items(), MAX_ROWS)
+                    if len(measured.device_memory_growth_of) > 1
+                ),
                 row(AHEAD, int(ahead), "bytes", self.at_note.value * MIB, source),
                 row("steps until the GPU is full", left, "count", measured.steps_left, source),
             ),
@@ -93,8 +103,14 @@ of a slope.
 
 
 def _holder(measured: Measurements) -> str:
-    held = measured.device_memory_holder
-    return "" if held is None else say(" of {holder}", holder=held)
+    """The rank whose tensors grow most, and how many others' do."""
+    growing = measured.device_memory_growth_of
+    if not growing:
+        return ""
+    steepest, others = next(iter(growing)), len(growing) - 1
+    if not others:
+        return say(" of {holder}", holder=steepest)
+    return say(" of {holder} (and of {others} more rank(s))", holder=steepest, others=others)
 
 
 def _steps_to_limit(measured: Measurements, slope: float) -> int | None:

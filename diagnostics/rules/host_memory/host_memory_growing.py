@@ -20,8 +20,8 @@ class HostMemoryGrowing(Rule):
     name = "host-memory-growing"
     explains = ("HM001",)
     summary = (
-        "The run's memory grows steadily by {mib_per_step:.2f} MiB per step, by {rise_mib:.0f} MiB "
-        "in {num_steps} steps after warm-up{holder}."
+        "The run's memory grows steadily by {mib_per_step:.2f} MiB per step, {rise_mib:.0f} MiB "
+        "from step {first:.0f} to {last:.0f}{holder}."
     )
     docs = """
 ## What it measures
@@ -30,8 +30,9 @@ together, and of /dev/shm, which is named with the process that maps or writes a
 counts what it shares with no other; where none grows, also pages that loading processes copy as
 they touch what they were forked with, in a run of ten minutes. The start, rises at once and what
 is given back again are left out, and so are processes that ended; a text log tells the whole tree
-only. It is judged by what it makes over 1,000 steps, or over the run if that is
-longer.
+only. Rate, rise and beginning are those of one stretch: from where the growth begins to the end,
+and where several memories grow, that in which all of them do. It is judged by what that rate makes
+over 1,000 steps, or over the run if that is longer.
 
 ## Why it matters
 Memory that only grows ends the run sooner or later, usually at night. A cache that fills grows
@@ -74,15 +75,12 @@ in long intervals. What several programs put into /dev/shm cannot be told apart.
         ahead = growth_ahead_bytes(slope, steps)
         if ahead < self.at_note.value * GIB:
             return None
-        rise = measured.host_memory_rise_bytes or slope * steps
-        values = {
-            "mib_per_step": slope / 2**20,
-            "rise_mib": rise / 2**20,
-            "num_steps": round(rise / slope) if slope > 0 else steps,
-        }
+        first, last = measured.host_memory_growth_steps or (0, steps)
+        rise = slope * (last - first)
+        values = {"mib_per_step": slope / 2**20, "rise_mib": rise / 2**20}
         return self.finding(
             self._severity(measured, ahead),
-            values | {"holder": _holder(measured)},
+            values | {"first": first, "last": last, "holder": _holder(measured)},
             self._evidence(measured, slope, ahead),
             growth_advice(measured),
             cost_bytes=int(rise),

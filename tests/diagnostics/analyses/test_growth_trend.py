@@ -126,6 +126,27 @@ def test_a_process_that_starts_late_and_stays_is_a_jump():
     assert trend.jumps == pytest.approx(3 * GB, rel=0.05)
 
 
+@pytest.mark.parametrize("begin", [280, 300, 320])
+@pytest.mark.parametrize("noisy", [MB / 10, 5 * MB])
+def test_rate_rise_and_beginning_are_those_of_one_stretch(begin, noisy):
+    """Growth that begins within the window is not told as slower growth of all of it."""
+    times = np.arange(1000.0)
+    values = 2 * GB + MB * np.maximum(0, times - begin) + noise(1000, noisy, begin)
+    trend = growth_trend(times, values)
+    assert trend.grows
+    assert trend.first == pytest.approx(begin, abs=25)
+    assert trend.slope == pytest.approx(MB, rel=0.05)
+    assert trend.rise == pytest.approx(trend.slope * (trend.last - trend.first))
+
+
+def test_a_jump_beside_growth_is_not_its_beginning():
+    times = np.arange(400.0)
+    trend = growth_trend(times, MB * times + 2 * GB * (times > 250) + noise(400, MB, 0))
+    assert trend.grows
+    assert trend.first == 80
+    assert trend.slope == pytest.approx(MB, rel=0.05)
+
+
 def test_what_is_constant_is_level():
     assert growth_trend(np.arange(40.0), np.full(40, 5e9)).shape == "level"
 

@@ -6,6 +6,7 @@ import pytest
 
 from diagnostics import machine_tables
 from diagnostics import tables as declared
+from diagnostics.analyses.device_growth import DeviceGrowth, GrowingTensors
 from diagnostics.analyses.gpu_load import GpuSummary
 from diagnostics.analyses.growth_trend import GrowthTrend
 from diagnostics.analyses.host_growth import GrowingMemory, HostGrowth
@@ -130,11 +131,15 @@ def test_idle_gpus_that_the_run_does_not_use_are_left_out():
     assert got.device_memory_peak_bytes == 1
 
 
-def growing(holder, slope, pid=None, num_processes=1):
-    trend = GrowthTrend(
+def trend_of(slope):
+    return GrowthTrend(
         shape="growing", slope=slope, low=slope, rise=80 * slope, jumps=0.0, first=20.0,
         last=100.0, num_points=50,
     )  # fmt: skip
+
+
+def growing(holder, slope, pid=None, num_processes=1):
+    trend = trend_of(slope)
     return GrowingMemory(
         holder=holder, owner="box", pid=pid, num_processes=num_processes, trend=trend
     )
@@ -149,7 +154,7 @@ def test_growth_is_told_by_who_holds_it():
     hosts = (host(ram_total_bytes=1000, ram_available_min_bytes=200),)
     got = measured(run_of(), host_growth=found, resources=Resources(hosts=hosts))
     assert got.host_memory_growth_bytes_per_step == 4.0
-    assert got.host_memory_rise_bytes == 320.0
+    assert got.host_memory_growth_steps == (20.0, 100.0)
     assert got.host_memory_course_steps == 100
     assert got.host_memory_holder == "loader_processes"
     assert got.host_memory_growth_of == {
@@ -171,21 +176,28 @@ def test_memory_that_was_followed_too_seldom_has_no_growth():
     assert got.host_memory_growth_bytes_per_step is None
 
 
-@pytest.mark.parametrize(
-    ("sizes", "expected"),
-    [
-        ([1e9 + 1e6 * step for step in range(100)], 1e6),
-        ([1e9 + 1e9 * (step > 60) for step in range(100)], 0.0),
-        ([1e9] * 100, 0.0),
-        ([1e9] * 5, None),
-    ],
-)
-def test_tensors_grow_where_they_grow_steadily(sizes, expected):
-    courses = (course([1e9] * 100), course(sizes)) if len(sizes) > 5 else (course(sizes),)
+def test_tensors_that_grow_are_told_by_rank_and_process():
+    found = DeviceGrowth(
+        growing=tuple(
+            GrowingTensors(owner=f"rank {rank}", pid=pid, host=host, trend=trend_of(slope))
+            for rank, pid, host, slope in ((1, 77, "box", 3.0), (0, None, None, 2.0))
+        ),
+        num_steps=100,
+        num_judged=2,
+    )
+    got = measured(run_of(RunInfo(device={"type": "cuda"})), device_growth=found)
+    assert got.device_memory_growth_bytes_per_step == 3.0
+    assert got.device_memory_growth_steps == (20.0, 100.0)
+    assert got.device_memory_growth_of == {"rank 1, process 77 on box": 3.0, "rank 0": 2.0}
+    assert got.device_memory_course_steps == 100
+
+
+def test_tensors_that_were_followed_and_do_not_grow_have_a_growth_of_zero():
     info = RunInfo(device={"type": "cuda"})
-    got = measured(run_of(info), memory=courses)
-    assert got.device_memory_growth_bytes_per_step == pytest.approx(expected)
-    assert got.device_memory_course_steps == (99 if expected is not None else None)
+    got = measured(run_of(info), device_growth=DeviceGrowth(num_steps=100, num_judged=2))
+    assert got.device_memory_growth_bytes_per_step == 0.0
+    short = measured(run_of(info), device_growth=DeviceGrowth(num_steps=5))
+    assert short.device_memory_growth_bytes_per_step is None
 
 
 def test_workers_are_as_configured_else_as_sampled():
