@@ -94,7 +94,14 @@ def test_a_configuration_that_fits_ends_well(tool, roomy_machine):
     code, out, err = tool("--config", DEMO, "DATA.ROOT=nowhere")
     assert (code, err) == (0, "")
     assert "fits this machine" in out
-    assert "assumed" in out
+    said = " ".join(out.split())
+    assert "Assumed data: nowhere is not there." in said.partition("Machine")[0]
+    assert "2103 + 1111 frames of 1280x720 pixels, 2.42 MiB of spikes each" in said
+    assert "Not measured here: no sample could be timed: nowhere is not there." in said
+    facts = json.loads(tool("--config", DEMO, "DATA.ROOT=nowhere", "--json", "-")[1])["forecast"]
+    parts = facts["resources"][0]["parts"]
+    assert {part["basis"] for part in parts} == {"assumed", "exact", "estimated"}
+    assert (facts["data"]["width"], facts["data"]["height"]) == (1280, 720)
 
 
 def test_a_configuration_that_does_not_fit_ends_with_1(tool, small_machine):

@@ -50,13 +50,14 @@ Setting = bool | int | float | str | None
 class Machine:
     """Where the run would go: ranks on this machine, and the cores they share.
 
-    `machines` are all alike.
+    `machines` are all alike. `gpus` are those of this one; None where they do not matter.
     """
 
     device: Literal["cpu", "cuda"]
     ranks: int
     cores: int
     machines: int = 1
+    gpus: int | None = None
 
 
 _CURVE_SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -107,6 +108,8 @@ def memory_demand(
         "library_bytes": sizes.library_bytes,
         "launcher_bytes": sizes.launcher_bytes if machine.ranks * machine.machines > 1 else 0,
         "old_pages_bytes": sizes.old_pages_bytes,
+        "are_sizes_assumed": known.sizes is None,
+        "sizes_assumed_because": None if known.sizes is not None else known.cost_unknown,
         "sampler_bytes": SAMPLER_BYTES if config.profiling.resources else 0,
         "sources": {"process_sizes": sizes.source, **SOURCES},
         "uncounted": list(_uncounted(config)),
@@ -125,7 +128,17 @@ def _data(config: Config, size: DataSize) -> dict[str, Any]:
 
 
 _DATA_KEYS = frozenset(
-    {"root", "is_assumed", "train_frames", "val_frames", "train_samples", "val_samples"}
+    {
+        "root",
+        "is_assumed",
+        "train_frames",
+        "val_frames",
+        "train_samples",
+        "val_samples",
+        "height",
+        "width",
+        "spike_bytes",
+    }
 )
 
 

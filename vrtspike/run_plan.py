@@ -20,7 +20,7 @@ from vrtspike.data.loading_need import StepTime
 from vrtspike.engine.earlier_steps import Where, earlier_step_time
 from vrtspike.measured_costs import MeasuredCosts, costs_from_probe
 from vrtspike.memory_demand import Machine, memory_demand
-from vrtspike.model.vrt_settings import check_network
+from vrtspike.start_check import check_start
 from vrtspike.step_settings import decisive_settings
 from vrtspike.yaml_edit import edited_config
 
@@ -53,6 +53,7 @@ def request_from(options: Any, machine: Any) -> PlanRequest:
         ranks=options.ranks or max(1, len(machine.gpus.gpus)),
         cores=machine.capacity.cores or 1,
         machines=options.nodes,
+        gpus=len(machine.gpus.gpus),
     )
     return PlanRequest(
         config_path=options.config,
@@ -131,7 +132,7 @@ def plan_run(request: PlanRequest, known: MeasuredCosts | None = None) -> dict[s
     Raises:
         ConfigError: the configuration is wrong.
         ModelError: the trainer would refuse the network, or the crop for it.
-        DataError: the data set's root exists but is no data set.
+        DataError: the trainer would refuse the data set, or so many processes for it.
     """
     config = _trainable_config(request)
     named = shlex.join([str(request.config_path), *request.overrides, *request.said])
@@ -142,9 +143,7 @@ def plan_run(request: PlanRequest, known: MeasuredCosts | None = None) -> dict[s
 def _trainable_config(request: PlanRequest) -> Config:
     """The configuration, if the trainer takes it: what cannot start fits nowhere."""
     config = load_config(request.config_path, request.overrides)
-    data = config.data
-    for crop in (data.crop_size, *(stage.crop_size for stage in data.crop_schedule)):
-        check_network(config.model, data.clip_len, crop)
+    check_start(config, request.machine)
     return config
 
 

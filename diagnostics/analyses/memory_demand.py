@@ -33,6 +33,8 @@ class DataDemand:
     `decoded_frame_bytes` is what a cache keeps of one frame, `float_frame_bytes` the same frame as
     the performance guide counts it. `fast_store_bytes` is what reading a fast store fills of the
     page cache at most, 0 without one: no part of what must fit, since the system takes it back.
+    `height` and `width` of a picture are pixels, `spike_bytes` what a cache keeps of a frame's
+    spikes.
     """
 
     root: str
@@ -44,6 +46,9 @@ class DataDemand:
     decoded_frame_bytes: int
     float_frame_bytes: int
     fast_store_bytes: int = 0
+    height: int | None = None
+    width: int | None = None
+    spike_bytes: int | None = None
 
     @property
     def decoded_train_bytes(self) -> int:
@@ -153,6 +158,8 @@ class Demand:
     `launcher_bytes` belong to what starts the ranks, and `old_pages_bytes` are kept by the loading
     processes of a rank together, of pages that it has changed since they were forked.
     `settings` is the whole configuration with the YAML's own keys, every default spelled out.
+    With `are_sizes_assumed` the sizes of processes were measured on another machine, here not,
+    because of `sizes_assumed_because`.
     """
 
     config: str
@@ -170,6 +177,8 @@ class Demand:
     library_bytes: int = 0
     launcher_bytes: int = 0
     old_pages_bytes: int = 0
+    are_sizes_assumed: bool = False
+    sizes_assumed_because: str | None = None
     loading_plan: LoadingPlan | None = None
     uncounted: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)

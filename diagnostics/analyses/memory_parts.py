@@ -11,7 +11,8 @@ _BATCHES_IN_USE = 2
 """The batch computed on, and the one fetched behind it."""
 
 
-Basis = Literal["exact", "configured", "measured", "estimated"]
+Basis = Literal["exact", "configured", "measured", "estimated", "assumed"]
+"""`assumed` was measured once, on another machine or for other data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ def host_parts(demand: Demand) -> tuple[Part, ...]:
         *_loader_parts(demand),
         Part(name="batches waiting", size_bytes=_waiting_bytes(demand), basis="exact"),
         Part(name="frame cache", size_bytes=cache_bytes(demand), basis="configured"),
-        Part(name="resource sampler", size_bytes=demand.sampler_bytes, basis="measured"),
+        Part(name="resource sampler", size_bytes=demand.sampler_bytes, basis="assumed"),
     ]
     if demand.device == "cpu":
         parts += [replace(p, size_bytes=ranks * p.size_bytes) for p in model_parts(demand.model)]
@@ -47,12 +48,16 @@ def _process_parts(demand: Demand) -> Iterator[Part]:
     forks = [demand.loader.workers_per_rank, demand.loader.val_workers_per_rank]
     kept = demand.ranks * demand.old_pages_bytes * sum(count > 0 for count in forks)
     own = demand.ranks * demand.trainer_start_bytes
-    is_measured = demand.device == "cpu"
-    basis: Basis = "measured" if is_measured else "estimated"
+    measured = _measured(demand)
+    basis: Basis = measured if demand.device == "cpu" else "estimated"
     yield Part(name="training processes", size_bytes=own, basis=basis)
     yield Part(name="libraries, counted once", size_bytes=demand.library_bytes, basis=basis)
-    yield Part(name="launcher of the ranks", size_bytes=demand.launcher_bytes, basis="measured")
-    yield Part(name="old pages that forks keep", size_bytes=kept, basis="measured")
+    yield Part(name="launcher of the ranks", size_bytes=demand.launcher_bytes, basis=measured)
+    yield Part(name="old pages that forks keep", size_bytes=kept, basis=measured)
+
+
+def _measured(demand: Demand) -> Basis:
+    return "assumed" if demand.are_sizes_assumed else "measured"
 
 
 def _loader_parts(demand: Demand) -> tuple[Part, ...]:
@@ -63,8 +68,8 @@ def _loader_parts(demand: Demand) -> tuple[Part, ...]:
     if not workers:  # the training process loads by itself, one split after the other
         train = ranks * max(loader.train_scratch_bytes, loader.val_scratch_bytes)
     return (
-        Part(name="loader processes", size_bytes=train, basis="measured"),
-        Part(name="validation's loader processes", size_bytes=val, basis="measured"),
+        Part(name="loader processes", size_bytes=train, basis=_measured(demand)),
+        Part(name="validation's loader processes", size_bytes=val, basis=_measured(demand)),
     )
 
 

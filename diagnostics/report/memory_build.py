@@ -8,6 +8,7 @@ from diagnostics.analyses.memory_forecast import Forecast, forecast
 from diagnostics.analyses.watch_course import WatchView
 from diagnostics.language import listed, say
 from diagnostics.report import units
+from diagnostics.report.assumed_words import assumed_in_short
 from diagnostics.report.memory_model import (
     ForecastView,
     MachineView,
@@ -143,7 +144,8 @@ def _answer(found: Forecast) -> str:
         if resource.share is not None and resource.parts
     ]
     use = say(": {shares} in use once it runs", shares=listed(shares)) if shares else ""
-    return say("{answer}{use}.", answer=answers[found.verdict], use=use)
+    assumed = assumed_in_short(found.demand)
+    return say("{answer}{use}.{assumed}", answer=answers[found.verdict], use=use, assumed=assumed)
 
 
 def _notes(machine: MachineView, run: Report | None, view: ForecastView | None) -> tuple[str, ...]:

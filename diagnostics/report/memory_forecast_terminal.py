@@ -11,6 +11,7 @@ from diagnostics.analyses.memory_forecast import ResourceForecast
 from diagnostics.language import say
 from diagnostics.printable import printable
 from diagnostics.report import units
+from diagnostics.report.assumed_words import assumed_lines
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
 from diagnostics.report.loading_plan_terminal import loading_plan_section
@@ -70,9 +71,7 @@ def _where(demand: Demand) -> str:
 
 def _data(demand: Demand) -> Iterator[RenderableType]:
     data = demand.data
-    assumed = (
-        "assumed, nothing is there: published counts of GoPro+Spike" if data.is_assumed else ""
-    )
+    assumed = "assumed, nothing is there" if data.is_assumed else ""
     where = say("{root} ({assumed})", root=data.root, assumed=assumed) if assumed else data.root
     yield indented(
         say(
@@ -85,6 +84,7 @@ def _data(demand: Demand) -> Iterator[RenderableType]:
             val_samples=data.val_samples,
         )
     )
+    yield from assumed_lines(demand)
     frames = data.train_frames + data.val_frames
     yield indented(
         say(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from torch.utils.data import Sampler
 
+from vrtspike.data.epoch_size import samples_of_each_rank
 from vrtspike.data.sample_order import OrderPlan
 from vrtspike.errors import DataError
 
@@ -18,10 +19,8 @@ class EpochSampler(Sampler[int]):
     def __init__(self, plan: OrderPlan, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
         """Go through the samples of `plan`; raises DataError with fewer samples than ranks."""
         length = len(plan.clips)
-        if length < world_size:
-            raise DataError(f"{length} training samples cannot be shared by {world_size} ranks")
+        self._samples_per_epoch = samples_of_each_rank(length, world_size)
         self._plan = plan
-        self._length = length
         self._seed = seed
         self._rank = rank
         self._world_size = world_size
@@ -41,7 +40,7 @@ class EpochSampler(Sampler[int]):
     @property
     def samples_per_epoch(self) -> int:
         """Samples of this rank in a whole epoch."""
-        return self._length // self._world_size
+        return self._samples_per_epoch
 
     def __iter__(self) -> Iterator[int]:
         order = self._plan.epoch(self._seed, self._epoch)

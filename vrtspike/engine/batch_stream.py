@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
+from vrtspike.data.epoch_size import NO_BATCH
 from vrtspike.data.loading_faults import died_handing_over, explain_fault
 from vrtspike.engine import random_state
 from vrtspike.errors import DataError
@@ -40,10 +41,7 @@ class BatchStream:
             DataError: an epoch has no micro-batch.
         """
         if len(source) == 0:
-            raise DataError(
-                "an epoch has no batch: there are fewer training samples than TRAIN.BATCH_SIZE "
-                "times processes (DATALOADER.DROP_LAST leaves incomplete batches out)"
-            )
+            raise DataError(NO_BATCH)
         self._source = source
         self._iterator: Iterator[Batch] | None = None
         self.epoch = epoch + micro_batch // len(source)
