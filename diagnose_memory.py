@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
         memory_rewrite.check_target(target)
     watched = memory_watch.watch_if_asked(options)
     machine = memory_diagnosis.view_machine(options.pid, profiles_dir=options.profiles_dir)
-    run = memory_diagnosis.view_run(options.paths, options.profiles_dir)
+    run = memory_diagnosis.view_run(options.paths, options.profiles_dir, forecast_of=options.config)
     planner = None if options.config is None else Planner(request_from(options, machine))
 
     def report_with(changes: Sequence[str] = ()) -> Any:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from diagnostics.analyses.launch import launch_of
 from diagnostics.analyses.machine_capacity import capacity
 from diagnostics.analyses.machine_jobs import Job, build_job, find_job_roots, tree
 from diagnostics.analyses.oom_counters import last_of_rank_0
@@ -16,9 +17,10 @@ from diagnostics.parsers.machine_gpus import read_gpus
 from diagnostics.parsers.machine_processes import list_processes, read_processes
 from diagnostics.parsers.run_aftermath import AftermathSources, read_aftermath
 from diagnostics.parsers.running_runs import running_pids
+from diagnostics.printable import printable
 from diagnostics.report.build import build_report
 from diagnostics.report.memory_model import MachineView, RunView
-from diagnostics.run import Input
+from diagnostics.run import Input, Run
 from diagnostics.snapshot_inputs import SnapshotInputs
 
 
@@ -61,12 +63,17 @@ def _jobs(pid: int | None, root: Path, profiles_dir: Path | None) -> tuple[Job, 
 
 
 def view_run(
-    paths: Sequence[Path], profiles_dir: Path, sources: AftermathSources | None = None
+    paths: Sequence[Path],
+    profiles_dir: Path,
+    sources: AftermathSources | None = None,
+    *,
+    forecast_of: Path | None = None,
 ) -> RunView:
     """The run of the paths, or the newest one; that there is none is no error.
 
     A path that cannot be read is an input that failed; the machine can be shown all the same. Of a
-    run that ended without a word this machine is asked what became of it.
+    run that ended without a word this machine is asked what became of it. Beside a forecast the
+    newest run is shown only if it is not known to be of another configuration.
     """
     given = SnapshotInputs.of(paths)
     if given.paths and not given.others:
@@ -78,6 +85,8 @@ def view_run(
         )
     try:
         run = load_run(given.others, profiles_dir)
+        if not paths and forecast_of is not None and (other := _other(run, forecast_of)):
+            return RunView(report=None, absent_reason=other, inputs=())
         aftermath = read_aftermath(run.info, last_of_rank_0(run), sources)
         report = build_report(replace(run, aftermath=aftermath))
     except DiagnosticsError as error:
@@ -97,4 +106,15 @@ def view_run(
         absent_reason=None,
         inputs=(*report.inputs, *given.inputs),
         snapshots=given.views(run),
+    )
+
+
+def _other(run: Run, config: Path) -> str | None:
+    """That the run was of another file than `config`; by name, as folders may have moved."""
+    launch = launch_of(run.info.argv)
+    if launch is None or PurePath(launch.config).name == config.name:
+        return None
+    return say(
+        "the newest run was of another configuration, {config}; name its folder to see it here",
+        config=printable(launch.config),
     )

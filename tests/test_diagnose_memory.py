@@ -75,6 +75,24 @@ def test_the_newest_run_and_its_memory_are_shown(tool, tmp_path):
     assert "read facts folder: profiles" in out.replace("\n", " ")
 
 
+@pytest.mark.parametrize(
+    ("config", "is_shown"), [("configs/demo.yaml", True), ("other.yaml", False), (None, True)]
+)
+def test_a_forecast_shows_the_newest_run_of_its_own_configuration_only(
+    tool, tmp_path, config, is_shown
+):
+    argv = [] if config is None else ["-m", "vrtspike.train", "--config", config]
+    made = make_run(meta={"argv": argv})
+    folder = write_facts(tmp_path / "profiles" / made.run_id, made)
+    asked = ("--config", DEMO, "DATA.ROOT=nowhere", "--json", "-")
+    found = json.loads(tool(*asked)[1])
+    assert (found["run"] is not None) is is_shown
+    assert (f"of another configuration, {config};" in str(found["run_absent_reason"])) is not (
+        is_shown
+    )
+    assert json.loads(tool(*asked, folder)[1])["run"] is not None, "asked for by name"
+
+
 def test_a_log_can_be_named(tool, tmp_path):
     log = write_lines(tmp_path / "some.log", log_lines(make_run()))
     code, out, _ = tool(log)

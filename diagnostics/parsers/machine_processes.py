@@ -78,6 +78,8 @@ def _state(folder: Path, entry: ProcessEntry) -> ProcessState | None:
     unknown = {}
     rollup = _kib_table(read_small(folder / "smaps_rollup"))
     if rollup is None or "Pss" not in rollup:
+        if "VmRSS" not in status or read_small(folder / "stat") is None:
+            return None  # it has ended meanwhile, or waits for its parent to hear of its end
         reason = "smaps_rollup is not readable by this user (another user's process)"
         unknown = dict.fromkeys(("pss_bytes", "uss_bytes"), reason)
         rollup = {}

@@ -150,3 +150,9 @@ def test_a_tree_with_a_loop_ends(tmp_path: Path) -> None:
     add(tmp_path, 5, 6, TRAIN)
     add(tmp_path, 6, 5, TRAIN)
     assert tree(5, list_processes(tmp_path)) == (5, 6)
+
+
+def test_a_zombie_holds_no_memory_that_could_be_refused(tmp_path: Path) -> None:
+    add(tmp_path, 7, 1, TRAIN, pss_kib=None)
+    (tmp_path / "proc/7/status").write_text("Name:\tpython\nState:\tZ (zombie)\n")
+    assert states(tmp_path) == {}
