@@ -96,7 +96,7 @@ def test_help(new_tool, tool: str) -> None:
     ("arguments", "expected"),
     [
         (["nowhere"], "nowhere 不存在"),
-        (["--width", "7"], "参数 --width：需要 40 到 1000 之间的数，得到的是 '7'"),
+        (["--width", "7"], "参数 --width：需要 40 到 1000 之间的整数，得到的是 '7'"),
         (["--nonsense"], "无法识别的参数：--nonsense"),
         (["--fail-on", "x"], "无效的选择：'x'"),
         (["--json"], "参数 --json：需要一个参数"),
