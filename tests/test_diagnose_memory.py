@@ -388,31 +388,6 @@ def test_a_pipe_or_a_device_is_never_replaced(tool, roomy_machine, tmp_path):
     assert pipe.is_fifo()
 
 
-def test_a_dash_prints_the_configuration_alone_and_the_report_beside_it(
-    tool, roomy_machine, tmp_path
-):
-    code, out, err = tool("--config", DEMO, "TRAIN.BATCH_SIZE=2", "--write-config", "-")
-    assert code == 0
-    assert yaml.safe_load(out)["TRAIN"]["BATCH_SIZE"] == 2
-    assert "Memory of this machine" in err
-    assert "standard output is written" in err
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_dash_prints_nothing_that_does_not_fit(tool, small_machine):
-    code, out, err = tool("--config", DEMO, "--write-config", "-")
-    assert (code, out) == (1, "")
-    assert "standard output is not written" in err
-
-
-def test_what_could_not_be_written_is_said_before_anything_is_measured(tool, monkeypatch):
-    monkeypatch.setattr("diagnostics.memory_diagnosis.view_machine", None)
-    code, out, err = tool("--config", DEMO, "--write-config", "nowhere/new.yaml")
-    assert (code, out) == (2, "")
-    assert one_line(err)
-    assert "nowhere/new.yaml: cannot be written: there is no such folder" in err
-
-
 def test_what_cannot_be_made_to_fit_is_not_written(tool, small_machine, tmp_path):
     code, out, err = tool("--config", DEMO, "--write-config", "new.yaml", "--json", "made.json")
     assert (code, err) == (1, "")
@@ -438,24 +413,3 @@ def test_wrong_arguments_of_a_forecast_are_one_line(tool, arguments):
     code, out, err = tool(*arguments)
     assert (code, out) == (2, "")
     assert one_line(err.splitlines()[-1] + "\n")
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "range_said"),
-    [
-        ("--step-ms", "1e300", "above 0 and at most 1,000,000,000"),
-        ("--step-ms", "nan", "above 0 and at most"),
-        ("--step-ms", "-5", "above 0 and at most"),
-        ("--nodes", "0", "from 1 to 65536"),
-        ("--nodes", "4294967296", "from 1 to 65536"),
-        ("--ranks", "21474836471", "from 1 to 1024"),
-        ("--samples", "1e9", "from 0 to 1000"),
-        ("--samples", "1000000", "from 0 to 1000"),
-        ("--pid", "9" * 5000, "from 1 to 2147483647"),
-    ],
-)
-def test_a_number_out_of_range_is_one_line_with_the_range(tool, option, value, range_said):
-    code, out, err = tool("--config", DEMO, option, value)
-    assert (code, out) == (2, "")
-    assert one_line(err)
-    assert range_said in err

@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from diagnostics.analyses.course_shape import CourseShape
+from diagnostics.analyses.course_shape import LEAST_BYTES, LEAST_SHARE, CourseShape
+from diagnostics.analyses.growth_trend import WARM_UP_SHARE
 from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.model import Report
 
 _QUIET = ("too short",)
+STEADY = (
+    "Steady after its first {warm_up:.0%} (lowest and highest less than {least} apart, or "
+    "{share:.0%} of the median): {names}."
+)
 
 
 def shape_lines(report: Report) -> Iterator[str]:
@@ -21,7 +26,13 @@ def shape_lines(report: Report) -> Iterator[str]:
         if shape.kind == "steady"
     ]
     if steady:
-        yield say("steady: {names}", names=listed(steady))
+        yield say(
+            STEADY,
+            warm_up=WARM_UP_SHARE,
+            least=units.size(LEAST_BYTES),
+            share=LEAST_SHARE,
+            names=listed(steady),
+        )
     for course, shape in pairs:
         if shape.kind not in ("steady", *_QUIET):
             yield say(
@@ -54,7 +65,10 @@ def describe_shape(shape: CourseShape) -> str:
     if shape.kind == "saw-tooth":
         return _teeth(shape)
     if shape.kind == "uneven":
-        return say("uneven, within {spread}", spread=units.size(shape.spread_bytes))
+        return say(
+            "uneven: its lowest and highest are {spread} apart",
+            spread=units.size(shape.spread_bytes),
+        )
     return shape.kind
 
 

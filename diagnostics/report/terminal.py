@@ -23,6 +23,7 @@ from diagnostics.report.console import table as make_table
 from diagnostics.report.failure_words import failure_section
 from diagnostics.report.kill_words import NO_END, status_of
 from diagnostics.report.model import Report
+from diagnostics.report.terminal_bases import basis_lines, without_bases
 from diagnostics.report.terminal_black_box import black_box_section
 from diagnostics.report.terminal_checklist import checklist_section
 from diagnostics.report.terminal_comparison import comparison_section
@@ -190,6 +191,7 @@ def _phases(report: Report) -> Iterator[RenderableType]:
     yield heading(say("Phases of the step ({clock} clock)", clock=report.phases[0].clock))
     yield _moved(rows)
     yield from closure_lines(report, "phases of the step")
+    yield from basis_lines(report)
     yield from map(indented, phase_notes(report))
 
 
@@ -253,10 +255,11 @@ def _throughput(report: Report) -> Iterator[RenderableType]:
 
 
 def _notes(report: Report) -> Iterator[RenderableType]:
-    if not report.notes:
+    notes = without_bases(report)
+    if not notes:
         return
     yield heading("Notes")
-    yield from _limited(report.notes)
+    yield from _limited(notes)
 
 
 def _limited(notes: Sequence[str]) -> Iterator[RenderableType]:

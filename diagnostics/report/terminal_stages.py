@@ -12,6 +12,7 @@ from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
 from diagnostics.report.fitting_table import Bar
 from diagnostics.report.model import Report
+from diagnostics.report.terminal_bases import stage_basis_lines
 
 
 def stages_section(report: Report) -> Iterator[RenderableType]:
@@ -46,6 +47,7 @@ def _all_directions(report: Report) -> Iterator[RenderableType]:
     yield Padding(rows, (0, 0, 0, 2))
     yield from closure_lines(report, "stages of the forward")
     yield from closure_lines(report, "stages of the backward")
+    yield from stage_basis_lines(report)
 
 
 def _directions(total: StageTotal) -> Bar:
@@ -73,6 +75,7 @@ def _forward(report: Report) -> Iterator[RenderableType]:
     )
     yield Padding(rows, (0, 0, 0, 2))
     yield from closure_lines(report, "stages of the forward")
+    yield from stage_basis_lines(report)
 
 
 def closure_lines(report: Report, name: str) -> Iterator[RenderableType]:
