@@ -1,8 +1,8 @@
 """What a memory's course looks like: steady, creeping, in steps, or a saw-tooth, with its numbers.
 
-The first fifth is left out, as by `growth_trend`, which tells creep from everything that only looks
-like it. Turns smaller than what matters are smoothed away by a zigzag; what is left are rises and
-falls. Falls at even distances make a saw-tooth; what rises at once and stays makes steps.
+The first fifth is left out, as by `growth_at_last`, which tells creep from everything that only
+looks like it. Turns smaller than what matters are smoothed away by a zigzag; what is left are rises
+and falls. Falls at even distances make a saw-tooth; what rises at once and stays makes steps.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 
 from diagnostics.analyses.distribution import Floats
-from diagnostics.analyses.growth_trend import WARM_UP_SHARE, growth_trend
+from diagnostics.analyses.growth_trend import WARM_UP_SHARE
+from diagnostics.analyses.late_growth import growth_at_last
 
 Kind = Literal["steady", "creep", "steps", "saw-tooth", "settling", "uneven", "too short"]
 
@@ -53,11 +54,11 @@ class Jump:
 class CourseShape:
     """The shape after warm-up. Places are steps where they are known, else seconds (`unit`).
 
-    `rise_bytes` is what a creep gained in the window, `per_unit_bytes` its rate. Of a saw-tooth,
-    `tooth_bytes` is the median fall, `period` the distance of two, `num_teeth` their number,
-    `floor_rise_bytes` what the lowest points rose by, and `mark` what happens where it falls
-    (epoch, validation, checkpoint), None if nothing known does. `spread_bytes` is between the 5th
-    and the 95th percentile.
+    `rise_bytes` is what a creep gained in its last `span`, `per_unit_bytes` its rate. Of a
+    saw-tooth, `tooth_bytes` is the median fall, `period` the distance of two, `num_teeth` their
+    number, `floor_rise_bytes` what the lowest points rose by, and `mark` what happens where it
+    falls (epoch, validation, checkpoint), None if nothing known does. `spread_bytes` is between the
+    5th and the 95th percentile.
     """
 
     kind: Kind
@@ -65,6 +66,7 @@ class CourseShape:
     spread_bytes: float = 0.0
     rise_bytes: float = 0.0
     per_unit_bytes: float = 0.0
+    span: float = 0.0
     jumps: tuple[Jump, ...] = ()
     num_jumps: int = 0
     tooth_bytes: float = 0.0
@@ -122,7 +124,7 @@ def course_shape(
 def _trend(
     whole: tuple[Floats, Floats], unit: Literal["steps", "s"], spread: float, least: float
 ) -> CourseShape:
-    trend = growth_trend(*whole)
+    trend = growth_at_last(*whole)
     if trend is not None and trend.grows and trend.rise >= least:
         return CourseShape(
             kind="creep",
@@ -130,6 +132,7 @@ def _trend(
             spread_bytes=spread,
             rise_bytes=trend.rise,
             per_unit_bytes=trend.slope,
+            span=trend.last - trend.first,
         )
     rise = _settles(whole[1], spread, least)
     if rise is not None:

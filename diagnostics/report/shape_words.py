@@ -53,10 +53,11 @@ def describe_shape(shape: CourseShape) -> str:
     """What it does, with the numbers."""
     if shape.kind == "creep":
         return say(
-            "creeps up by {rate} per {unit}, {rise} after warm-up",
+            "creeps up by {rate} per {unit}, {rise} over the last {span}",
             rate=units.size(shape.per_unit_bytes),
             unit=_one(shape),
             rise=units.size(shape.rise_bytes),
+            span=_span(shape),
         )
     if shape.kind == "settling":
         return say("rises ever more slowly, {rise} so far", rise=units.size(shape.rise_bytes))
@@ -74,6 +75,12 @@ def describe_shape(shape: CourseShape) -> str:
 
 def _one(shape: CourseShape) -> str:
     return "step" if shape.unit == "steps" else "second"
+
+
+def _span(shape: CourseShape) -> str:
+    if shape.unit == "steps":
+        return say("{count} step(s)", count=round(shape.span))
+    return say("{seconds:.0f} s", seconds=shape.span)
 
 
 def _steps(shape: CourseShape) -> str:

@@ -43,6 +43,7 @@ def evaluate(rules: Iterable[Rule], measured: Measurements) -> Evaluation:
     passed: list[str] = []
     rules = tuple(rules)
     outside = {rule.code for rule in rules if rule.lies_outside}
+    leaks = {rule.code for rule in rules if rule.is_leak}
     for rule in rules:
         outcome = _ask(rule, measured)
         if isinstance(outcome, Finding):
@@ -52,7 +53,7 @@ def evaluate(rules: Iterable[Rule], measured: Measurements) -> Evaluation:
         else:
             passed.append(rule.code)
     return Evaluation(
-        findings=without_contradictions(_outside_behind(_fold(rank(found)), outside)),
+        findings=without_contradictions(_ordered(_fold(rank(found)), outside, leaks)),
         not_evaluated=tuple(sorted(unanswered, key=lambda item: item.rule)),
         passed=tuple(sorted(passed)),
     )
@@ -116,6 +117,24 @@ def _fold(ranked: Sequence[Finding]) -> tuple[Finding, ...]:
     ]
     causes = [finding for finding in kept if finding.rule not in explained]
     return (*causes, *(finding for finding in kept if finding.rule in explained))
+
+
+def _ordered(
+    folded: Sequence[Finding], outside: Collection[str], leaks: Collection[str]
+) -> tuple[Finding, ...]:
+    """With causes that the reader cannot remove behind what is critical, and behind leaks.
+
+    A leak costs no time, and yet is worse than neighbours, who come and go.
+    """
+    symptoms = {code for finding in folded for code in finding.explains}
+    lasting = {
+        finding.rule
+        for finding in folded
+        if finding.rule in set(leaks) - symptoms and finding.severity >= Severity.WARN
+    }
+    found = _outside_behind(folded, outside)
+    first = next((n for n, finding in enumerate(found) if finding.rule in outside), len(found))
+    return (*found[:first], *sorted(found[first:], key=lambda each: each.rule not in lasting))
 
 
 def _outside_behind(folded: Sequence[Finding], outside: Collection[str]) -> tuple[Finding, ...]:

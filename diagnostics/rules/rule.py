@@ -69,7 +69,10 @@ class Rule(ABC):
     for_our_trainer: ClassVar[bool] = False
     """Says nothing of another's training loop, whose network its limits do not know."""
     lies_outside: ClassVar[bool] = False
-    """Its cause is none of the run's: stands behind what is critical and can be followed."""
+    """Its cause is none of the run's: stands behind what is critical and can be followed, and
+    behind a leak."""
+    is_leak: ClassVar[bool] = False
+    """What it finds goes on until nothing is left, whoever else uses the machine."""
 
     def __init_subclass__(cls) -> None:
         """Fills the limits that the class names.

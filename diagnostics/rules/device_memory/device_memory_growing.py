@@ -32,6 +32,7 @@ class DeviceMemoryGrowing(Rule):
     code = "GM003"
     name = "device-memory-growing"
     explains = ("GM001", "GM002", "GM201")
+    is_leak = True
     summary = (
         "Tensors on the GPU{holder} hold {mib_per_step:.2f} MiB more with each step: "
         "{rise_mib:.0f} MiB from step {first:.0f} to {last:.0f}."

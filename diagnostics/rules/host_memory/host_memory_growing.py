@@ -19,6 +19,7 @@ class HostMemoryGrowing(Rule):
     code = "HM002"
     name = "host-memory-growing"
     explains = ("HM001",)
+    is_leak = True
     summary = (
         "The run's memory grows steadily by {mib_per_step:.2f} MiB per step, {rise_mib:.0f} MiB "
         "from step {first:.0f} to {last:.0f}{holder}."

@@ -159,3 +159,12 @@ def test_epochs_and_spans_of_a_run_are_where_it_falls() -> None:
     courses = compute_memory_courses(run)
     (shape,) = compute_course_shapes(run, courses)
     assert (shape.kind, shape.mark) == ("saw-tooth", "epoch")
+
+
+def test_a_creep_that_begins_late_is_told_with_its_length() -> None:
+    at = np.arange(800.0)
+    noise = np.random.default_rng(0).normal(scale=MIB, size=800)
+    shape = course_shape(at, 2000 * MIB + MIB * np.maximum(0, at - 500) + noise)
+    assert shape.kind == "creep"
+    assert shape.span == pytest.approx(300, abs=40)
+    assert f"over the last {shape.span:.0f} steps" in describe_shape(shape)

@@ -103,6 +103,22 @@ def test_what_the_reader_cannot_remove_stands_behind_what_is_critical():
     assert codes(evaluate(without, Measurements())) == ["XX001", "XX003", "XX009"]
 
 
+def test_neighbours_who_take_time_stand_behind_a_leak_that_takes_none():
+    neighbours = Stub("XX001", cost_ms_per_step=90.0)
+    neighbours.lies_outside = True  # type: ignore[misc]
+    slow = Stub("XX002", cost_ms_per_step=10.0)
+    leak = Stub("XX003", cost_bytes=5, advice=advice("A", 2))
+    leak.is_leak = True  # type: ignore[misc]
+    rules = [neighbours, slow, leak]
+    assert codes(evaluate(rules, Measurements())) == ["XX003", "XX001", "XX002"]
+    assert codes(evaluate([slow, leak], Measurements())) == ["XX002", "XX003"]
+    symptom = Stub("XX009", explains=("XX003",))
+    assert codes(evaluate([*rules, symptom], Measurements()))[-1] == "XX003"
+    little = Stub("XX003", cost_bytes=5, severity=Severity.NOTE, advice=advice("A", 2))
+    little.is_leak = True  # type: ignore[misc]
+    assert codes(evaluate([neighbours, little], Measurements())) == ["XX001", "XX003"]
+
+
 def test_a_note_explains_nothing():
     rules = [
         Stub("XX001", severity=Severity.NOTE, explains=("XX002",)),
