@@ -2,8 +2,8 @@
 
 Blocks are rounded to 512 bytes. Those up to 1 MiB come from segments of 2 MiB, those below 10 MiB
 from segments of 20 MiB, larger ones from a segment of their own in whole 2 MiB. The smallest free
-block that fits is taken and split; neighbours that are free become one again; no segment is given
-back. `stats` and `reset` are what `CudaStepMemory` asks for.
+block that fits is taken and split; neighbours that are free become one again; segments are given
+back by `empty_cache` alone. `stats` and `reset` are what `CudaStepMemory` asks for.
 """
 
 from dataclasses import dataclass
@@ -61,6 +61,12 @@ class CachingAllocator:
     def use(self, size: int) -> None:
         """A block for a moment."""
         self.free(self.allocate(size))
+
+    def empty_cache(self) -> None:
+        """Gives back the segments that are free as a whole."""
+        whole = {each for each in self._free if not (each.before or each.after)}
+        self.reserved -= sum(each.size for each in whole)
+        self._free -= whole
 
     def stats(self, device: Any = None) -> dict[str, Any]:
         """The counters, as `torch.cuda.memory.memory_stats_as_nested_dict` nests them."""

@@ -85,7 +85,7 @@ def _finding(growing: Growing, seconds_left: float | None) -> Finding:
 def _holder(growing: Growing) -> str:
     if growing.kind == "GPU":
         return _on_gpu(growing)
-    process = say(_HOLDERS[growing.role or "other"], pid=growing.pid)
+    process = _process(growing)
     if growing.kind == "process":
         return process
     if growing.kind == "processes":
@@ -98,8 +98,16 @@ def _holder(growing: Growing) -> str:
 def _on_gpu(growing: Growing) -> str:
     if growing.pid is None:
         return say("Memory in use on GPU {index}", index=growing.index)
-    process = say(_HOLDERS[growing.role or "other"], pid=growing.pid)
+    process = _process(growing)
     return say("The memory of {process} on GPU {index}", process=process, index=growing.index)
+
+
+def _process(growing: Growing) -> str:
+    """Of several ranks it says which one's it is."""
+    process = say(_HOLDERS[growing.role or "other"], pid=growing.pid)
+    if growing.rank is None:
+        return process
+    return say("{name} (rank {rank})", name=process, rank=growing.rank)
 
 
 def _advice(growing: Growing) -> str:
