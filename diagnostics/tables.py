@@ -206,6 +206,14 @@ CACHE_STATS = Table(
         *_numbers("items", num_items="Items held."),
         *_sizes(used_bytes="Memory held.", limit_bytes="Budget of the cache."),
         *_numbers("-", hits="Look-ups served from the cache.", misses="Look-ups that read files."),
+        *_numbers(
+            "items",
+            evicted="Items that left for others.",
+            refused="Items that were not kept: larger than the budget.",
+        ),
+        *_numbers(
+            "-", first_rank="Lowest of the ranks that share the cache; rows that name it count it."
+        ),
     ),
 )
 

@@ -40,6 +40,9 @@ _CACHE_KEYS = {
     "limit_bytes": ("limit_bytes", "max_memory_bytes"),
     "hits": ("hits",),
     "misses": ("misses",),
+    "evicted": ("evicted",),
+    "refused": ("refused",),
+    "first_rank": ("first_rank",),
 }
 _KEYS = {
     "steps": ["rank", "step"],

@@ -12,6 +12,7 @@ from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
 from diagnostics.report.model import Report
+from diagnostics.report.terminal_cache import cache_part
 from diagnostics.report.terminal_damage import damage_part
 
 MAX_DEPTHS = 8
@@ -32,6 +33,7 @@ def loading_section(report: Report) -> Iterator[RenderableType]:
     if found.copies is not None:
         yield heading("Copies to the device")
         yield indented(_copies(found.copies))
+    yield from cache_part(report.analysis.cache)
     yield from damage_part(report.analysis.damaged)
 
 

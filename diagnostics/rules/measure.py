@@ -211,8 +211,8 @@ def _loading(run: Run, analysis: RunAnalysis) -> Fields:
         fields |= {
             "cache_hit_rate": cache.hit_share,
             "cache_num_reads": int(cache.hits + cache.misses),
-            "cache_used_bytes": _whole(cache.used_bytes),
-            "cache_limit_bytes": _whole(cache.limit_bytes),
+            "cache_used_bytes": _whole(cache.machine_used_bytes),
+            "cache_limit_bytes": _whole(cache.machine_limit_bytes),
         }
     return fields
 

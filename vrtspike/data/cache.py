@@ -6,7 +6,7 @@ gets its part of `CACHE_SIZE_GB`, and the counters of all of them lie in shared 
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -22,7 +22,11 @@ _ITEMS, _BYTES, _HITS, _MISSES, _EVICTED, _REFUSED = range(6)
 
 @dataclass(frozen=True, kw_only=True)
 class CacheStats:
-    """Counts of one cache, or of several together. `refused` items were larger than the limit."""
+    """Counts of one cache, or of several together. `refused` items were larger than the limit.
+
+    `first_rank` is the lowest rank whose look-ups are counted: where the ranks of a machine share
+    a cache, all of them tell of the same counts and name the same rank.
+    """
 
     items: int
     memory_bytes: int
@@ -31,6 +35,7 @@ class CacheStats:
     misses: int
     evicted: int
     refused: int
+    first_rank: int = 0
 
     @property
     def hit_rate(self) -> float | None:
@@ -134,8 +139,11 @@ class CacheShare:
     process that uses them; the counters of all slots are in shared memory.
     """
 
-    def __init__(self, machine_bytes: int, *, workers: int, local_ranks: int) -> None:
-        """Divide `machine_bytes` by local ranks and by loading processes of a rank."""
+    def __init__(
+        self, machine_bytes: int, *, workers: int, local_ranks: int, rank: int = 0
+    ) -> None:
+        """Divide `machine_bytes` by local ranks and by loading processes of rank `rank`."""
+        self.rank = rank
         self.workers = workers
         self.processes = max(1, workers)
         self.process_bytes = machine_bytes // (self.processes * max(1, local_ranks))
@@ -153,7 +161,8 @@ class CacheShare:
 
     def stats(self) -> CacheStats:
         """Counts of all loading processes of this rank together."""
-        return _stats(self._counters.sum(dim=0), self.process_bytes * self.processes)
+        counts = _stats(self._counters.sum(dim=0), self.process_bytes * self.processes)
+        return replace(counts, first_rank=self.rank)
 
     def line(self) -> str:
         """What a person should know about the budget, in one line."""

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -76,12 +76,18 @@ class MachineCache:
     """One rank's door to the cache of its machine."""
 
     def __init__(
-        self, cache: SharedCache, numbers: Mapping[str, int], job: CacheJob, place: int
+        self,
+        cache: SharedCache,
+        numbers: Mapping[str, int],
+        job: CacheJob,
+        ranks: Sequence[int],
     ) -> None:
+        """Of rank `job.rank`; `ranks` are those of the machine, in order."""
         self._cache = cache
         self._numbers = numbers
         self._job = job
-        self._first_slot = place * (job.workers + 1)
+        self._first_rank = ranks[0]
+        self._first_slot = ranks.index(job.rank) * (job.workers + 1)
 
     def may_open(self, slot: int) -> bool:
         """Slot 0 only loads, and so may only cache, where there are no workers."""
@@ -93,7 +99,7 @@ class MachineCache:
 
     def stats(self) -> CacheStats:
         """Counts of every loading process of the machine."""
-        return self._cache.stats()
+        return replace(self._cache.stats(), first_rank=self._first_rank)
 
     def line(self) -> str:
         """What a person should know about the budget, in one line."""
@@ -152,7 +158,9 @@ def join_caches(keys: Sequence[str], job: CacheJob) -> tuple[Caches, str]:
     Raises:
         DataError: the folder for it cannot be written to.
     """
-    alone = CacheShare(job.machine_bytes, workers=job.workers, local_ranks=job.local_ranks)
+    alone = CacheShare(
+        job.machine_bytes, workers=job.workers, local_ranks=job.local_ranks, rank=job.rank
+    )
     if not _can_share() or job.machine_bytes <= 0 or not keys:
         return alone, alone.line()
     gather = job.gather or (lambda value: [value])
@@ -176,7 +184,7 @@ def join_caches(keys: Sequence[str], job: CacheJob) -> tuple[Caches, str]:
         num_slots=size.num_slots,
         checks=job.checks,
     )
-    joined = MachineCache(cache, numbers, job, ranks.index(job.rank))
+    joined = MachineCache(cache, numbers, job, ranks)
     return joined, joined.line()
 
 

@@ -23,6 +23,7 @@ class CacheFacts:
         if stats is not None:
             self.recorder.event(
                 "cache_stats",
+                first_rank=stats.first_rank,
                 num_items=stats.items,
                 used_bytes=stats.memory_bytes,
                 limit_bytes=stats.limit_bytes,

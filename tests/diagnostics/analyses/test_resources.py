@@ -1,11 +1,9 @@
-"""Summaries of machine, GPUs and processes; cache and quality beside them."""
+"""Summaries of machine, GPUs and processes; quality beside them."""
 
 import json
 
 import pytest
 
-from diagnostics import tables as declared
-from diagnostics.analyses.cache_use import compute_cache_use
 from diagnostics.analyses.quality import compute_quality
 from diagnostics.analyses.resources import compute_resources
 from diagnostics.analyses.run_analysis import analyse_run
@@ -75,28 +73,6 @@ def test_nothing_sampled_is_said():
     resources = compute_resources(run_of(info=RunInfo(gpus_absent_reason="no NVIDIA GPU")))
     assert resources.reasons == ("the machine was not sampled",)
     assert resources.gpus_absent_reason == "no NVIDIA GPU"
-
-
-def test_cache_use_is_that_of_the_last_look_ups():
-    rows = [
-        (0, 100.0, 5, 10, 20, 3, 1),
-        (0, 200.0, 6, 12, 20, 30, 10),
-        (0, None, 0, 0, 20, None, None),
-    ]
-    use = compute_cache_use(run_of(cache_stats=declared.CACHE_STATS.from_rows(rows)))
-    assert use.hit_share == 0.75
-    assert use.step == 200
-    assert compute_cache_use(run_of()) is None
-    empty = declared.CACHE_STATS.from_rows(rows[2:])
-    assert compute_cache_use(run_of(cache_stats=empty)).hit_share is None
-
-
-def test_cache_use_sums_the_last_look_ups_of_every_rank():
-    rows = [(1, 200.0, 4, 8, 10, 10, 30), (0, 200.0, 6, 12, 10, 30, 10), (0, 100.0, 1, 1, 10, 1, 0)]
-    held = declared.CACHE_STATS.from_rows(sorted(rows, key=lambda row: row[1]))
-    use = compute_cache_use(run_of(cache_stats=held))
-    assert (use.num_items, use.used_bytes, use.limit_bytes) == (10, 20, 20)
-    assert (use.hits, use.misses, use.hit_share) == (40, 40, 0.5)
 
 
 def test_quality_by_validation(tmp_path):

@@ -66,6 +66,7 @@ def test_what_one_rank_keeps_every_rank_finds(size):
         assert caches.open(1).read("blur:unknown", np.array) is None
     stats = joined[-1][0].stats()
     assert (stats.items, stats.hits, stats.limit_bytes) == (1, size, 1 << 20)
+    assert {caches.stats().first_rank for caches, _ in joined} == {0}
 
 
 def test_ranks_on_two_machines_have_a_cache_each(monkeypatch):
@@ -76,6 +77,8 @@ def test_ranks_on_two_machines_have_a_cache_each(monkeypatch):
     joined[0][0].open(1).put(KEYS[0], np.ones(3, np.uint8))
     held = sorted(caches.stats().items for caches, _ in joined)
     assert held == [0, 0, 1, 1]
+    firsts = [caches.stats().first_rank for caches, _ in joined]
+    assert firsts in ([0, 1, 0, 1], [0, 1, 1, 0], [0, 0, 2, 2])  # ranks are threads
 
 
 def test_a_machine_without_such_memory_divides_the_budget(monkeypatch):
@@ -83,9 +86,10 @@ def test_a_machine_without_such_memory_divides_the_budget(monkeypatch):
         raise OSError(12, "Cannot allocate memory")
 
     monkeypatch.setattr(CacheMemory, "make", refuse)
-    for caches, line in Meeting(2).join():
+    for rank, (caches, line) in enumerate(Meeting(2).join()):
         assert isinstance(caches, CacheShare)
         assert "no shared cache: Cannot allocate memory" in line
+        assert caches.stats().first_rank == rank
 
 
 @pytest.mark.parametrize("machine_bytes", [1 << 62, 1 << 63, 1 << 90])

@@ -1,6 +1,7 @@
 import math
 import re
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -259,7 +260,7 @@ def test_the_cache_is_told_of_at_each_epochs_end_and_at_the_runs_whatever_ends_i
 
     def read():
         cache.view("a")
-        return cache.stats()
+        return replace(cache.stats(), first_rank=3)
 
     told = CacheFacts(read, "Set", writing, one.said.append)
     one.train(cache=told)
@@ -267,6 +268,7 @@ def test_the_cache_is_told_of_at_each_epochs_end_and_at_the_runs_whatever_ends_i
     assert [values["hits"] for _, values in writing.events] == [1, 2, 3]
     last = writing.events[-1][1]
     assert (last["num_items"], last["used_bytes"], last["limit_bytes"]) == (1, 64, 1000)
+    assert (last["first_rank"], last["evicted"], last["refused"]) == (3, 0, 0)
     assert one.said[-1].splitlines()[0] == "[Set] Cache Stats:"
     with pytest.raises(KeyError):
         bench([{}], 1).train(cache=told)
