@@ -20,7 +20,7 @@ CACHE_SHARE_RULE = "cache <= 50 % of memory"
 CACHE_TABLE_RULE = "cache by sizing table"
 CORES_RULE = "workers <= cores"
 HALF_CORES_RULE = "workers <= half the cores"
-AUTO_RULE = "workers auto, 80 % of cores"
+AUTO_RULE = "workers auto, 80 % of cores, >= 4 a GPU"
 ONE_GPU_RULE = "workers, one GPU"
 SEVERAL_GPUS_RULE = "workers, 4 for each GPU"
 
@@ -89,7 +89,7 @@ def _worker_bounds(cores: int | None, ranks: int) -> tuple[Bounds, ...]:
     if cores is None:
         reason = "cores not known"
         return (Bounds(rule=CORES_RULE, unit="workers", reason=reason),)
-    auto = int(cores * AUTO_CORE_SHARE) // ranks * ranks
+    auto = max(MIN_PER_GPU, int(cores * AUTO_CORE_SHARE) // ranks) * ranks
     several = MIN_PER_GPU * ranks
     return (
         Bounds(rule=CORES_RULE, unit="workers", high=cores),

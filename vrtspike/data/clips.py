@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from vrtspike.counted import counted_with_verb
 from vrtspike.data import lean
 from vrtspike.data.cache import CacheStats, shared_counters
 from vrtspike.data.contract import sensor_of
@@ -156,12 +157,13 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         missing = self._missing()
         if missing:
             lines.append(
-                f"[SpikeDeblurDataset] {len(missing)} frames are incomplete and left out, "
-                f"first: {missing[0]}"
+                f"[SpikeDeblurDataset] {counted_with_verb(len(missing), 'frame')} incomplete and "
+                f"left out, first: {missing[0]}"
             )
         if self._short:
             lines.append(
-                f"[SpikeDeblurDataset] {len(self._short)} of {len(self.clips)} clips are shorter "
+                f"[SpikeDeblurDataset] {len(self._short)} of "
+                f"{counted_with_verb(len(self.clips), 'clip')} shorter "
                 f"than CLIP_LEN {self.config.clip_len} and left out, first: {self._short[0].folder}"
             )
         if self._sources.store is not None:

@@ -1,5 +1,6 @@
 """Whether an epoch has something for every rank, in one place for trainer and forecast."""
 
+from vrtspike.counted import counted
 from vrtspike.errors import DataError
 
 NO_BATCH = (
@@ -15,7 +16,8 @@ def samples_of_each_rank(samples: int, world_size: int) -> int:
         DataError: there are fewer samples than ranks.
     """
     if samples < world_size:
-        raise DataError(f"{samples} training samples cannot be shared by {world_size} ranks")
+        have = counted(samples, "training sample")
+        raise DataError(f"{have} cannot be shared by {counted(world_size, 'rank')}")
     return samples // world_size
 
 

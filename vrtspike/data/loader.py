@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from vrtspike.counted import counted_with_verb
 from vrtspike.data import lean
 from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
 from vrtspike.data.contract import check_clips
@@ -353,7 +354,8 @@ def _checks(train_set: SpikeDeblurDataset, val_set: SpikeDeblurDataset) -> list[
     both = [c.name for c in val_set.clips if c.frames and c.frames[0].blur.resolve() in seen]
     if both:
         lines.append(
-            f"WARNING: {len(both)} validation clips are also trained on, first: {both[0]}; "
+            f"WARNING: {counted_with_verb(len(both), 'validation clip')} also trained on, "
+            f"first: {both[0]}; "
             "validation figures will be too good"
         )
     return lines

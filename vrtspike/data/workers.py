@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vrtspike.counted import counted
 from vrtspike.data.loading_need import LoadingNeed
 from vrtspike.profiling.cgroup_load import CGROUP_ROOT, SELF_CGROUP, cores_quota
 
@@ -50,7 +51,7 @@ def resolve_workers(
         the cores where those are enough for one each; a given number is followed, with a word if
         it is unwise.
     """
-    guide = max(GUIDE_MIN_PER_RANK, int(cores * AUTO_CORE_SHARE) // local_ranks)
+    guide = guide_workers(cores, local_ranks)
     limit = max(1, (cores - local_ranks) // local_ranks)
     needed = None if need is None else need.workers
     if total_workers == "auto":
@@ -58,7 +59,7 @@ def resolve_workers(
             per_rank, text = _by_cores(cores, local_ranks, limit, need)
         else:
             per_rank = min(needed, limit)
-            text = _by_need(need, per_rank, guide, cores)
+            text = _by_need(need, per_rank, cores, local_ranks)
     else:
         per_rank, text = _as_given(total_workers, local_ranks, cores)
     return WorkerChoice(
@@ -69,15 +70,37 @@ def resolve_workers(
 def _by_cores(cores: int, ranks: int, limit: int, need: LoadingNeed | None) -> tuple[int, str]:
     wanted = int(cores * AUTO_CORE_SHARE) // ranks
     per_rank = min(max(1, wanted), limit)
-    rule = f"int({cores} cores x {AUTO_CORE_SHARE}) // {ranks} ranks = {wanted}"
     least = ", at least 1" if wanted < 1 else ""
     most = f", less the ranks' own cores at most {limit}" if wanted > limit else ""
-    text = f"TOTAL_WORKERS auto: {rule}{least}{most}: {per_rank} for each rank"
+    rule = f"{_share_rule(cores, ranks)}{least}{most}: {per_rank} for each rank"
+    text = f"TOTAL_WORKERS auto: {rule}, {_as_the_guide(per_rank, cores, ranks)}"
     reason = None if need is None else need.reason_unknown()
-    return per_rank, text if reason is None else f"{text}, by the guide's rule: {reason}"
+    return per_rank, text if reason is None else f"{text}: {reason}"
 
 
-def _by_need(need: LoadingNeed, per_rank: int, guide: int, cores: int) -> str:
+def _share_rule(cores: int, ranks: int) -> str:
+    wanted = int(cores * AUTO_CORE_SHARE) // ranks
+    return (
+        f"int({counted(cores, 'core')} x {AUTO_CORE_SHARE}) // {counted(ranks, 'rank')} = {wanted}"
+    )
+
+
+def guide_workers(cores: int, ranks: int) -> int:
+    """What the performance guide's own "auto" gives each rank, whatever the cores can take."""
+    return max(GUIDE_MIN_PER_RANK, int(cores * AUTO_CORE_SHARE) // ranks)
+
+
+def _as_the_guide(per_rank: int, cores: int, ranks: int) -> str:
+    """How a choice by the cores stands to the guide's rule."""
+    guide = guide_workers(cores, ranks)
+    if per_rank == guide:
+        return "by the guide's rule"
+    least = f" with its least of {guide}" if guide == GUIDE_MIN_PER_RANK else ""
+    have = f"{counted(cores, 'core')} for {counted(ranks, 'rank')}"
+    return f"by the cores; the guide's rule{least} would give {guide}, too many for {have}"
+
+
+def _by_need(need: LoadingNeed, per_rank: int, cores: int, ranks: int) -> str:
     assert need.cost is not None
     assert need.step is not None
     text = (
@@ -87,19 +110,24 @@ def _by_need(need: LoadingNeed, per_rank: int, guide: int, cores: int) -> str:
     )
     needed = need.workers or 1
     if needed > per_rank:
-        text += f"; {needed} are needed to keep up, {cores} cores allow {per_rank}"
-    return f"{text}; the guide's rule would give {guide}"
+        allow = f"{counted(cores, 'core')} {'allows' if cores == 1 else 'allow'} {per_rank}"
+        text += f"; {needed} are needed to keep up, {allow}"
+    guide = guide_workers(cores, ranks)
+    least = f", at least {guide}" if int(cores * AUTO_CORE_SHARE) // ranks < guide else ""
+    return f"{text}; the guide's rule would give {guide}: {_share_rule(cores, ranks)}{least}"
 
 
 def _as_given(total_workers: int, ranks: int, cores: int) -> tuple[int, str]:
     per_rank = total_workers // ranks
+    least = ""
     if total_workers and not per_rank:
-        per_rank = 1
-    text = f"TOTAL_WORKERS {total_workers} // {ranks} ranks: {per_rank} for each rank"
+        per_rank, least = 1, ", at least 1"
+    rule = f"{total_workers} // {counted(ranks, 'rank')}{least}"
+    text = f"TOTAL_WORKERS {rule}: {per_rank} for each rank"
     if per_rank == 0:
         text += " (the training process loads the data itself)"
     if per_rank * ranks > cores:
-        text += f"; more than the {cores} cores allowed: they will wait for each other"
+        text += f"; more than the {counted(cores, 'core')} allowed: they will wait for each other"
     return per_rank, text
 
 

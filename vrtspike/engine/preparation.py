@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from vrtspike.config import Config
+from vrtspike.counted import counted
 from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.data.loader import Loaders
 from vrtspike.engine import assembly, random_state
@@ -170,13 +171,16 @@ def _say_plan(run: OpenRun, learner: Learner, schedule: Schedule, per_epoch: int
     weights = sum(parameter.numel() for parameter in learner.model.parameters())
     run.say(
         f"[train] {weights / 1e6:.2f} M parameters on {world.size} x {world.device.type}; "
-        f"{schedule.total_steps} steps of {train.batch_size} clips x {world.size} ranks x "
-        f"{train.gradient_accumulation_steps} micro-batches; {per_epoch} micro-batches an epoch"
+        f"{counted(schedule.total_steps, 'step')} of {counted(train.batch_size, 'clip')} x "
+        f"{counted(world.size, 'rank')} x "
+        f"{counted(train.gradient_accumulation_steps, 'micro-batch', 'micro-batches')}; "
+        f"{counted(per_epoch, 'micro-batch', 'micro-batches')} an epoch"
     )
     if train.sched.warmup_steps >= schedule.total_steps:
         run.say(
             f"[train] WARNING: TRAIN.SCHED.WARMUP_STEPS={train.sched.warmup_steps} is not below "
-            f"the {schedule.total_steps} steps of the run: the learning rate never reaches LR"
+            f"the {counted(schedule.total_steps, 'step')} of the run: the learning rate never "
+            "reaches LR"
         )
     for change in [] if run.found is None else changed_keys(run.found, run.mapping):
         run.say(f"[resume] changed since the checkpoint: {change}")

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from vrtspike.counted import counted
+
 
 class SaveTroubles:
     """The first failure in a row is said with its reason; the others with how it went on."""
@@ -21,8 +23,9 @@ class SaveTroubles:
     def over(self) -> None:
         """One was written, or the run ends."""
         if self._in_a_row > 1:
+            more = counted(self._in_a_row - 1, "further checkpoint")
             self._say(
-                f"[checkpoint] step {self._last_step} | WARNING: {self._in_a_row - 1} further "
-                "checkpoint(s) could not be written, this one last"
+                f"[checkpoint] step {self._last_step} | WARNING: {more} could not be written, "
+                "this one last"
             )
         self._in_a_row = 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from vrtspike.counted import counted
 from vrtspike.profiling.clock import Clock
 from vrtspike.profiling.kineto import TraceFiles, TraceSession, plan_schedule, torch_tracer
 from vrtspike.profiling.own_parts import host_part
@@ -90,7 +91,7 @@ class Tracing(RecorderPart):
         )
         if self._profile and missing and place.rank == 0:
             named = ", ".join(map(str, missing))
-            reason = f"no trace of rank {named}: the run has {place.world_size} rank(s)"
+            reason = f"no trace of rank {named}: the run has {counted(place.world_size, 'rank')}"
             host.event("profile_missing", reason=reason)
 
     def tag(self, tag: str) -> None:

@@ -58,6 +58,8 @@ def test_worker_rules_of_the_guide() -> None:
     three = bounds_of(ranks=3, cores=40)
     assert three[AUTO_RULE] == (30, 30)
     assert three[SEVERAL_GPUS_RULE] == (12, 12)
+    assert bounds_of(cores=2)[AUTO_RULE] == (4, 4)  # contradicts the cores; the tool shows both
+    assert bounds_of(ranks=4, cores=2)[AUTO_RULE] == (16, 16)
 
 
 def test_what_is_not_known_is_not_judged() -> None:

@@ -186,7 +186,7 @@ def test_summary_counts_what_was_left_out(unified, clip_writer):
     (unified / "train/a/spike/000000.dat").unlink()
     lines = train_set(unified).summary()
     assert lines[0] == "[SpikeDeblurDataset] Found 7 samples in split 'train'"
-    assert "1 frames are incomplete" in lines[1]
+    assert "1 frame is incomplete" in lines[1]
     assert "train/a/blur/000000.png" in lines[1]
     assert "1 of 3 clips are shorter than CLIP_LEN 3" in lines[2]
 

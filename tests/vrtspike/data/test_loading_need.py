@@ -85,7 +85,12 @@ def test_without_a_price_the_guides_rule_decides_within_the_cores(ranks, cores):
     )
     choice = resolve_workers("auto", local_ranks=ranks, cores=cores, need=unknown)
     assert choice.needed is None
-    assert choice.explanation.endswith("by the guide's rule: no run yet")
+    if choice.per_rank == choice.guide:
+        assert choice.explanation.endswith(", by the guide's rule: no run yet")
+    else:
+        assert ranks * (choice.guide + 1) > cores
+        assert f"would give {choice.guide}, too many for " in choice.explanation
+        assert choice.explanation.endswith(": no run yet")
     assert choice.per_rank == max(1, min(int(cores * 0.8), cores - ranks) // ranks)
 
 
@@ -97,6 +102,60 @@ def test_a_number_that_is_given_is_followed_whatever_is_needed():
 def test_the_guide_asks_for_four_on_any_machine():
     assert resolve_workers("auto", local_ranks=1, cores=2).guide == 4
     assert resolve_workers("auto", local_ranks=3, cores=40).guide == 10
+
+
+@pytest.mark.parametrize(
+    ("cores", "ranks", "per_rank", "said"),
+    [
+        (40, 3, 10, "int(40 cores x 0.8) // 3 ranks = 10: 10 for each rank, by the guide's rule"),
+        (64, 4, 12, "int(64 cores x 0.8) // 4 ranks = 12: 12 for each rank, by the guide's rule"),
+        (64, 1, 51, "int(64 cores x 0.8) // 1 rank = 51: 51 for each rank, by the guide's rule"),
+        (64, 2, 25, "int(64 cores x 0.8) // 2 ranks = 25: 25 for each rank, by the guide's rule"),
+        (
+            8,
+            2,
+            3,
+            "int(8 cores x 0.8) // 2 ranks = 3: 3 for each rank, by the cores; the guide's rule "
+            "with its least of 4 would give 4, too many for 8 cores for 2 ranks",
+        ),
+        (
+            2,
+            1,
+            1,
+            "int(2 cores x 0.8) // 1 rank = 1: 1 for each rank, by the cores; the guide's rule "
+            "with its least of 4 would give 4, too many for 2 cores for 1 rank",
+        ),
+        (
+            1,
+            4,
+            1,
+            "int(1 core x 0.8) // 4 ranks = 0, at least 1: 1 for each rank, by the cores; the "
+            "guide's rule with its least of 4 would give 4, too many for 1 core for 4 ranks",
+        ),
+    ],
+)
+def test_auto_by_the_cores_says_what_the_guide_would_give(cores, ranks, per_rank, said):
+    choice = resolve_workers("auto", local_ranks=ranks, cores=cores)
+    assert (choice.per_rank, choice.explanation) == (per_rank, f"TOTAL_WORKERS auto: {said}")
+
+
+@pytest.mark.parametrize(
+    ("cores", "ranks", "ending"),
+    [
+        (64, 4, "; the guide's rule would give 12: int(64 cores x 0.8) // 4 ranks = 12"),
+        (4, 1, "; the guide's rule would give 4: int(4 cores x 0.8) // 1 rank = 3, at least 4"),
+        (1, 2, "; the guide's rule would give 4: int(1 core x 0.8) // 2 ranks = 0, at least 4"),
+    ],
+)
+def test_auto_by_need_says_what_the_guide_would_have_given(cores, ranks, ending):
+    choice = resolve_workers("auto", local_ranks=ranks, cores=cores, need=need(10.0, 100.0))
+    assert choice.per_rank == 1
+    assert choice.explanation.endswith(ending)
+
+
+def test_a_number_below_the_ranks_is_one_for_each():
+    choice = resolve_workers(1, local_ranks=8, cores=64)
+    assert choice.explanation == "TOTAL_WORKERS 1 // 8 ranks, at least 1: 1 for each rank"
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,7 @@ def test_a_disk_that_stays_full_is_said_once_and_then_counted(bench, batch):
     said = [line for line in one.said if "WARNING" in line]
     assert said == [
         "[checkpoint] step 2 | WARNING: last.pt: no space",
-        "[checkpoint] step 6 | WARNING: 2 further checkpoint(s) could not be written, "
-        "this one last",
+        "[checkpoint] step 6 | WARNING: 2 further checkpoints could not be written, this one last",
     ]
 
 
