@@ -56,10 +56,11 @@ def _jobs(pid: int | None, root: Path, profiles_dir: Path | None) -> tuple[Job, 
             raise DiagnosticsError(say("--pid {pid}: no such process on this machine", pid=pid))
         mine = {each: pids for each, pids in trees.items() if pid in pids}
         trees = mine or {pid: tree(pid, entries)}
-    return tuple(
+    jobs = (
         build_job(each, read_processes([e for e in entries if e.pid in pids], root))
         for each, pids in trees.items()
     )
+    return tuple(job for job in jobs if job.members)  # the others ended while they were read
 
 
 def view_run(

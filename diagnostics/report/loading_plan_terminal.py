@@ -11,6 +11,7 @@ from diagnostics.language import say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
+from diagnostics.report.loading_words import part_label
 
 
 def loading_plan_section(demand: Demand) -> Iterator[RenderableType]:
@@ -18,7 +19,8 @@ def loading_plan_section(demand: Demand) -> Iterator[RenderableType]:
     plan = demand.loading_plan
     if plan is None:
         return
-    yield heading("Loading, by samples timed on this machine")
+    timed = "Loading, by samples timed on this machine"
+    yield heading("Loading" if plan.sample is None else timed)
     if plan.sample is not None:
         yield from _price(plan.sample)
     if plan.reason is not None:
@@ -34,7 +36,7 @@ def loading_plan_section(demand: Demand) -> Iterator[RenderableType]:
 def _price(price: SamplePrice) -> Iterator[RenderableType]:
     rows = make_table("part", "ms a sample")
     for name, part_ms in price.parts:
-        add_row(rows, name, units.ms(part_ms))
+        add_row(rows, part_label(name), units.ms(part_ms))
     add_row(rows, "together", units.ms(price.made_ms), style="bold")
     yield Padding(rows, (0, 0, 0, 2))
     yield indented(
@@ -52,8 +54,8 @@ def _price(price: SamplePrice) -> Iterator[RenderableType]:
 
 def _supply(plan: LoadingPlan, demand: Demand) -> str:
     return say(
-        "{workers} process(es) for each rank, {threads} thread each, keep up with steps of "
-        "{fed_ms} ms or longer ({samples} sample(s) a step); a cache shortens that.",
+        "With {threads} thread(s) each, {workers} process(es) for each rank (keeps|keep) up with "
+        "steps of {fed_ms} ms or longer ({samples} sample(s) a step); a cache shortens that.",
         workers=demand.loader.workers_per_rank,
         threads=plan.threads_per_worker,
         fed_ms=units.ms(plan.fed_ms),
@@ -63,9 +65,9 @@ def _supply(plan: LoadingPlan, demand: Demand) -> str:
 
 def _needed(plan: LoadingPlan, needed: int) -> str:
     return say(
-        "A step takes {step_ms} ms without its wait for data ({source}): {needed} process(es) keep "
-        "up, with {prefetch} batches ready in each; the cores allow {limit}, the guide's rule "
-        "gives {guide}.",
+        "A step takes {step_ms} ms without its wait for data ({source}): {needed} process(es) "
+        "(keeps|keep) up, with {prefetch} batch(es) ready in each; the cores allow "
+        "{limit}, the guide's rule gives {guide}.",
         step_ms=units.ms(plan.step_ms),
         source=plan.step_source,
         needed=needed,

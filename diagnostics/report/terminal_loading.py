@@ -11,6 +11,7 @@ from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
+from diagnostics.report.loading_words import part_label
 from diagnostics.report.model import Report
 from diagnostics.report.terminal_cache import cache_part
 from diagnostics.report.terminal_damage import damage_part
@@ -43,7 +44,9 @@ def worker_plan_lines(plan: WorkerPlan) -> Iterator[RenderableType]:
         yield indented(say("{rule}.", rule=plan.worker_rule))
     if plan.sample_ms is None:
         return
-    parts = [say("{name} {ms} ms", name=name, ms=units.ms(ms)) for name, ms in plan.parts]
+    parts = [
+        say("{name} {ms} ms", name=part_label(name), ms=units.ms(ms)) for name, ms in plan.parts
+    ]
     yield indented(
         say(
             "A sample took {sample_ms} ms, none of it from a cache ({samples} timed in {timing_ms} "
@@ -61,7 +64,8 @@ def _parts(found: Loading) -> Iterator[RenderableType]:
     rows = make_table("part", "ms a sample", "share")
     for part in found.parts:
         bar = ((part.name, part.ms_per_sample),)
-        add_row(rows, part.name, units.ms(part.ms_per_sample), units.share(part.share), bar=bar)
+        cells = units.ms(part.ms_per_sample), units.share(part.share)
+        add_row(rows, part_label(part.name), *cells, bar=bar)
     yield Padding(rows, (0, 0, 0, 2))
     if found.made is not None:
         yield indented(

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from diagnostics import memory_diagnosis
 from diagnostics.analyses.machine_jobs import build_job, find_job_roots, is_trainer, tree
 from diagnostics.machine import ProcessState
-from diagnostics.parsers.machine_processes import list_processes, read_processes
+from diagnostics.parsers.machine import HostSources
+from diagnostics.parsers.machine_processes import ProcessEntry, list_processes, read_processes
 
 KIB = 1024
 TRAIN = ("/usr/bin/python3", "-m", "vrtspike.train", "--config", "c.yaml")
@@ -156,3 +158,13 @@ def test_a_zombie_holds_no_memory_that_could_be_refused(tmp_path: Path) -> None:
     add(tmp_path, 7, 1, TRAIN, pss_kib=None)
     (tmp_path / "proc/7/status").write_text("Name:\tpython\nState:\tZ (zombie)\n")
     assert states(tmp_path) == {}
+
+
+def test_a_job_that_ends_while_it_is_read_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = ProcessEntry(
+        pid=7, parent_pid=1, name="python", command=("python", "-m", "vrtspike.train")
+    )
+    monkeypatch.setattr(memory_diagnosis, "list_processes", lambda root: (gone,))
+    assert memory_diagnosis.view_machine(sources=HostSources(root=tmp_path)).jobs == ()
