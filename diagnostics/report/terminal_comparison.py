@@ -188,13 +188,22 @@ def _table(changes: Sequence[Change]) -> RenderableType:
             else each.name,
             _value(each.before, each.unit),
             _value(each.after, each.unit),
-            _signed(each.change, each.unit),
-            _value(each.margin, each.unit),
-            _value(each.detectable, each.unit),
+            *_of_change(each),
             OUTCOMES[each.outcome],
             style="bold" if each.kind == "step" else "",
         )
     return rows
+
+
+def _of_change(each: Change) -> tuple[str, str, str]:
+    """The change and its bounds; of a rate with the digits of the rate itself."""
+    if each.unit == "samples/s":
+        like = each.before
+        change, bounds = units.rate(each.change, like), (each.margin, each.detectable)
+        sign = "+" if each.change is not None and each.change > 0 else ""
+        return f"{sign}{change}", units.rate(bounds[0], like), units.rate(bounds[1], like)
+    margin, least = _value(each.margin, each.unit), _value(each.detectable, each.unit)
+    return _signed(each.change, each.unit), margin, least
 
 
 def _value(value: float | None, unit: Unit) -> str:

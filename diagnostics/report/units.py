@@ -39,12 +39,16 @@ def number(value: float | None, digits: int = 2) -> str:
     return UNKNOWN if value is None else f"{value:.{digits}f}"
 
 
-def rate(value: float | None) -> str:
-    """Samples for each second: two decimals, and of a slow run three digits that tell something."""
+def rate(value: float | None, like: float | None = None) -> str:
+    """Samples for each second: two decimals, and of a slow run three digits that tell something.
+
+    `like` is the rate whose digits it gets, by default its own.
+    """
     if value is None:
         return UNKNOWN
-    small = 0 < abs(value) < SMALL_RATE
-    digits = min(_MOST_DIGITS, 2 - math.floor(math.log10(abs(value)))) if small else 2
+    size = abs(value if like is None else like)
+    small = 0 < size < SMALL_RATE
+    digits = min(_MOST_DIGITS, 2 - math.floor(math.log10(size))) if small else 2
     return f"{value:.{digits}f}"
 
 
