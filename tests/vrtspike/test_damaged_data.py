@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from tests.vrtspike.conftest import tiny_config
-from tests.vrtspike.training_process import start
+from tests.vrtspike.training_process import PATIENCE_S, start
 from vrtspike.engine.checkpoint import read_checkpoint
 from vrtspike.engine.trainer import Trainer
 from vrtspike.train import main
@@ -130,7 +130,7 @@ def test_two_ranks_keep_step_among_damage_and_stop_together(broken):
     pair = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     train = ["-m", "vrtspike.train", "--config", "config.yaml", "--device", "cpu"]
     going = start(*pair, *train[0:2], *train[2:], "TRAIN.TOTAL_STEPS=7", *SKIP)
-    said, errors = going.communicate(timeout=180)
+    said, errors = going.communicate(timeout=PATIENCE_S)
     assert going.returncode == 0, errors
     facts = newest("profiles/train_*")
     assert losses(facts) == losses(facts, rank=1)
@@ -139,7 +139,7 @@ def test_two_ranks_keep_step_among_damage_and_stop_together(broken):
     assert "[data] 2 of 6 samples of split 'train' were damaged" in said
     few = ("TRAIN.TOTAL_STEPS=7", "DATA.BAD_SAMPLES=skip", "DATA.MAX_BAD_SHARE=0.2")
     stopped = start(*pair, *train, *few)
-    _, errors = stopped.communicate(timeout=180)
+    _, errors = stopped.communicate(timeout=PATIENCE_S)
     assert stopped.returncode != 0
     words = "2 of the 6 samples of split 'train' are damaged"
     assert f"error: {words}" in errors

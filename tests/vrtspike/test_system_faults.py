@@ -1,7 +1,9 @@
 """Real faults of the system under a real training: one line with the cure, an end, closed facts."""
 
+import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -14,12 +16,11 @@ import pytest
 import yaml
 
 from tests.vrtspike.conftest import tiny_config
-from tests.vrtspike.training_process import TRAIN, start, wait_for
+from tests.vrtspike.training_process import PATIENCE_S, TRAIN, start, wait_for
 
 pytestmark = pytest.mark.slow
 
 LONG = ("TRAIN.TOTAL_STEPS=5000", "DATALOADER.TOTAL_WORKERS=2")
-ENDS_WITHIN_S = 60
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def own(tmp_path, tiny_tree, monkeypatch) -> Path:
 
 def check_end(folder: Path, process: subprocess.Popen, *words: str) -> dict:
     """The one line, the exit code and the facts; returns the events by name."""
-    _, errors = process.communicate(timeout=ENDS_WITHIN_S)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2, errors
     assert errors.startswith("error: "), errors
     assert errors.count("\n") == 1, errors
@@ -74,7 +75,7 @@ def test_a_shared_memory_too_small_to_start_is_named_and_batches_take_none_of_it
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     if is_enough:
-        _, errors = process.communicate(timeout=ENDS_WITHIN_S)
+        _, errors = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, errors
     else:
         check_end(own, process, "/dev/shm", "--shm-size")
@@ -131,3 +132,55 @@ def test_a_stopped_loading_process_is_no_endless_wait(own):
     for each in psutil.Process(process.pid).children():
         os.kill(each.pid, signal.SIGSTOP)
     check_end(own, process, "no batch came for", "BATCH_TIMEOUT_S")
+
+
+def on_a_disk_of_its_own(own: Path, *settings: str) -> subprocess.Popen:
+    """A training whose runs and whose cache's folder lie on 40 MiB; `own/disk` is seen inside."""
+    if not can_mount():
+        pytest.skip("this user may not mount")
+    (own / "disk").mkdir()
+    folders = ("LOG.SAVE_DIR=disk/outputs", "LOG.PROFILES_DIR=disk/profiles")
+    cached = ("DATA.USE_RAM_CACHE=true", "DATA.CACHE_SIZE_GB=0.0002", "DATA.CACHE_DIR=disk")
+    mounted = "mount -t tmpfs -o size=40m tmpfs disk && exec "
+    command = " ".join((sys.executable, *TRAIN, *folders, *cached, *settings))
+    return subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", mounted + command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_disk_that_fills_in_the_middle_costs_records_and_ends_in_one_line(own):
+    settings = ("LOG.CHECKPOINT_EVERY_STEPS=4", "TRAIN.TOTAL_STEPS=12", "PROFILING.RESOURCES=true")
+    process = on_a_disk_of_its_own(own, *settings, "DATALOADER.TOTAL_WORKERS=2")
+    wait_for(process, "step 2/12")
+    disk = Path(f"/proc/{process.pid}/cwd/disk")
+    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(65536)) == 65536:
+            pass
+    output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2, errors
+    *warnings, last = errors.splitlines()
+    assert last.startswith("error: ")
+    assert last.endswith("last.pt: the checkpoint cannot be written: No space left on device")
+    assert all(each.endswith("Training goes on.") for each in warnings), errors
+    assert "step 12/12" in output
+
+
+def test_the_disk_of_the_cache_that_fails_in_the_middle_is_named(own):
+    """Cut short, its pages give what those of a failed disk give."""
+    process = on_a_disk_of_its_own(own, *LONG)
+    wait_for(process, "step 3/5000")
+    for each in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if re.search(r"/disk/.* \(deleted\)$", str(each.readlink())):
+                os.truncate(each, 0)
+    output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2, errors
+    last = errors.splitlines()[-1].lstrip("\0")  # behind a complaint of PyTorch's own
+    assert last.startswith("error: a data loading process died: ")
+    assert "Bus error" in last
+    assert "DATA.CACHE_DIR" in last
+    assert "the cache tells nothing any more" in output

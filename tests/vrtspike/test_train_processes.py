@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.vrtspike.training_process import TRAIN, start, wait_for
+from tests.vrtspike.training_process import PATIENCE_S, TRAIN, start, wait_for
 from vrtspike.engine.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def test_a_signal_to_the_whole_group_finishes_the_step_and_saves(project, number
     process = start(*TRAIN, "TRAIN.TOTAL_STEPS=5000", "DATALOADER.TOTAL_WORKERS=1")
     wait_for(process, "step 3/5000")
     os.killpg(process.pid, number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     meta = json.loads((newest("profiles/train_*") / "meta.json").read_text())
@@ -71,7 +71,7 @@ def test_a_signal_to_the_whole_group_in_a_validation_ends_the_run_as_that_signal
     validating = stop_a_validation(process, 2)
     os.killpg(process.pid, signal.SIGTERM)
     validating.resume()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 143, errors
     assert errors == ""
     log = newest("outputs/logs/*.log").read_text()
@@ -86,7 +86,7 @@ def test_sigterm_to_torchrun_and_its_loading_processes_saves_on_all_ranks(projec
     process = start(*TORCHRUN, *TRAIN, "TRAIN.TOTAL_STEPS=5000", "DATALOADER.TOTAL_WORKERS=4")
     wait_for(process, "step 3/5000")
     process.terminate()
-    _, errors = process.communicate(timeout=90)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert "died" not in errors
     step = read_checkpoint(newest("outputs/checkpoints/*/last.pt")).position.step
     assert f"[end] interrupted | steps={step} " in newest("outputs/logs/*.log").read_text()
@@ -104,7 +104,7 @@ def test_a_kill_leaves_readable_files_and_the_last_whole_checkpoint(project):
     assert steps == list(range(1, len(steps) + 1))
     step = read_checkpoint(newest("outputs/checkpoints/*/last.pt")).position.step
     again = start(*TRAIN, f"TRAIN.TOTAL_STEPS={step + 2}", "--resume", "auto")
-    output, errors = again.communicate(timeout=120)
+    output, errors = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, errors
     assert f"[resume] step {step} of " in output
 
@@ -114,7 +114,7 @@ def test_a_killed_loading_process_is_one_line_and_exit_code_2(project):
     wait_for(process, "step 2/5000")
     (worker,) = psutil.Process(process.pid).children()
     os.kill(worker.pid, signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert errors.startswith("error: a data loading process died: DataLoader worker (pid")
     assert "killed by signal: Killed" in errors
@@ -130,10 +130,10 @@ CALM = ("MODEL.DROP_PATH_RATE=0.0", "MODEL.SPIKE_TSA.DROPOUT=0.0", "TRAIN.TOTAL_
 def test_two_ranks_of_one_clip_equal_one_rank_of_two_clips(project):
     settings = (*CALM, "LOG.VAL_EVERY_STEPS=4")
     alone = start(*TRAIN, *settings, "TRAIN.BATCH_SIZE=2", "LOG.PROFILES_DIR=alone")
-    said_alone, errors = alone.communicate(timeout=120)
+    said_alone, errors = alone.communicate(timeout=PATIENCE_S)
     assert alone.returncode == 0, errors
     pair = start(*TORCHRUN, *TRAIN, *settings, "TRAIN.GRADIENT_ACCUMULATION_STEPS=1")
-    said, errors = pair.communicate(timeout=180)
+    said, errors = pair.communicate(timeout=PATIENCE_S)
     assert pair.returncode == 0, errors
     expected = [step["loss"] for step in facts(newest("alone/train_*"))]
     folder = newest("profiles/train_*")
@@ -153,11 +153,11 @@ def test_two_ranks_stop_together_and_resume(project):
     process = start(*TORCHRUN, *TRAIN, "TRAIN.TOTAL_STEPS=5000")
     wait_for(process, "step 2/5000")
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=90)
+    process.communicate(timeout=PATIENCE_S)
     step = read_checkpoint(newest("outputs/checkpoints/*/last.pt")).position.step
     assert f"[end] interrupted | steps={step} " in newest("outputs/logs/*.log").read_text()
     again = start(*TORCHRUN, *TRAIN, f"TRAIN.TOTAL_STEPS={step + 1}", "--resume", "auto")
-    output, errors = again.communicate(timeout=120)
+    output, errors = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, errors
     assert f"[end] finished | steps={step + 1}" in output
 
@@ -188,7 +188,7 @@ ONE_BAD_RANK = """
 def test_nan_on_one_rank_stops_all_ranks_at_the_same_step(tmp_path):
     script = tmp_path / "ranks.py"
     script.write_text(textwrap.dedent(ONE_BAD_RANK))
-    output, errors = (process := start(*TORCHRUN, str(script))).communicate(timeout=120)
+    output, errors = (process := start(*TORCHRUN, str(script))).communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
     for rank in (0, 1):
         words = f"said {rank} step 3: loss is nan (first bad tensor: vrt.stage3 output, rank 1)"
@@ -198,7 +198,7 @@ def test_nan_on_one_rank_stops_all_ranks_at_the_same_step(tmp_path):
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_compiled_stages_learn_the_same_with_checkpointing(project):
     plain = start(*TRAIN, *CALM, "LOG.PROFILES_DIR=plain")
-    _, errors = plain.communicate(timeout=120)
+    _, errors = plain.communicate(timeout=PATIENCE_S)
     assert plain.returncode == 0, errors
     compiled = start(
         *TRAIN,

@@ -3,14 +3,13 @@
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from diagnostics.load import load_run
-from tests.vrtspike.training_process import TRAIN, start, wait_for
+from tests.vrtspike.training_process import PATIENCE_S, TRAIN, start, wait_for
 from vrtspike.engine.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -28,18 +27,19 @@ def newest(pattern: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
-    [(signal.SIGKILL, "another rank is gone"), (signal.SIGSTOP, "did not answer for 5 s")],
+    ("number", "limit_s", "told"),
+    [(signal.SIGKILL, 200, "another rank is gone"), (signal.SIGSTOP, 20, "not answer for 20 s")],
 )
-def test_a_rank_that_dies_or_hangs_ends_the_others_with_a_clear_line(project, number, told):
-    launcher = start(*PAIR, *TRAIN, "TRAIN.TOTAL_STEPS=5000", "TRAIN.COLLECTIVE_TIMEOUT_S=5")
+def test_a_rank_that_dies_or_hangs_ends_the_others_with_a_clear_line(
+    project, number, limit_s, told
+):
+    limit = f"TRAIN.COLLECTIVE_TIMEOUT_S={limit_s}"
+    launcher = start(*PAIR, *TRAIN, "TRAIN.TOTAL_STEPS=5000", limit)
     wait_for(launcher, "step 3/5000")
-    began = time.monotonic()
     ranks_of(launcher)[1].send_signal(number)
-    _, errors = launcher.communicate(timeout=90)
-    assert time.monotonic() - began < 90
+    _, errors = launcher.communicate(timeout=PATIENCE_S)
     assert launcher.returncode != 0
-    assert f"error: {told}" in errors or f"error: another rank {told}" in errors
+    assert f"error: {told}" in errors or f"error: another rank did {told}" in errors
     run = load_run([newest("profiles/train_*")])
     assert run.info.status == "failed"
     assert "rank_lost" in set(run.tables.events["name"])
@@ -49,7 +49,7 @@ def test_sigterm_to_torchrun_stops_all_ranks_at_the_same_step_with_a_checkpoint(
     launcher = start(*PAIR, *TRAIN, "TRAIN.TOTAL_STEPS=5000")
     wait_for(launcher, "step 3/5000")
     launcher.send_signal(signal.SIGTERM)
-    launcher.communicate(timeout=90)
+    launcher.communicate(timeout=PATIENCE_S)
     run = load_run([newest("profiles/train_*")])
     last = run.tables.steps.groupby("rank")["step"].max()
     saved = read_checkpoint(newest("outputs/checkpoints/*/last.pt")).position.step
@@ -62,7 +62,7 @@ def test_two_launchers_are_two_nodes(project):
     settings = ("TRAIN.TOTAL_STEPS=4", "PROFILING.RESOURCES=true")
     nodes = [start(*TORCHRUN, *where, f"--node_rank={node}", *TRAIN, *settings) for node in (0, 1)]
     for node in nodes:
-        _, errors = node.communicate(timeout=180)
+        _, errors = node.communicate(timeout=PATIENCE_S)
         assert node.returncode == 0, errors
     folder = newest("profiles/train_*")
     places = load_run([folder]).tables.rank_places

@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 
+PATIENCE_S = 300
+"""Nothing but a hang takes so long; beside other programs a few steps have taken more than 60 s."""
+
 TRAIN = ["-m", "vrtspike.train", "--config", "config.yaml", "--device", "cpu"]
 
 

@@ -120,6 +120,17 @@ class CacheMemory:
         found = np.frombuffer(self._map, np.int64, count, start)
         return found.reshape(shape)
 
+    def copied_words(self, num_bytes: int) -> NDArray[np.int64]:
+        """The beginning as it is now; by the system, so that a failed disk is an error.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        found = os.pread(self._descriptor, num_bytes, 0)
+        if len(found) < num_bytes:
+            raise OSError(errno.EIO, "the cache's file was cut short")
+        return np.frombuffer(found, np.int64)
+
     def view(self, start: int, shape: tuple[int, ...], dtype: np.dtype) -> NDArray[np.generic]:
         """The bytes at `start` as an array that nobody may write to; no copy."""
         count = math.prod(shape)

@@ -65,7 +65,8 @@ _SHM_CURE = (
 )
 _LIKELY = {
     "Killed": f"The system kills so when host memory runs out, which is likely the cause: {_FEWER}",
-    "Bus error": f"{_SHM_CURE}. (Also one whose mapped file was cut short or whose disk failed)",
+    "Bus error": f"{_SHM_CURE}. (Also one whose mapped file was cut short or whose disk failed: "
+    "see `dmesg`, and move DATA.CACHE_DIR or DATA.FAST_STORE, where they are set)",
 }
 _PERHAPS = f"If host memory ran out, {_FEWER}"
 

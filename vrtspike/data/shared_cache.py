@@ -131,12 +131,18 @@ class SharedCache:
                 self._memory.unlock(1 + item)
 
     def stats(self) -> CacheStats:
-        """Counts of everybody who uses the cache."""
-        counts = self._counts.sum(axis=0)
-        kept = self._rows[:, _STATE] & 3 != _EMPTY
+        """Counts of everybody who uses the cache.
+
+        Raises:
+            OSError: the disk that holds it has failed; to look at its table would end this process.
+        """
+        words = self._memory.copied_words(self._rows.nbytes + self._counts.nbytes)
+        rows = words[: self._rows.size].reshape(self._rows.shape)
+        counts = words[self._rows.size :].reshape(self._counts.shape).sum(axis=0)
+        kept = rows[:, _STATE] & 3 != _EMPTY
         return CacheStats(
             items=int(kept.sum()),
-            memory_bytes=int(_pages(self._rows[kept, _BYTES]).sum()),
+            memory_bytes=int(_pages(rows[kept, _BYTES]).sum()),
             limit_bytes=self.limit_bytes,
             hits=int(counts[_HITS]),
             misses=int(counts[_MISSES]),

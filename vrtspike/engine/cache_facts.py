@@ -18,8 +18,12 @@ class CacheFacts:
     say: Callable[[str], None]
 
     def record(self) -> CacheStats | None:
-        """Write the counts so far as an event."""
-        stats = self.read()
+        """Write the counts so far as an event; of a cache whose disk failed there are none."""
+        try:
+            stats = self.read()
+        except OSError as error:
+            self.say(f"[data] WARNING: the cache tells nothing any more: {error.strerror or error}")
+            return None
         if stats is not None:
             self.recorder.event(
                 "cache_stats",

@@ -105,6 +105,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def _system_error(error: BaseException | None) -> str | None:
     """What the system said: PyTorch hides a full disk behind an error of its own."""
     while error is not None:
+        if isinstance(error, FileExistsError):  # of a folder that is made unless it is there
+            return f"{error.filename} is no folder, or a link to one that is gone"
         if isinstance(error, OSError):
             return error.strerror or str(error)
         error = error.__cause__ or error.__context__

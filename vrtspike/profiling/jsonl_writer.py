@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
+_ENDS_SO = "the disk is full, or the file as large as it may become (`ulimit -f`)"
 
 
 class JsonlWriter:
@@ -51,7 +52,8 @@ class JsonlWriter:
         self._cut = written < len(body)
         if self._cut:
             self.lost_lines += len(lines) - body[len(before) : written].count(b"\n")
-            self._warn(OSError(f"only {written} of {len(body)} bytes were written"))
+            said = f"only {written} of {len(body)} bytes were written: {_ENDS_SO}"
+            self._warn(OSError(said))
 
     def close(self) -> None:
         """Closes the file; later lines are lost."""

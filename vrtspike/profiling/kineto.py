@@ -25,6 +25,7 @@ from vrtspike.profiling.trace_compressor import Compression
 _KINETO_LEVEL = "KINETO_LOG_LEVEL"
 _KINETO_SILENT = "99"  # above every level; USDT lines are of level 5, errors of level 4
 _MIB = 1024**2
+_NOT_WRITTEN = "PyTorch's profiler left no file, which is all that it says of a disk that is full"
 
 
 class Tracer(Protocol):
@@ -310,7 +311,8 @@ class TraceSession:
             tracer.export_chrome_trace(str(plain))
             size = plain.stat().st_size
         except (OSError, RuntimeError) as error:
-            self._miss(f"no trace: {error}")
+            silent = isinstance(error, FileNotFoundError)  # PyTorch says nothing of a full disk
+            self._miss(f"no trace: {_NOT_WRITTEN if silent else error}")
             discard(plain)
             return
         self._compressions.append(Compression(plain, final, self._files.redact_host))

@@ -244,3 +244,14 @@ def test_what_cannot_be_kept_is_refused_and_counted():
     assert not cache.put(0, 0, np.zeros(0, np.uint8))
     assert cache.stats().refused == 4
     assert whole_pages(1) == PAGE_BYTES
+
+
+def test_a_cache_whose_disk_failed_is_an_error_to_who_asks_for_its_counts(tmp_path):
+    """To look at the page of a file that is gone would end the process."""
+    memory = CacheMemory.make(SharedCache.bytes_for(3, 9000, 2), tmp_path)
+    cache = SharedCache(memory, num_items=3, limit_bytes=9000, num_slots=2)
+    cache.put(1, 0, np.arange(9, dtype=np.uint8))
+    assert (cache.stats().items, cache.stats().memory_bytes) == (1, 4096)
+    os.truncate(memory.address.path, 100)
+    with pytest.raises(OSError, match="cut short"):
+        cache.stats()

@@ -108,6 +108,12 @@ def test_a_full_disk_leaves_the_old_file_and_one_line(tmp_path, monkeypatch):
     assert [one.name for one in tmp_path.iterdir()] == ["last.pt"]
 
 
+def test_a_folder_that_became_a_link_to_nothing_is_named(tmp_path):
+    (tmp_path / "disk").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(CheckpointError, match=r"/disk is no folder, or a link to one that is gone"):
+        save_checkpoint(tmp_path / "disk/last.pt", checkpoint(step=1))
+
+
 def test_a_disk_that_fills_while_writing_is_named_as_such(tmp_path):
     code = (
         "import resource, sys, torch\n"

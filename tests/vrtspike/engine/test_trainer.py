@@ -272,3 +272,12 @@ def test_the_cache_is_told_of_at_each_epochs_end_and_at_the_runs_whatever_ends_i
     with pytest.raises(KeyError):
         bench([{}], 1).train(cache=told)
     assert len(writing.events) == 4
+
+
+def test_a_cache_whose_disk_failed_is_said_and_breaks_nothing():
+    def read():
+        raise OSError(5, "Input/output error")
+
+    said, told = [], NullRecorder()
+    CacheFacts(read, "Cache", told, said.append).conclude()
+    assert said == ["[data] WARNING: the cache tells nothing any more: Input/output error"]

@@ -37,7 +37,7 @@ def test_a_folder_that_is_missing_costs_the_lines_only(tmp_path, caplog):
     assert "cannot record to" in caplog.text
 
 
-def test_a_file_size_limit_leaves_the_lines_before_it_whole(tmp_path):
+def test_a_file_size_limit_leaves_the_lines_before_it_whole(tmp_path, caplog):
     path = tmp_path / "a.jsonl"
     line = json.dumps({"text": "x" * 90}) + "\n"
     writer = JsonlWriter(path)
@@ -53,6 +53,7 @@ def test_a_file_size_limit_leaves_the_lines_before_it_whole(tmp_path):
         signal.signal(signal.SIGXFSZ, handler)
     writer.write([line])
     assert writer.lost_lines == 3
+    assert " of 103 bytes were written: the disk is full, or the file as large" in caplog.text
     lines = path.read_text().split("\n")
     assert [text + "\n" == line for text in lines] == [True, True, False, True, False]
     assert lines[-1] == ""
