@@ -49,6 +49,32 @@ COPIES = Table(
     ),
 )
 
+DATA_SETS = Table(
+    "data_sets",
+    "What the training set holds, as each rank said before its first step.",
+    (
+        Column("rank", "int", "-", "Rank of the process in the training run."),
+        *_numbers("samples", train_samples="Samples of a whole epoch, all ranks together."),
+        *_numbers(
+            "frames",
+            train_frames="Different frames of which the samples are made.",
+            frame_reads="Frames that an epoch reads: one that samples share counts for each.",
+        ),
+        *_numbers(
+            "bytes",
+            file_bytes="Files of all those frames.",
+            decoded_bytes="The same as a cache keeps them: two pictures and the spikes.",
+        ),
+        *_numbers(
+            "micro-batches",
+            micro_batches_per_epoch="An epoch of one rank.",
+            micro_batches_per_step="Of one optimizer step.",
+            first_micro_batch="Those of its epoch that earlier runs have used.",
+        ),
+        *_numbers("-", first_epoch="The epoch in which the run begins; 0 is a training's first."),
+    ),
+)
+
 WORKER_PLANS = Table(
     "worker_plans",
     "How each rank came to its number of loading processes, before the first step.",

@@ -88,6 +88,7 @@ PROCESSES = Table(
             pss_shm_bytes="The part of `pss_bytes` in shared memory.",
             swap_bytes="Memory of the process that lies in swap.",
             written_bytes="Written to files of any kind so far (a counter).",
+            storage_read_bytes="Read from disks and servers so far, not from the kernel's copies.",
         ),
         *numbers("-", rank="Rank that a launcher gave it; missing without one."),
         *numbers("%", cpu_percent="CPU; 100 is one core."),

@@ -120,6 +120,7 @@ class RunTables:
     fetches: pd.DataFrame = field(default_factory=loading_tables.FETCHES.empty)
     loading: pd.DataFrame = field(default_factory=loading_tables.LOADING.empty)
     copies: pd.DataFrame = field(default_factory=loading_tables.COPIES.empty)
+    data_sets: pd.DataFrame = field(default_factory=loading_tables.DATA_SETS.empty)
     worker_plans: pd.DataFrame = field(default_factory=loading_tables.WORKER_PLANS.empty)
     communication: pd.DataFrame = field(default_factory=declared.COMMUNICATION.empty)
     rank_places: pd.DataFrame = field(default_factory=declared.RANK_PLACES.empty)

@@ -7,7 +7,7 @@ prints them as `docs/tables.md`. A row that stands for several steps says how ma
 
 import sys
 
-from diagnostics.loading_tables import COPIES, FETCHES, LOADING, WORKER_PLANS
+from diagnostics.loading_tables import COPIES, DATA_SETS, FETCHES, LOADING, WORKER_PLANS
 from diagnostics.machine_tables import CORES as CORES
 from diagnostics.machine_tables import GPUS as GPUS
 from diagnostics.machine_tables import HOST as HOST
@@ -237,6 +237,7 @@ ALL_TABLES = (
     LOADING,
     COPIES,
     WORKER_PLANS,
+    DATA_SETS,
     COMMUNICATION,
     RANK_PLACES,
     RANK_CLOCKS,

@@ -15,8 +15,10 @@ from diagnostics.analyses.core_use import CoreUse, compute_core_use
 from diagnostics.analyses.course_shape import CourseShape
 from diagnostics.analyses.course_shapes import compute_course_shapes
 from diagnostics.analyses.damaged_samples import DamagedSamples, compute_damaged_samples
+from diagnostics.analyses.data_set import DataSet, compute_data_set
 from diagnostics.analyses.device_growth import DeviceGrowth, compute_device_growth
 from diagnostics.analyses.device_memory import DeviceMemory, compute_device_memory
+from diagnostics.analyses.epoch_waits import EpochWaits, compute_epoch_waits
 from diagnostics.analyses.fact_partition import FactPartition, partition_facts
 from diagnostics.analyses.host_growth import HostGrowth, compute_host_growth
 from diagnostics.analyses.kill_account import KillAccount, compute_kill_account
@@ -36,6 +38,7 @@ from diagnostics.analyses.run_end import RunEnd, compute_run_end
 from diagnostics.analyses.stage_totals import StageTotal, compute_stage_totals
 from diagnostics.analyses.step_breakdown import StepBreakdown, compute_step_breakdown
 from diagnostics.analyses.step_rhythm import StepRhythm, compute_step_rhythm
+from diagnostics.analyses.storage_reads import StorageReads, compute_storage_reads
 from diagnostics.analyses.throughput import Throughput, compute_throughput
 from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_ranks import TraceRanks, compare_trace_ranks
@@ -87,6 +90,9 @@ class RunAnalysis:
     allocation_failures: tuple[AllocationFailure, ...] = ()
     memory_warnings: tuple[MemoryWarningSeen, ...] = ()
     making_cpu: MakingCpu | None = None
+    data_set: DataSet | None = None
+    epoch_waits: EpochWaits | None = None
+    storage_reads: StorageReads | None = None
 
 
 def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis:
@@ -130,4 +136,7 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         allocation_failures=compute_allocation_failures(run),
         memory_warnings=compute_memory_warnings(run),
         making_cpu=compute_making_cpu(run),
+        data_set=compute_data_set(run),
+        epoch_waits=compute_epoch_waits(run, breakdown.clock),
+        storage_reads=compute_storage_reads(run),
     )

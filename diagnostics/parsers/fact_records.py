@@ -143,6 +143,7 @@ class ProcessRecord(Struct):
     pss_shm_bytes: Count | None = None
     swap_bytes: Count | None = None
     written_bytes: Count | None = None
+    storage_read_bytes: Count | None = None
     rank: Count | None = None
     cpu_percent: Real | None = None
 

@@ -26,7 +26,7 @@ from diagnostics.parsers.loading_rows import (
     LOADING_KEYS,
     LOADING_TABLES,
     add_loading,
-    worker_plan_rows,
+    loader_event_rows,
 )
 from diagnostics.parsers.rank_rows import communication_row, rank_rows
 from diagnostics.parsers.row_buffer import MAX_ROWS, RowBuffer
@@ -162,8 +162,8 @@ class FactRows:
             self._add_failure(record, rank, source)
         for table, row in rank_rows(record, rank):
             self.buffers[table].add(row)
-        for row in worker_plan_rows(record, rank):
-            self.buffers["worker_plans"].add(row)
+        for table, row in loader_event_rows(record, rank):
+            self.buffers[table].add(row)
         found = {
             column: next(
                 (_float(record.values.get(key)) for key in keys if key in record.values), None

@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from diagnostics.loading_tables import COPIES, FETCHES, LOADING, WORKER_PLANS
+from diagnostics.loading_tables import COPIES, DATA_SETS, FETCHES, LOADING, WORKER_PLANS
 from diagnostics.parsers.fact_records import EventRecord, StepRecord, Values
 from diagnostics.parsers.row_buffer import RowBuffer
 
-LOADING_TABLES = (FETCHES, LOADING, COPIES, WORKER_PLANS)
+LOADING_TABLES = (FETCHES, LOADING, COPIES, WORKER_PLANS, DATA_SETS)
 LOADING_KEYS = {
     "fetches": ["rank", "step", "number"],
     "loading": ["rank", "step", "name"],
     "copies": ["rank", "step"],
     "worker_plans": ["rank"],
+    "data_sets": ["rank"],
 }
 _MAX_TEXT, _MAX_PARTS = 500, 20
 _MAX_NUMBER = 1e15
@@ -39,6 +40,15 @@ def add_loading(buffers: Mapping[str, RowBuffer], record: StepRecord, rank: int)
             buffers["loading"].add((*head, name, ms))
     if record.copy is not None:
         buffers["copies"].add((*head, record.copy.bytes, record.copy.pinned_bytes))
+
+
+def loader_event_rows(record: EventRecord, rank: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The rows of an event about the loader, each with the name of its table."""
+    for row in worker_plan_rows(record, rank):
+        yield "worker_plans", row
+    if record.name == "data_set":
+        names = DATA_SETS.column_names[1:]
+        yield "data_sets", (rank, *(_number(record.values.get(name)) for name in names))
 
 
 def worker_plan_rows(record: EventRecord, rank: int) -> Iterator[tuple[Any, ...]]:

@@ -92,6 +92,11 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "rhythm": asdict(report.analysis.rhythm),
         "outside_steps": asdict(report.analysis.outside),
         "making_cpu": asdict(report.analysis.making_cpu) if report.analysis.making_cpu else None,
+        "data_set": asdict(report.analysis.data_set) if report.analysis.data_set else None,
+        "epoch_waits": _epoch_waits(report),
+        "storage_reads": (
+            asdict(report.analysis.storage_reads) if report.analysis.storage_reads else None
+        ),
         "core_use": [asdict(each) for each in report.analysis.core_use],
         "findings": [finding_mapping(finding) for finding in report.findings],
         "not_evaluated": [asdict(item) for item in report.not_evaluated],
@@ -106,6 +111,11 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "thresholds": asdict(report.thresholds),
         "notes": list(report.notes),
     }
+
+
+def _epoch_waits(report: Report) -> dict[str, Any] | None:
+    found = report.analysis.epoch_waits
+    return None if found is None else {**asdict(found), "epochs_planned": found.epochs_planned}
 
 
 def _run(report: Report) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from diagnostics.report.loading_words import part_label
 from diagnostics.report.model import Report
 from diagnostics.report.terminal_cache import cache_part
 from diagnostics.report.terminal_damage import damage_part
+from diagnostics.report.terminal_storage import storage_part
 
 MAX_DEPTHS = 8
 
@@ -31,6 +32,7 @@ def loading_section(report: Report) -> Iterator[RenderableType]:
     if found.queue is not None:
         yield heading("The loader's queue")
         yield indented(_queue(found.queue))
+    yield from storage_part(report.analysis)
     if found.copies is not None:
         yield heading("Copies to the device")
         yield indented(_copies(found.copies))

@@ -20,6 +20,7 @@ from diagnostics.rules.data_loading.cache_hit_rate_low import CacheHitRateLow
 from diagnostics.rules.data_loading.copies_not_pinned import CopiesNotPinned
 from diagnostics.rules.data_loading.data_loading_exposed import DataLoadingExposed
 from diagnostics.rules.data_loading.epoch_start_slow import EpochStartSlow
+from diagnostics.rules.data_loading.first_epoch_waits import FirstEpochWaits
 from diagnostics.rules.data_loading.loader_in_training_process import LoaderInTrainingProcess
 from diagnostics.rules.data_loading.loading_process_slow import LoadingProcessSlow
 from diagnostics.rules.data_loading.samples_damaged import SamplesDamaged
@@ -119,6 +120,7 @@ CATALOGUE: tuple[Rule, ...] = (
     EpochStartSlow(),
     LoadingProcessSlow(),
     SamplesDamaged(),
+    FirstEpochWaits(),
     LoaderInTrainingProcess(),
     DeviceMemoryNearLimit(),
     DeviceMemoryExhausted(),

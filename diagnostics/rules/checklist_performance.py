@@ -16,6 +16,7 @@ from diagnostics.rules.checklist_item import (
     at_most,
     not_measured,
 )
+from diagnostics.rules.data_loading.first_pass import is_over_with_first_pass
 
 RATE_ITEM: Name = ("samples/s reaches its target", "performance")
 GPU_USE: Name = ("GPU use", "performance")
@@ -32,6 +33,7 @@ FEW_READS = "{count} read(s) (gives|give) no rate"
 
 OF_A_BATCH = "mean wait of the host for one batch"
 OF_A_STEP = "mean wait of the host in one step"
+AFTER_FIRST = "{what} after the first epoch, whose steps waited {first_ms:.1f} ms each (DL007)"
 WITH_EXPOSED = "{what}; nothing hides {exposed_ms:.1f} ms of a step's waits, which DL001 judges"
 
 
@@ -71,12 +73,27 @@ def data_time_short(known: ChecklistEvidence) -> ChecklistItem:
     value = wait.mean_ms if wait else data.data_wait_ms if data else None
     if value is None:
         return not_measured(DATA_TIME, NO_WAIT)
+    later = _after_first_epoch(known)
+    if later is not None:
+        return at_most(DATA_TIME, later, LIMITS["data_time"])
     what, exposed_ms = OF_A_BATCH if wait else OF_A_STEP, known.measured.data_wait_exposed_ms
     is_other = exposed_ms is not None and f"{exposed_ms:.1f}" != f"{value:.1f}"
     note = say(WITH_EXPOSED, what=what, exposed_ms=exposed_ms) if is_other else what
     source = known.measured.source("data_wait_exposed_ms")
     reading = Reading(value=value, unit="ms", source=source, note=note)
     return at_most(DATA_TIME, reading, LIMITS["data_time"])
+
+
+def _after_first_epoch(known: ChecklistEvidence) -> Reading | None:
+    """What lasts, where the first pass over the data waited and the later ones do not."""
+    measured = known.measured
+    value, first_ms = measured.later_fetch_wait_ms, measured.first_wait_ms
+    if value is None or not is_over_with_first_pass(measured, LIMITS["data_wait"].value):
+        return None
+    if not first_ms or first_ms < LIMITS["data_wait"].value * (measured.first_step_ms or 0.0):
+        return None
+    note = say(AFTER_FIRST, what=OF_A_BATCH, first_ms=first_ms)
+    return Reading(value=value, unit="ms", source=measured.source("later_fetch_wait_ms"), note=note)
 
 
 def cache_hit(known: ChecklistEvidence) -> ChecklistItem:

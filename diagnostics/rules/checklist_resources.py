@@ -16,6 +16,7 @@ from diagnostics.rules.checklist_item import (
     at_most,
     not_measured,
 )
+from diagnostics.rules.data_loading.first_pass import is_over_with_first_pass
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.steady_growth import LEAST_STEPS, growth_ahead_bytes
 
@@ -36,6 +37,7 @@ AHEAD_OF_STEPS = "steady growth over {least} steps, as over the {count} that wer
 OF_THE_RUN = "by this run's processes; others take {foreign:.0f} %"
 OF_ALL = "of the whole machine; what part is this run's is not known"
 NO_DATA_WAIT = "the step does not wait for data"
+AFTER_FIRST_EPOCH = "share of the step that waits for data after the first epoch (DL007)"
 READING = "share of the step that waits for reading"
 STALLED = "share of the time in which all tasks waited for a disk"
 
@@ -121,6 +123,10 @@ def _disk_by_wait(measured: Measurements) -> Reading | None:
     if wait_ms is None or not measured.step_ms:
         return None
     share, source = wait_ms / measured.step_ms, measured.source("data_wait_exposed_ms")
+    limit = LIMITS["data_wait"].value
+    if share > limit and is_over_with_first_pass(measured, limit):
+        share = (measured.later_wait_ms or 0.0) / (measured.later_step_ms or 1.0)
+        return Reading(value=share, unit="share", source=source, note=AFTER_FIRST_EPOCH)
     if share <= LIMITS["data_wait"].value:
         return Reading(value=share, unit="share", source=source, note=NO_DATA_WAIT)
     if reading is None:

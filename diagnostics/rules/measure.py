@@ -22,7 +22,14 @@ from diagnostics.rules.measure_failure import failure_fields
 from diagnostics.rules.measure_growth import host_growth_fields
 from diagnostics.rules.measure_kill import KILL_FIELDS, kill_fields
 from diagnostics.rules.measure_learning import numerics_fields, quality_fields
-from diagnostics.rules.measure_loading import COPY_FIELDS, LOADER_FIELDS, loader_fields
+from diagnostics.rules.measure_loading import (
+    COPY_FIELDS,
+    DATA_SET_FIELDS,
+    EPOCH_FIELDS,
+    LOADER_FIELDS,
+    STORAGE_FIELDS,
+    loader_fields,
+)
 from diagnostics.rules.measure_log import measure_log
 from diagnostics.rules.measure_machine import MACHINE_FIELDS, machine_fields
 from diagnostics.rules.measure_ranks import measure_ranks
@@ -345,17 +352,18 @@ def _sources(run: Run) -> dict[str, str]:
         (
             steps,
             "num_steps step_ms phase_ms data_wait_exposed_ms samples_per_s grad_norm_median "
-            f"device_alloc_retries rank_slowest {LOADER_FIELDS} {COPY_FIELDS}",
+            f"device_alloc_retries rank_slowest {LOADER_FIELDS} {COPY_FIELDS} "
+            f"{EPOCH_FIELDS}",
         ),
         (
             spans,
             "stage_ms cache_hit_rate num_nonfinite num_amp_overflows psnr_last_db num_host_oom "
-            "num_device_oom num_loaders_killed",
+            f"num_device_oom num_loaders_killed {DATA_SET_FIELDS}",
         ),
         (
             resources,
             "host_memory_peak_bytes host_memory_growth_bytes_per_step device_memory_peak_bytes "
-            "gpu_util_percent cpus_allowed",
+            f"gpu_util_percent cpus_allowed {STORAGE_FIELDS}",
         ),
     )
     found = {name: file for file, names in by_file for name in names.split()}

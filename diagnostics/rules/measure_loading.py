@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+from diagnostics.analyses.epoch_waits import EpochWaits
 from diagnostics.analyses.resources import ProcessSummary
 from diagnostics.analyses.run_analysis import RunAnalysis
 
 LOADER_FIELDS = "loading_shares loader_supply_ms fetch_empty_share"
 """Fields of `Measurements` that are read from the step records, beside the copies."""
+EPOCH_FIELDS = "first_wait_ms later_wait_ms later_fetch_wait_ms"
+STORAGE_FIELDS = "storage_bytes_per_s storage_bytes_per_batch"
+DATA_SET_FIELDS = "first_read_share data_file_bytes data_decoded_bytes"
 COPY_FIELDS = "copied_bytes_per_step copied_pinned_share"
 
 
@@ -20,11 +24,42 @@ def loader_fields(analysis: RunAnalysis) -> dict[str, Any]:
         "making_core_share": None if cpu is None else cpu.core_share,
         "loader_process_bytes": _process_bytes(analysis.resources.processes),
     }
+    fields |= _storage_fields(analysis) | _epoch_fields(analysis.epoch_waits)
     if found.queue is not None:
         fields["fetch_empty_share"] = found.queue.empty_share
     if found.copies is not None:
         fields["copied_bytes_per_step"] = found.copies.bytes_per_step
         fields["copied_pinned_share"] = found.copies.pinned_share
+    return fields
+
+
+def _storage_fields(analysis: RunAnalysis) -> dict[str, Any]:
+    reads, held = analysis.storage_reads, analysis.data_set
+    fields: dict[str, Any] = {}
+    if reads is not None:
+        fields["storage_bytes_per_s"] = reads.bytes_per_s
+        fields["storage_bytes_per_batch"] = reads.bytes_per_batch
+    if held is not None:
+        fields["first_read_share"] = held.first_read_share
+        fields["data_file_bytes"] = held.file_bytes
+        fields["data_decoded_bytes"] = held.decoded_bytes
+    return fields
+
+
+def _epoch_fields(found: EpochWaits | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    fields: dict[str, Any] = {
+        "steps_per_epoch": found.steps_per_epoch,
+        "first_pass_steps": found.first_pass_steps,
+        "first_wait_ms": found.first.wait_ms,
+        "first_step_ms": found.first.step_ms,
+        "steps_planned": found.steps_planned,
+    }
+    if found.later is not None:
+        fields["later_wait_ms"] = found.later.wait_ms
+        fields["later_step_ms"] = found.later.step_ms
+        fields["later_fetch_wait_ms"] = found.later.fetch_wait_ms
     return fields
 
 

@@ -13,6 +13,7 @@ from diagnostics.rules.measured_course import CourseFields
 from diagnostics.rules.measured_device import DeviceFields
 from diagnostics.rules.measured_failure import FailureFields
 from diagnostics.rules.measured_kill import KillFields
+from diagnostics.rules.measured_loading import LoadingFields
 from diagnostics.rules.measured_machine import MachineFields
 from diagnostics.rules.trace_measurements import TraceMeasurements
 
@@ -30,7 +31,9 @@ LOADER_KEYS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurements(CourseFields, DeviceFields, FailureFields, KillFields, MachineFields):
+class Measurements(
+    CourseFields, DeviceFields, FailureFields, KillFields, LoadingFields, MachineFields
+):
     """One run, measured. Times in ms per optimizer step, sizes in bytes, shares in 0..1.
 
     Steps and their times leave tagged steps out. Memory and utilisation hold for the whole run.

@@ -180,6 +180,10 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
             group=self.config.group_samples,
         )
 
+    def frame_pair(self, clip: int) -> FramePair:
+        """Sizes of the pictures and spikes of a clip that samples are made of."""
+        return self._pairs[clip]
+
     def cache_keys(self) -> list[str]:
         """Every array that a cache could be asked for, in an order of the files alone."""
         frames = [frame for clip in self.clips for frame in clip.frames]

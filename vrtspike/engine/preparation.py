@@ -11,6 +11,7 @@ from vrtspike.config import Config
 from vrtspike.counted import counted
 from vrtspike.data.clips import SpikeDeblurDataset
 from vrtspike.data.loader import Loaders
+from vrtspike.data.set_facts import set_facts
 from vrtspike.engine import assembly, random_state
 from vrtspike.engine.batch_stream import BatchStream
 from vrtspike.engine.cache_facts import CacheFacts
@@ -77,6 +78,7 @@ def prepare(run: OpenRun) -> Trainer:
     learner = _make_learner(run)
     _say_plan(run, learner, schedule, len(source))
     position = _position(run)
+    _say_data_set(run, loaders, len(source), position)
     if position.step >= schedule.total_steps:
         run.say(
             f"[train] nothing to do: step {position.step} is the last of the schedule. "
@@ -124,6 +126,18 @@ def _position(run: OpenRun) -> Position:
     if run.found is None:
         return Position(clips=clips)
     return run.found.checkpoint.position.with_clips(clips)
+
+
+def _say_data_set(run: OpenRun, loaders: Loaders, per_epoch: int, position: Position) -> None:
+    """What the data set holds, and where in an epoch this run begins."""
+    run.recorder.event(
+        "data_set",
+        **set_facts(loaders.train_set),
+        micro_batches_per_epoch=per_epoch,
+        micro_batches_per_step=run.config.train.gradient_accumulation_steps,
+        first_epoch=position.epoch,
+        first_micro_batch=position.micro_batch,
+    )
 
 
 def _ledgers(

@@ -12,9 +12,10 @@ class ProcessRecord:
     null in most samples, as are `uss_bytes`, the pages that no other process has, `pss_shm_bytes`,
     the part of PSS in shared memory, and `swap_bytes`. `rss_bytes` less `shared_bytes` is the
     process's own memory, pages it still shares with the process it was forked from among it.
-    `written_bytes` counts what it wrote to files of any kind, also in /dev/shm, about once a
-    second. `rank` is null without a launcher. `cpu_percent` is since the last sample; 100 is one
-    core busy.
+    `written_bytes` counts what it wrote to files of any kind, also in /dev/shm, and
+    `storage_read_bytes` what it made the kernel fetch from a disk or a server (a file that the
+    kernel still keeps counts for nothing); both about once a second. `rank` is null without a
+    launcher. `cpu_percent` is since the last sample; 100 is one core busy.
     """
 
     pid: int
@@ -27,6 +28,7 @@ class ProcessRecord:
     pss_shm_bytes: int | None = None
     swap_bytes: int | None = None
     written_bytes: int | None = None
+    storage_read_bytes: int | None = None
     rank: int | None = None
     cpu_percent: float | None = None
 

@@ -119,9 +119,21 @@ def proportional_sizes(pid: int) -> ProportionalSizes | None:
     )
 
 
-def written_bytes(pid: int) -> int | None:
-    """What a process has written to files so far, also to those in memory; a counter."""
-    return table(read_small(f"/proc/{pid}/io")).get("wchar")
+class FileTraffic(NamedTuple):
+    """Counters of a process; None where the kernel does not tell them.
+
+    `written_bytes` went to files of any kind, also to those in memory; `storage_read_bytes` came
+    from a disk or a server, and not from what the kernel keeps of files.
+    """
+
+    written_bytes: int | None = None
+    storage_read_bytes: int | None = None
+
+
+def file_traffic(pid: int) -> FileTraffic:
+    """What a process has written and read so far."""
+    counters = table(read_small(f"/proc/{pid}/io"))
+    return FileTraffic(counters.get("wchar"), counters.get("read_bytes"))
 
 
 def launched_rank(pid: int) -> int | None:

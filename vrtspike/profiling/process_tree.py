@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import psutil
 
 from vrtspike.profiling.process_files import (
+    FileTraffic,
     Identity,
     ProcessReading,
     children,
+    file_traffic,
     launched_rank,
     read_process,
     tells_children,
-    written_bytes,
 )
 from vrtspike.profiling.pss_sweep import PssSweep, Sizes, SweepBudget
 from vrtspike.profiling.records import ProcessRecord
@@ -139,6 +140,7 @@ class ProcessTree:
         member.cpu_s, member.read_s = reading.cpu_s, now_s
         found = sizes.get(reading.identity)
         pid = reading.identity.pid
+        traffic = file_traffic(pid) if with_details else FileTraffic()
         return ProcessRecord(
             pid=pid,
             role=member.role,
@@ -149,7 +151,8 @@ class ProcessTree:
             uss_bytes=found.uss_bytes if found else None,
             pss_shm_bytes=found.shm_bytes if found else None,
             swap_bytes=found.swap_bytes if found else None,
-            written_bytes=written_bytes(pid) if with_details else None,
+            written_bytes=traffic.written_bytes,
+            storage_read_bytes=traffic.storage_read_bytes,
             rank=member.rank,
             cpu_percent=percent,
         )

@@ -3,7 +3,7 @@
 import math
 
 from diagnostics.language import say
-from diagnostics.rules.data_loading.part_advice import GIB
+from diagnostics.rules.data_loading.ram_cache_advice import GIB
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify

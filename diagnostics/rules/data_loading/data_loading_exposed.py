@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from diagnostics.rules.data_loading.exposed_wait import NO_WAIT, exposed_wait
+from diagnostics.rules.data_loading.first_pass import is_over_with_first_pass
 from diagnostics.rules.data_loading.loader_advice import loader_advice
 from diagnostics.rules.data_loading.loading_evidence import loading_evidence
 from diagnostics.rules.evidence_row import row
@@ -31,15 +32,18 @@ While the step waits, the device is idle. All of this time can be won back witho
 model: it is the first thing to repair.
 
 ## What to try
-More loader processes if cores and memory allow it; more than the cores, if the processes were seen
-to wait rather than to compute; voxels computed beforehand; the cache in memory; prefetching. The
+More loader processes if cores and memory allow it; voxels computed beforehand; the cache in memory;
+prefetching. Where the processes were seen to wait rather than to compute (a slow disk, a network),
+what need not be read again comes first: the cache, or files on a faster disk. More processes than
+cores may help there, too, if the storage serves several at once; a run with fewer cannot tell. The
 report proposes a value only where it knows the present one and the room there is, and leaves out
 what would only spare a part of loading that the facts show to be small.
 
 ## False alarms
-A run of a few steps, or the first steps after a start, wait for the workers to come up. A text
-log gives the wait on the host; on a GPU part of it may be hidden behind queued work, which the
-facts folder shows.
+A run of a few steps, or the first steps after a start, wait for the workers to come up. A wait that
+ends with the first pass over the data, since what was read is kept, is rule DL007's. A text log
+gives the wait on the host; on a GPU part of it may be hidden behind queued work, which the facts
+folder shows.
 """
     at_note: ClassVar[Threshold]
     at_warn: ClassVar[Threshold]
@@ -56,7 +60,7 @@ facts folder shows.
         wait_ms, field = found
         share = wait_ms / measured.step_ms
         severity = self.grade(share)
-        if severity is None:
+        if severity is None or is_over_with_first_pass(measured, self.at_note.value):
             return None
         source, workers = measured.source(field), measured.num_workers
         return self.finding(

@@ -1,10 +1,12 @@
 """What to change so that batches arrive sooner; every value rests on the present one."""
 
 from diagnostics.language import say
+from diagnostics.rules.data_loading.first_pass import first_pass_advice
 from diagnostics.rules.data_loading.loader_capacity import loader_capacity
 from diagnostics.rules.data_loading.loading_evidence import heaviest_part
 from diagnostics.rules.data_loading.making_advice import making_advice
 from diagnostics.rules.data_loading.part_advice import part_advice
+from diagnostics.rules.data_loading.storage_advice import storage_advice, waits_for_storage
 from diagnostics.rules.data_loading.worker_advice import SIGN, has_memory_to_spare, more_workers
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
@@ -16,12 +18,14 @@ PREFETCH_FACTOR = 4
 
 def loader_advice(measured: Measurements, wait_ms: float, step_ms: float) -> tuple[Advice, ...]:
     """What makes data arrive sooner; then the switches that only spare single waits."""
-    faster = (
-        more_workers(measured, wait_ms, step_ms),
-        making_advice(measured, wait_ms, step_ms),
-        *part_advice(measured, wait_ms, step_ms),
-    )
+    more = more_workers(measured, wait_ms, step_ms)
+    parts = part_advice(measured, wait_ms, step_ms)
+    if waits_for_storage(measured):  # What need not be read is certain, more processes are not.
+        faster = (*parts, more, *storage_advice(measured, wait_ms, step_ms))
+    else:
+        faster = (more, making_advice(measured, wait_ms, step_ms), *parts)
     candidates = (
+        first_pass_advice(measured),
         *([each for each in faster if each is not None] or [_look_closer(measured)]),
         _pinned(measured),
         _persistent_if_unknown(measured),

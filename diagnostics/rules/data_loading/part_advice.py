@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-from diagnostics.language import say
-from diagnostics.rules.data_loading.worker_advice import SIGN, has_memory_to_spare
+from diagnostics.rules.data_loading.ram_cache_advice import ram_cache_advice
+from diagnostics.rules.data_loading.worker_advice import SIGN
 from diagnostics.rules.finding import Advice, ConfigChange, Gain
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 
-GIB = 1 << 30
 LEAST_SHARE = 0.10
 """A part below this share of the making is not worth a switch: its removal gains at most that."""
 
@@ -59,7 +58,7 @@ def _precomputed_voxels(measured: Measurements, gain: Gain) -> Advice | None:
 
 def _no_decoding(measured: Measurements, gain: Gain) -> Advice | None:
     """In memory where there is room for it, else on a disk."""
-    return _ram_cache(measured, gain) or _fast_store(measured, gain)
+    return ram_cache_advice(measured, gain) or _fast_store(measured, gain)
 
 
 def _fast_store(measured: Measurements, gain: Gain) -> Advice | None:
@@ -71,26 +70,6 @@ def _fast_store(measured: Measurements, gain: Gain) -> Advice | None:
         text="Decode the pictures once, with `python -m vrtspike.data.fast_store` (any folder on a "
         "local disk with room), instead of in every epoch: crops are then read from mapped memory.",
         config_change=ConfigChange(key="DATA.FAST_STORE", current=None, proposed="data/fast_store"),
-        predicted_gain=gain,
-        verify=verify(SIGN),
-    )
-
-
-def _ram_cache(measured: Measurements, gain: Gain) -> Advice | None:
-    budget_gib = measured.number_setting("DATA.CACHE_SIZE_GB")
-    free = measured.host_memory_free_bytes
-    if measured.setting("DATA.USE_RAM_CACHE") is not False or budget_gib is None or free is None:
-        return None
-    if not has_memory_to_spare(measured) or budget_gib * GIB > free // 2:
-        return None
-    return Advice(
-        text=say(
-            "Keep decoded frames in memory: the budget of {budget_gib:g} GiB (CACHE_SIZE_GB) "
-            "fits into the {free:.1f} GiB that stayed free.",
-            budget_gib=budget_gib,
-            free=free / GIB,
-        ),
-        config_change=ConfigChange(key="DATA.USE_RAM_CACHE", current=False, proposed=True),
         predicted_gain=gain,
         verify=verify(SIGN),
     )

@@ -26,6 +26,17 @@ def waits_mostly(measured: Measurements) -> bool:
     return share is not None and share < (SURELY_WAITS if is_full else MOSTLY_WAITS)
 
 
+def wait_side_by_side(measured: Measurements) -> bool:
+    """Whether there are more loading processes than the guide's rule gives, and they wait.
+
+    What they wait for was asked by many at once then, and still was not fast enough.
+    """
+    current, cores = measured.num_workers, measured.cpus_allowed
+    if current is None or cores is None or not waits_mostly(measured):
+        return False
+    return current > max(1, workers_to_propose(cores, measured.world_size or 1))
+
+
 def most_workers(measured: Measurements, cpus_allowed: int) -> int:
     """Loading processes of a machine: the guide's rule, or what is left for those that wait.
 

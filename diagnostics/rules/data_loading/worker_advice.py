@@ -2,7 +2,11 @@
 
 from diagnostics.language import say
 from diagnostics.rules.data_loading.loader_capacity import LoaderCapacity, loader_capacity
-from diagnostics.rules.data_loading.room_for_workers import most_workers, waits_mostly
+from diagnostics.rules.data_loading.room_for_workers import (
+    most_workers,
+    wait_side_by_side,
+    waits_mostly,
+)
 from diagnostics.rules.finding import Advice, ConfigChange, Gain
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -33,7 +37,12 @@ _NEEDED_WAITING = (
     "ms, "
     "computes for at most {share:.0%} of that and waits for the rest (a disk, a network, a lock), "
     "so that cores do not limit the number, and memory has room. Each rank wants a batch every "
-    "{between_ms:.1f} ms: {needed} would keep up, if what they wait for serves so many at once."
+    "{between_ms:.1f} ms: {needed} would keep up, if what they wait for serves so many at once. "
+    "If it does not, making a batch takes longer in proportion, and nothing is gained."
+)
+_SIGN_WAITING = (
+    "making a batch still takes about {made_ms:.0f} ms; if it takes about {longer_ms:.0f} ms, the "
+    "storage is at its limit: back to {current}"
 )
 _NEEDED = (
     "Use {proposed} loader process(es) instead of {current}: {cores} core(s) (is|are) allowed, and "
@@ -52,6 +61,9 @@ def more_workers(measured: Measurements, wait_ms: float, step_ms: float) -> Advi
         return None
     proposed = most_workers(measured, cores)
     capacity = loader_capacity(measured, wait_ms, step_ms, proposed)
+    waits = waits_mostly(measured)
+    if wait_side_by_side(measured):
+        return None
     if capacity is not None:
         proposed = min(proposed, capacity.needed)
     change = worker_change(measured, proposed)
@@ -61,8 +73,18 @@ def more_workers(measured: Measurements, wait_ms: float, step_ms: float) -> Advi
         gain = gain_of_more_workers(wait_ms, step_ms, current, proposed)
     else:
         gain = capacity.gain(proposed)
+    if waits:  # Whether a disk or a server serves more at once, no run with fewer can tell.
+        gain = Gain(low_ms=0.0, mid_ms=None, high_ms=gain.high_ms)
     text = _text(measured, capacity, proposed)
-    return Advice(text=text, config_change=change, predicted_gain=gain, verify=verify(SIGN))
+    sign = _sign(capacity, current, proposed) if waits else SIGN
+    return Advice(text=text, config_change=change, predicted_gain=gain, verify=verify(sign))
+
+
+def _sign(capacity: LoaderCapacity | None, current: int, proposed: int) -> str:
+    if capacity is None:
+        return SIGN
+    longer_ms = capacity.made_ms * proposed / max(1, current)
+    return say(_SIGN_WAITING, made_ms=capacity.made_ms, longer_ms=longer_ms, current=current)
 
 
 def _text(measured: Measurements, capacity: LoaderCapacity | None, proposed: int) -> str:

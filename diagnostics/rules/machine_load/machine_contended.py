@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from diagnostics.rules.data_loading.room_for_workers import waits_mostly
 from diagnostics.rules.evidence_row import row
 from diagnostics.rules.finding import Advice, Severity
 from diagnostics.rules.measurements import Measurements
@@ -77,4 +78,10 @@ def _cost_ms(measured: Measurements, foreign: float, own: float) -> float | None
     """
     if measured.device != "cpu" or not measured.step_ms or foreign + own <= 0:
         return None
-    return measured.step_ms * foreign / (foreign + own)
+    computed_ms = measured.step_ms - _storage_wait_ms(measured)
+    return max(0.0, computed_ms) * foreign / (foreign + own)
+
+
+def _storage_wait_ms(measured: Measurements) -> float:
+    """A wait for batches whose making waits for a disk or a network: no core shortens it."""
+    return (measured.data_wait_exposed_ms or 0.0) if waits_mostly(measured) else 0.0

@@ -1,0 +1,67 @@
+"""What the processes that make batches fetch from disks and servers while the run steps.
+
+Bytes that the kernel still keeps of a file do not count, so that this is what a slow disk or a
+network has to deliver.
+"""
+
+from dataclasses import dataclass
+
+from diagnostics.run import Run
+
+LEAST_S = 5.0
+"""A shorter time says nothing about a rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageReads:
+    """`bytes_per_s` is the mean of all loading processes together over `seconds`.
+
+    They are those of the trainer itself where it makes its batches. `bytes_per_batch` divides
+    what was read by the batches that were fetched meanwhile.
+    """
+
+    seconds: float
+    bytes_read: float
+    bytes_per_s: float
+    bytes_per_batch: float | None
+
+
+def compute_storage_reads(run: Run) -> StorageReads | None:
+    """From the first step's beginning to the last one's end; None where no process was watched."""
+    processes, fetches = run.tables.processes, run.tables.fetches
+    starts = run.tables.steps["start_unix_s"].dropna()
+    if not len(starts):
+        return None
+    makes_itself = not fetches["worker"].notna().any()
+    role = "main" if makes_itself and len(fetches) else "worker"
+    within = processes[
+        (processes["role"] == role)
+        & processes["storage_read_bytes"].notna()
+        & (processes["at_unix_s"] >= starts.min())
+    ]
+    within = within[within["at_unix_s"] <= _end_s(run)]
+    if not len(within):
+        return None
+    seconds = float(within["at_unix_s"].max() - within["at_unix_s"].min())
+    if seconds < LEAST_S:
+        return None
+    of_process = within.groupby(["host", "pid"], observed=True)["storage_read_bytes"]
+    read = float((of_process.max() - of_process.min()).clip(lower=0).sum())
+    batches = len(fetches)
+    return StorageReads(
+        seconds=seconds,
+        bytes_read=read,
+        bytes_per_s=read / seconds,
+        bytes_per_batch=read / batches if batches else None,
+    )
+
+
+def _end_s(run: Run) -> float:
+    """Of the last step, validations and checkpoints before it included."""
+    phases = run.tables.phases
+    whole = phases.loc[
+        (phases["name"] == "step") & (phases["clock"] == "host"), ["rank", "step", "ms"]
+    ]
+    timed = run.tables.steps[["rank", "step", "start_unix_s"]].merge(whole, how="left")
+    ends = timed["start_unix_s"] + timed["ms"].fillna(0.0) / 1000
+    return float(ends.max())
