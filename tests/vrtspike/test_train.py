@@ -49,6 +49,15 @@ def test_a_run_leaves_log_facts_and_checkpoints(project, capsys):
     assert (meta["status"], meta["total_steps"], meta["samples_per_step"]) == ("finished", 2, 1)
     assert meta["config"]["DATA"]["K"] == 2
     assert sorted(losses(facts)) == [1, 2]
+    spans = map(json.loads, (facts / "spans.rank0.jsonl").read_text().splitlines())
+    held = next(record["values"] for record in spans if record.get("name") == "data_set")
+    assert held["frame_reads"] == held["train_samples"] * meta["config"]["DATA"]["CLIP_LEN"]
+    assert held["micro_batches_per_epoch"] == held["train_samples"]
+    assert (held["micro_batches_per_step"], held["first_epoch"], held["first_micro_batch"]) == (
+        1,
+        0,
+        0,
+    )
     saved = read_checkpoint(facts / meta["checkpoint_dir"] / "last.pt")
     assert (saved.position.step, saved.run_id) == (2, facts.name)
     assert not any(name.startswith(("module.", "_orig_mod.")) for name in saved.model)

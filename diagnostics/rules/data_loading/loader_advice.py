@@ -20,7 +20,7 @@ def loader_advice(measured: Measurements, wait_ms: float, step_ms: float) -> tup
     """What makes data arrive sooner; then the switches that only spare single waits."""
     more = more_workers(measured, wait_ms, step_ms)
     parts = part_advice(measured, wait_ms, step_ms)
-    if waits_for_storage(measured):  # What need not be read is certain, more processes are not.
+    if waits_for_storage(measured):  # What need not be read again is certain, the rest is not.
         faster = (*parts, more, *storage_advice(measured, wait_ms, step_ms))
     else:
         faster = (more, making_advice(measured, wait_ms, step_ms), *parts)
@@ -46,8 +46,7 @@ def _pinned(measured: Measurements) -> Advice | None:
 
 def _persistent_if_unknown(measured: Measurements) -> Advice | None:
     """Where starts of the loader were measured, rule DL004 speaks of them."""
-    is_measured = measured.loader_start_cost_ms is not None
-    return None if is_measured else persistent_workers(measured)
+    return None if measured.loader_start_cost_ms is not None else persistent_workers(measured)
 
 
 def persistent_workers(measured: Measurements) -> Advice | None:

@@ -1,12 +1,12 @@
 """How many loader processes to use: only where the present number, cores and memory are known."""
 
-from diagnostics.language import say
-from diagnostics.rules.data_loading.loader_capacity import LoaderCapacity, loader_capacity
+from diagnostics.rules.data_loading.loader_capacity import loader_capacity
 from diagnostics.rules.data_loading.room_for_workers import (
     most_workers,
     wait_side_by_side,
     waits_mostly,
 )
+from diagnostics.rules.data_loading.worker_words import storage_sign, worker_text
 from diagnostics.rules.finding import Advice, ConfigChange, Gain
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -21,34 +21,6 @@ def has_memory_to_spare(measured: Measurements) -> bool:
     """Whether host memory is known to have room; unknown is no."""
     share = measured.host_memory_share
     return share is not None and share < MAX_MEMORY_SHARE
-
-
-_MORE = (
-    "Use {proposed} loader process(es) instead of {current}: {cores} core(s) (is|are) allowed, and "
-    "memory has room."
-)
-_MORE_WAITING = (
-    "Use {proposed} loader process(es) instead of {current}: making a batch computes for at most "
-    "{share:.0%} of its time and waits for the rest (a disk, a network, a lock), so that cores do "
-    "not limit the number, and memory has room."
-)
-_NEEDED_WAITING = (
-    "Use {proposed} loader process(es) instead of {current}: one makes a batch in {made_ms:.1f} "
-    "ms, "
-    "computes for at most {share:.0%} of that and waits for the rest (a disk, a network, a lock), "
-    "so that cores do not limit the number, and memory has room. Each rank wants a batch every "
-    "{between_ms:.1f} ms: {needed} would keep up, if what they wait for serves so many at once. "
-    "If it does not, making a batch takes longer in proportion, and nothing is gained."
-)
-_SIGN_WAITING = (
-    "making a batch still takes about {made_ms:.0f} ms; if it takes about {longer_ms:.0f} ms, the "
-    "storage is at its limit: back to {current}"
-)
-_NEEDED = (
-    "Use {proposed} loader process(es) instead of {current}: {cores} core(s) (is|are) allowed, and "
-    "memory has room. One process makes a batch in {made_ms:.1f} ms and each rank wants one every "
-    "{between_ms:.1f} ms: {needed} would keep up."
-)
 
 
 def more_workers(measured: Measurements, wait_ms: float, step_ms: float) -> Advice | None:
@@ -75,35 +47,9 @@ def more_workers(measured: Measurements, wait_ms: float, step_ms: float) -> Advi
         gain = capacity.gain(proposed)
     if waits:  # Whether a disk or a server serves more at once, no run with fewer can tell.
         gain = Gain(low_ms=0.0, mid_ms=None, high_ms=gain.high_ms)
-    text = _text(measured, capacity, proposed)
-    sign = _sign(capacity, current, proposed) if waits else SIGN
+    text = worker_text(measured, capacity, proposed)
+    sign = storage_sign(capacity, current, proposed) if waits and capacity else SIGN
     return Advice(text=text, config_change=change, predicted_gain=gain, verify=verify(sign))
-
-
-def _sign(capacity: LoaderCapacity | None, current: int, proposed: int) -> str:
-    if capacity is None:
-        return SIGN
-    longer_ms = capacity.made_ms * proposed / max(1, current)
-    return say(_SIGN_WAITING, made_ms=capacity.made_ms, longer_ms=longer_ms, current=current)
-
-
-def _text(measured: Measurements, capacity: LoaderCapacity | None, proposed: int) -> str:
-    counts = {
-        "proposed": proposed,
-        "current": measured.num_workers,
-        "cores": measured.cpus_allowed,
-        "share": measured.making_core_share,
-    }
-    waits = waits_mostly(measured)
-    if capacity is None:
-        return say(_MORE_WAITING if waits else _MORE, **counts)
-    return say(
-        _NEEDED_WAITING if waits else _NEEDED,
-        **counts,
-        made_ms=capacity.made_ms,
-        between_ms=capacity.between_ms,
-        needed=capacity.needed,
-    )
 
 
 def worker_change(measured: Measurements, proposed: int) -> ConfigChange:

@@ -124,6 +124,17 @@ def status(analysis, item, **known):
             "fail",
         ),
         ("disk is no bottleneck", {"data_wait_exposed_ms": 40.0, "step_ms": 100.0}, "not_measured"),
+        (
+            "disk is no bottleneck",
+            {
+                "data_wait_exposed_ms": 40.0,
+                "step_ms": 100.0,
+                "loading_shares": {"read": 0.9},
+                "later_wait_ms": 1.0,
+                "later_step_ms": 60.0,
+            },
+            "pass",
+        ),
         ("samples/s reaches its target", {}, "not_measured"),
         ("samples/s reaches its target", {"samples_per_s": 5.0}, "not_measured"),
     ],
@@ -205,6 +216,24 @@ def test_data_time_says_how_it_differs_from_what_delays_a_step(analysis):
     found = line(analysis, "data_time", measured={"data_wait_exposed_ms": 0.3})
     assert found.value == 1.0
     assert found.note.endswith("nothing hides 0.3 ms of a step's waits, which DL001 judges")
+
+
+@pytest.mark.parametrize(
+    ("later_ms", "first_ms", "expected"), [(2.9, 50.0, 2.0), (3.1, 50.0, 1.0), (2.9, 4.0, 1.0)]
+)
+def test_data_time_leaves_a_first_epoch_out_that_alone_waits(
+    analysis, later_ms, first_ms, expected
+):
+    measured = {
+        "first_wait_ms": first_ms,
+        "first_step_ms": 100.0,
+        "later_wait_ms": later_ms,
+        "later_step_ms": 60.0,
+        "later_fetch_wait_ms": 2.0,
+    }
+    found = line(analysis, "data_time", measured=measured)
+    assert found.value == expected
+    assert ("after the first epoch, whose steps waited" in found.note) == (expected == 2.0)
 
 
 def test_the_cpu_use_of_others_is_told_apart(analysis):

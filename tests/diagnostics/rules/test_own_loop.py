@@ -74,7 +74,7 @@ def test_memory_advice_names_no_switch_of_ours(share: float) -> None:
 def test_limits_of_our_network_judge_no_other() -> None:
     asked = evaluate(CATALOGUE, STARVED)
     silent = {each.rule for each in asked.not_evaluated if each.reason == OWN_LOOP}
-    named = "CF001 DL002 GP002 KN002 KN003 KN004 NU002 NU003 NU007"
+    named = "CF001 DL002 DL007 GP002 KN002 KN003 KN004 NU002 NU003 NU007"
     assert silent == set(named.split())
     ours = evaluate(CATALOGUE, replace(STARVED, is_own_loop=False))
     assert "CF001" in {finding.rule for finding in ours.findings}

@@ -12,10 +12,10 @@ from vrtspike.profiling.kernel_files import read_small, stall_us, table
 from vrtspike.profiling.process_files import (
     Identity,
     ProportionalSizes,
+    file_traffic,
     launched_rank,
     proportional_sizes,
     read_process,
-    written_bytes,
 )
 from vrtspike.profiling.process_tree import ProcessTree, TreeRoots, tree_resident_bytes
 from vrtspike.profiling.pss_sweep import PssSweep, SweepBudget
@@ -177,10 +177,23 @@ def test_a_process_is_what_psutil_says():
 
 
 def test_what_a_process_writes_to_a_file_in_memory_counts(tmp_path):
-    before = written_bytes(os.getpid())
+    before = file_traffic(os.getpid()).written_bytes
     (tmp_path / "file").write_bytes(bytes(1 << 20))
-    assert written_bytes(os.getpid()) - before >= 1 << 20
-    assert written_bytes(2**22 - 3) is None
+    assert file_traffic(os.getpid()).written_bytes - before >= 1 << 20
+    assert file_traffic(2**22 - 3) == (None, None)
+
+
+def test_what_came_from_storage_is_told_from_what_was_merely_read(monkeypatch):
+    text = "rchar: 900\nwchar: 70\nread_bytes: 400\nwrite_bytes: 8\n"
+    monkeypatch.setattr("vrtspike.profiling.process_files.read_small", lambda path: text)
+    assert file_traffic(1) == (70, 400)
+
+
+def test_storage_is_asked_with_the_details_only():
+    tree = ProcessTree(TreeRoots(root_pid=os.getpid(), main_pid=os.getpid()))
+    with_details, without = tree.sample()[0], tree.sample(with_details=False)[0]
+    assert with_details.storage_read_bytes >= 0
+    assert without.storage_read_bytes is None
 
 
 def test_the_rank_is_what_the_launcher_said(monkeypatch):
