@@ -364,30 +364,6 @@ def test_a_command_that_checks_an_advice_asks_for_the_same_ranks(tool, small_mac
     assert all("--ranks 2 --nodes 3" in each for each in checks)
 
 
-def test_a_file_is_replaced_only_if_it_may_be(tool, roomy_machine, tmp_path):
-    taken = tmp_path / "taken.yaml"
-    taken.write_text("mine")
-    code, _, err = tool("--config", DEMO, "--write-config", "taken.yaml")
-    assert code == 2
-    assert one_line(err)
-    assert "is there already" in err
-    assert taken.read_text() == "mine"
-    code, out, err = tool("--config", DEMO, "--write-config", "taken.yaml", "--overwrite")
-    assert (code, err) == (0, "")
-    assert taken.read_text() == DEMO.read_text()
-    assert "Nothing had to change" in out
-    assert [path.name for path in tmp_path.iterdir()] == ["taken.yaml"]
-
-
-def test_a_pipe_or_a_device_is_never_replaced(tool, roomy_machine, tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    code, _, err = tool("--config", DEMO, "--write-config", "pipe", "--overwrite")
-    assert (code, one_line(err)) == (2, True)
-    assert "no regular file" in err
-    assert pipe.is_fifo()
-
-
 def test_what_cannot_be_made_to_fit_is_not_written(tool, small_machine, tmp_path):
     code, out, err = tool("--config", DEMO, "--write-config", "new.yaml", "--json", "made.json")
     assert (code, err) == (1, "")

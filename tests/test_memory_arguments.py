@@ -1,4 +1,6 @@
-"""`--write-config -`, and numbers on the command line of diagnose_memory.py."""
+"""Where `--write-config` writes, and numbers on the command line of diagnose_memory.py."""
+
+import os
 
 import pytest
 import yaml
@@ -20,6 +22,30 @@ def small_machine(monkeypatch, tmp_path_factory):
 @pytest.fixture
 def roomy_machine(monkeypatch, tmp_path_factory):
     pretend(monkeypatch, tmp_path_factory.mktemp("roomy"), 64 << 30)
+
+
+def test_a_file_is_replaced_only_if_it_may_be(tool, roomy_machine, tmp_path):
+    taken = tmp_path / "taken.yaml"
+    taken.write_text("mine")
+    code, _, err = tool("--config", DEMO, "--write-config", "taken.yaml")
+    assert code == 2
+    assert one_line(err)
+    assert "is there already" in err
+    assert taken.read_text() == "mine"
+    code, out, err = tool("--config", DEMO, "--write-config", "taken.yaml", "--overwrite")
+    assert (code, err) == (0, "")
+    assert taken.read_text() == DEMO.read_text()
+    assert "Nothing had to change" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.yaml"]
+
+
+def test_a_pipe_or_a_device_is_never_replaced(tool, roomy_machine, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code, _, err = tool("--config", DEMO, "--write-config", "pipe", "--overwrite")
+    assert (code, one_line(err)) == (2, True)
+    assert "no regular file" in err
+    assert pipe.is_fifo()
 
 
 def test_a_dash_prints_the_configuration_alone_and_the_report_beside_it(
