@@ -31,8 +31,13 @@ def host_growth_fields(
         "host_memory_growth_bytes_per_step": slope,
         "host_memory_growth_steps": growth.stretch,
         "host_memory_growth_of": {holder_name(each): each.trend.slope for each in growth.growing},
-        "host_memory_holder": growth.growing[0].holder if growth.growing else None,
     }
+    if growth.growing:
+        steepest = growth.growing[0]
+        fields |= {
+            "host_memory_holder": steepest.holder,
+            "host_memory_growth_is_private": _is_private(steepest),
+        }
     if slope > 0 and use is not None and use[0] is not None and use[1] is not None:
         fields["host_memory_steps_to_limit"] = max(0.0, use[1] - use[0]) / slope
     return fields
@@ -44,6 +49,13 @@ def holder_name(growing: GrowingMemory) -> str:
     return (
         name if growing.rank is None else say("{name} (rank {rank})", name=name, rank=growing.rank)
     )
+
+
+def _is_private(growing: GrowingMemory) -> bool:
+    """Of processes that were sampled one by one only what they do not share was followed."""
+    if growing.holder in ("loader_processes", "copied_pages"):
+        return True
+    return growing.holder != "shared_memory" and growing.pid is not None
 
 
 def _name(growing: GrowingMemory) -> str:

@@ -166,6 +166,8 @@ class Measurements(
     """The same by who holds it."""
     host_memory_holder: str | None = None
     """What kind the one is that grows most, a `Holder` of `host_growth`."""
+    host_memory_growth_is_private: bool | None = None
+    """Whether the one that grows most shares that memory with nobody, so it is no cache."""
     host_memory_growth_steps: tuple[float, float] | None = None
     """The first and the last step between which all of it grows."""
     host_memory_steps_to_limit: float | None = None

@@ -12,6 +12,8 @@ GIB = 1 << 30
 TARGET_SHARE = 0.80
 """Use of host memory that the proposals aim at."""
 SIGN = "host memory below 90 %"
+_LEAST_PART = 0.05
+"""Of what must go: a cache that held less is not what to change."""
 
 
 def smaller_cache(measured: Measurements) -> Advice | None:
@@ -26,6 +28,8 @@ def smaller_cache(measured: Measurements) -> Advice | None:
     if not budget_gib:
         return None
     missing_gib = (peak - TARGET_SHARE * limit) / GIB
+    if _held_bytes(measured, budget_gib) < _LEAST_PART * missing_gib * GIB:
+        return None
     proposed = _rounded_down(_fitting_gib(measured, budget_gib, missing_gib, limit / GIB))
     if proposed >= budget_gib:
         return None
@@ -50,6 +54,19 @@ def smaller_cache(measured: Measurements) -> Advice | None:
             limit=limit / GIB,
         )
     return Advice(text=text, config_change=change, verify=verify(SIGN))
+
+
+def missing_bytes(measured: Measurements) -> float | None:
+    """What must go for the run to stay below the target; None where peak or limit is unknown."""
+    peak, limit = _peak_and_limit(measured)
+    return None if peak is None or limit is None else peak - TARGET_SHARE * limit
+
+
+def _held_bytes(measured: Measurements, budget_gib: float) -> float:
+    """At most; the budget where nobody saw."""
+    held, most = measured.cache_used_bytes, measured.mapped_memory_bytes
+    seen = held if held is not None else most
+    return budget_gib * GIB if seen is None else min(budget_gib * GIB, seen)
 
 
 def _peak_and_limit(measured: Measurements) -> tuple[int | None, int | None]:

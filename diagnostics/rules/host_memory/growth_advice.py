@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 
+from diagnostics.language import say
 from diagnostics.rules.finding import Advice
+from diagnostics.rules.host_memory.cache_budget import missing_bytes
 from diagnostics.rules.host_memory.memory_advice import host_memory_advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
 
+_MIB = 1 << 20
+_LEAST_PART = 0.5
+"""Of what was too much: growth that made less is not alone to blame."""
 _FULL_SHARE = 0.98
 """A cache with so much of its budget grows no more."""
 
@@ -50,8 +55,35 @@ def growth_advice(measured: Measurements) -> tuple[Advice, ...]:
     return (Advice(text=text, verify=verify("no host-memory-growing")),)
 
 
+def advice_on_the_growth_that_filled(measured: Measurements) -> Advice | None:
+    """Where steady growth made at least half of what was too much when memory ran out."""
+    slope, steps = measured.host_memory_growth_bytes_per_step, measured.host_memory_growth_steps
+    missing = missing_bytes(measured)
+    if not slope or slope < 0 or steps is None or missing is None or cache_fills(measured):
+        return None
+    rise = slope * (steps[1] - steps[0])
+    if rise < _LEAST_PART * missing:
+        return None
+    growing = measured.host_memory_growth_of
+    return Advice(
+        text=say(
+            "End the growth: {mib_per_step:.2f} MiB a step, {rise_mib:.0f} MiB from step "
+            "{first:.0f} to {last:.0f}, most of it in {holder}. {where}",
+            mib_per_step=slope / _MIB,
+            rise_mib=rise / _MIB,
+            first=steps[0],
+            last=steps[1],
+            holder=max(growing, key=lambda each: growing[each]) if growing else "the run",
+            where=_BY_HOLDER.get(measured.host_memory_holder or "", _ANYONE),
+        ),
+        verify=verify("no host-memory-growing"),
+    )
+
+
 def cache_fills(measured: Measurements) -> bool:
-    """Whether a cache in memory is on, and not known to be full."""
+    """Whether what grows may be a cache: one in memory that is on, and not known to be full."""
+    if measured.host_memory_growth_is_private:
+        return False
     used, limit = measured.cache_used_bytes, measured.cache_limit_bytes
     is_full = used is not None and bool(limit) and used >= _FULL_SHARE * (limit or 0)
     return measured.setting("DATA.USE_RAM_CACHE") is True and not is_full

@@ -6,6 +6,7 @@ from diagnostics.language import say
 from diagnostics.rules.evidence_row import row
 from diagnostics.rules.finding import Advice, Severity
 from diagnostics.rules.host_memory.cache_budget import GIB
+from diagnostics.rules.host_memory.growth_advice import advice_on_the_growth_that_filled
 from diagnostics.rules.host_memory.memory_advice import host_memory_advice
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import NOT_SAMPLED, RECORD_MACHINE
@@ -40,8 +41,9 @@ The victim gets SIGKILL and can write nothing: the log just stops. Memory of the
 do with it; that ends in a Python error.
 
 ## What to try
-Look at who was largest and who had grown. A smaller cache, fewer loader processes, less
-prefetching; a larger limit where the container's was met and the machine has more.
+Look at who was largest and who had grown. Where steady growth made at least half of what was too
+much, that is what to end, and no switch is proposed. Else a smaller cache, fewer loader processes,
+less prefetching; a larger limit where the container's was met and the machine has more.
 
 ## False alarms
 A program outside the run that shares its control group, such as another program of the same
@@ -110,8 +112,12 @@ def _largest(measured: Measurements) -> str:
 
 
 def _advice(measured: Measurements) -> tuple[Advice, ...]:
-    """Switches first, where one is known."""
-    switches, more = host_memory_advice(measured), _more(measured)
+    """What grew, where that is enough to explain it; else switches first, where one is known."""
+    more = _more(measured)
+    growth = advice_on_the_growth_that_filled(measured)
+    if growth is not None:  # no switch ends it, and more memory only puts it off
+        return (growth, *more)
+    switches = host_memory_advice(measured)
     knows = any(advice.config_change is not None for advice in switches)
     return (*switches, *more) if knows else (*more, *switches)
 
