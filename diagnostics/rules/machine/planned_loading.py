@@ -29,7 +29,8 @@ What loading takes longer than a step, every step waits, however fast the GPU is
 
 ## What to try
 As many processes as keep up, where the cores allow it. Otherwise a cache, or data that is stored
-decoded, so that a sample costs less.
+decoded, so that a sample costs less. A sample that mostly waits (a slow disk, a network) needs no
+cores: the cache comes first.
 
 ## False alarms
 With a cache that holds the data only the first epoch waits. Samples that other programs slowed down
@@ -42,6 +43,14 @@ _CHEAPER = (
     "More processes do not help on {cores} core(s): make samples cheaper. Of {made_ms:.1f} ms, "
     "{cached_ms:.1f} ms are left with a cache that holds the frames (DATA.USE_RAM_CACHE)."
 )
+
+_WAITS = (
+    "A sample computes for {share:.0%} of its {made_ms:.1f} ms and waits for the rest (a disk, a "
+    "network). Read each frame once: {cached_ms:.1f} ms are left with a cache that holds the "
+    "frames (DATA.USE_RAM_CACHE). The first epoch still waits; files on a faster disk shorten that."
+)
+_MOSTLY_WAITS = 0.5
+"""Of making a sample: what computes less is not bought with cores. As in rule DL001."""
 
 
 def planned_loading_findings(demand: Demand, cores: int | None) -> Iterator[Finding]:
@@ -75,6 +84,10 @@ def _evidence(
 def _advice(
     demand: Demand, plan: LoadingPlan, sample: SamplePrice, cores: int | None
 ) -> list[Advice]:
+    if sample.cpu_ms < _MOSTLY_WAITS * sample.made_ms:
+        share = sample.cpu_ms / sample.made_ms
+        text = say(_WAITS, share=share, made_ms=sample.made_ms, cached_ms=sample.cached_ms)
+        return [_with_cache(demand, text)]
     most = min(plan.workers_needed_per_rank or 1, plan.workers_limit_per_rank)
     if most > demand.loader.workers_per_rank:
         change = SettingChange(
@@ -85,7 +98,11 @@ def _advice(
         return [advise_to_set(demand.config, change, _MORE)]
     count = cores or demand.ranks
     text = say(_CHEAPER, cores=count, made_ms=sample.made_ms, cached_ms=sample.cached_ms)
+    return [_with_cache(demand, text)]
+
+
+def _with_cache(demand: Demand, text: str) -> Advice:
     if demand.loader.use_cache:
-        return [Advice(text=text)]
+        return Advice(text=text)
     change = SettingChange(key="DATA.USE_RAM_CACHE", current=False, proposed=True)
-    return [advise_to_set(demand.config, change, text)]
+    return advise_to_set(demand.config, change, text)

@@ -117,6 +117,19 @@ def test_where_the_cores_are_used_up_a_sample_must_become_cheaper():
     assert "20.0 ms are left" in on["CF109"].advice[0].text
 
 
+@pytest.mark.parametrize(("cpu_ms", "waits"), [(49.0, True), (50.0, False)])
+def test_a_sample_that_waits_for_a_disk_needs_no_cores(cpu_ms, waits):
+    plan = replace(PLAN, sample=replace(SAMPLE, cpu_ms=cpu_ms))
+    found = loading(plan, workers_setting=2, workers_per_rank=2, use_cache=False)
+    advice = found["CF109"].advice[0]
+    assert advice.config_change.key == (
+        "DATA.USE_RAM_CACHE" if waits else "DATALOADER.TOTAL_WORKERS"
+    )
+    assert ("computes for 49% of its 100.0 ms" in advice.text) == waits
+    on = loading(plan, workers_setting=2, workers_per_rank=2, use_cache=True)
+    assert (on["CF109"].advice[0].config_change is None) == waits
+
+
 def test_without_both_prices_nothing_is_said_about_them():
     for plan in (
         None,
