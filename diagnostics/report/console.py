@@ -1,5 +1,6 @@
 """A console for reports: fixed width, no markup, so that text from files is only ever text."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterable
@@ -28,14 +29,16 @@ def make_console(stream: IO[str], width: int | None = None, color: bool | None =
     Args:
         stream: where to.
         width: columns; by default the terminal's, 80 when the stream is none.
-        color: whether to use colours; by default on a terminal that has them.
+        color: whether to use colours; by default on a terminal that has them, unless the
+            environment says `NO_COLOR` (no-color.org) or that the terminal is dumb.
     """
     is_terminal = stream.isatty()
     if width is None:
         width = (
             min(MAX_COLUMNS, shutil.get_terminal_size().columns) if is_terminal else PIPE_COLUMNS
         )
-    plain = color is False or (color is None and not is_terminal)
+    unwanted = not is_terminal or bool(os.environ.get("NO_COLOR")) or _is_dumb()
+    plain = color is False or (color is None and unwanted)
     return Console(
         file=stream,
         width=width,
@@ -47,6 +50,10 @@ def make_console(stream: IO[str], width: int | None = None, color: bool | None =
         emoji=False,
         legacy_windows=False,
     )
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:

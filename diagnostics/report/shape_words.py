@@ -67,7 +67,7 @@ def describe_shape(shape: CourseShape) -> str:
         return _teeth(shape)
     if shape.kind == "uneven":
         return say(
-            "uneven: its lowest and highest are {spread} apart",
+            "uneven, its lowest and highest {spread} apart",
             spread=units.size(shape.spread_bytes),
         )
     return shape.kind

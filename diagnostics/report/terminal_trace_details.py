@@ -14,6 +14,7 @@ from diagnostics.report.console import table as make_table
 
 TOP_PARTS, TOP_STAGES, TOP_ROWS = 8, 8, 6
 NAME_CHARACTERS = 36
+AUTOGRAD_NODE = "autograd::engine::evaluate_function:"
 PATH_WORDS = {
     "compute": "device computes",
     "communication": "device communicates",
@@ -49,7 +50,8 @@ def trace_details(found: TraceAnalysis) -> Iterator[RenderableType]:
 
 
 def short(name: str, characters: int = NAME_CHARACTERS) -> str:
-    """A name that fits a column."""
+    """A name that fits a column; what only says that it is a node of the backward goes first."""
+    name = name if len(name) <= characters else name.removeprefix(AUTOGRAD_NODE).strip()
     return name if len(name) <= characters else f"{name[: characters - 3]}..."
 
 

@@ -12,6 +12,7 @@ from diagnostics.report.build import build_report
 from diagnostics.report.json_report import to_json, to_mapping
 from diagnostics.report.model import Report
 from diagnostics.report.terminal import render_terminal
+from diagnostics.report.terminal_trace_details import NAME_CHARACTERS, short
 from tests.diagnostics.trace_factory import EventDict, event, kernel, starved_steps, write_trace
 
 REFERENCE = os.environ.get("VRTSPIKE_REFERENCE_DATA")
@@ -122,3 +123,11 @@ def test_every_real_trace_makes_a_report() -> None:
         report = report_of(path)
         json.loads(to_json(report))
         assert path.name[:20] in shown(report).replace("\n", "")
+
+
+def test_nodes_of_the_backward_that_fit_no_column_stay_apart() -> None:
+    node = "autograd::engine::evaluate_function: "
+    names = [short(node + each) for each in ("ConvolutionBackward0", "MmBackward0")]
+    assert names == ["ConvolutionBackward0", "MmBackward0"]
+    assert len(short(node + "x" * 99)) == NAME_CHARACTERS
+    assert short("aten::mm") == "aten::mm"
