@@ -12,6 +12,7 @@ PAUSE_AFTER the ranks say `RANK PID` after that step and wait for the end of the
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,10 +35,10 @@ STAGES = 8
 
 
 class SetClock:
-    """Time passes when told."""
+    """Time passes when told, from the present on."""
 
     def __init__(self) -> None:
-        self.now_ns = 0
+        self.now_ns, self.begun_unix_s = 0, time.time()
 
     def pass_ms(self, ms: float) -> None:
         self.now_ns += round(ms * 1e6)
@@ -46,7 +47,7 @@ class SetClock:
         return self.now_ns
 
     def unix_s(self) -> float:
-        return 1_767_225_600 + self.now_ns / 1e9
+        return self.begun_unix_s + self.now_ns / 1e9
 
 
 class PassedEvent:
@@ -181,9 +182,9 @@ def train(rank: int, ranks: int, kind: str, steps: int, step_ms: float, pause_af
         distributed.init_process_group("gloo", meeting, rank=rank, world_size=ranks)
     invent_cuda(rank, ranks, clock, allocator)
     training = Training(allocator, rank, leaks=rank == ranks - 1)
-    quiet = {"terminal": False, "tensorboard": False, "resources": False, "run_id": RUN_ID}
+    settings = {"terminal": False, "tensorboard": False, "resources": False, "redact": True}
     total = 10 * steps if pause_after else steps
-    with record(kind, device=f"cuda:{rank}", total_steps=total, **quiet) as run:
+    with record(kind, device=f"cuda:{rank}", total_steps=total, run_id=RUN_ID, **settings) as run:
         for step in range(1, steps + 1):
             with run.phase("forward"):
                 activations = training.forward()

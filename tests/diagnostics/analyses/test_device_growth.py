@@ -1,5 +1,7 @@
 """Tensors that grow on a device, by rank, process and machine."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,10 @@ import pytest
 from diagnostics import tables as declared
 from diagnostics.analyses.device_growth import compute_device_growth
 from diagnostics.analyses.memory_course import compute_memory_courses
+from diagnostics.load import load_run
 from diagnostics.run import FACTS, Run, RunInfo, RunTables
 
+DATA = Path(__file__).resolve().parents[2] / "data"
 MB = 1e6
 STEPS = np.arange(1, 101)
 
@@ -93,3 +97,13 @@ def test_a_leak_that_begins_late_is_told_from_there():
 def test_few_steps_and_none_are_not_judged():
     assert growth_of([LEVEL[:5]], steps=STEPS[:5]).num_judged == 0
     assert growth_of([np.full(100, np.nan)]).num_steps is None
+
+
+def test_facts_that_the_recorder_wrote_are_read_to_rank_and_process():
+    """tests/data/device_leak/README.md says how they were made."""
+    run = load_run([next((DATA / "device_leak" / "profiles").iterdir())])
+    found = compute_device_growth(run, compute_memory_courses(run))
+    (growing,) = found.growing
+    assert (growing.owner, growing.pid) == ("rank 1", 24004)
+    assert growing.trend.slope == pytest.approx(MB, rel=0.1)
+    assert (growing.trend.first, growing.trend.last) == (21, 100)
