@@ -88,7 +88,8 @@ def test_a_megabyte_a_step_is_named_within_a_hundred_steps(run_leaking, kind, ho
     seen = run_leaking(kind, 100, 110.0)
     (growing,) = seen.report.analysis.host_growth.growing
     assert growing.pid == seen.pids[holder]
-    assert growing.trend.slope == pytest.approx(MB, rel=0.25)
+    # Between kept arrays the C library's allocator keeps up to a fifth more of the process.
+    assert 0.75 * MB <= growing.trend.slope <= 1.4 * MB
     assert "HM002" in codes(seen.report)
     named = [growing for growing in seen.shown if growing]
     assert {each.pid for growing in named for each in growing} == {seen.pids[holder]}

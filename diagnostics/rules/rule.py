@@ -70,7 +70,7 @@ class Rule(ABC):
     """Says nothing of another's training loop, whose network its limits do not know."""
     lies_outside: ClassVar[bool] = False
     """Its cause is none of the run's: stands behind what is critical and can be followed, and
-    behind a leak."""
+    behind a leak; it falsifies times."""
     is_leak: ClassVar[bool] = False
     """What it finds goes on until nothing is left, whoever else uses the machine."""
 

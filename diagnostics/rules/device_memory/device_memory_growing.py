@@ -53,7 +53,7 @@ Find who keeps the tensors: a memory snapshot shows the allocating lines.
 
 ## False alarms
 Crops that grow with the epochs need more memory in each stage; then the course has steps instead
-of a slope.
+of a slope. Warm-up that takes as long as the whole run looks like growth.
 """
     at_note: ClassVar[Threshold]
     at_warn: ClassVar[Threshold]

@@ -114,6 +114,10 @@ def test_neighbours_who_take_time_stand_behind_a_leak_that_takes_none():
     assert codes(evaluate([slow, leak], Measurements())) == ["XX002", "XX003"]
     symptom = Stub("XX009", explains=("XX003",))
     assert codes(evaluate([*rules, symptom], Measurements()))[-1] == "XX003"
+    worse = Stub("XX004", cost_ms_per_step=50.0, severity=Severity.CRITICAL, advice=advice("B", 2))
+    stopped = Stub("XX005", severity=Severity.CRITICAL, advice=advice("C", 2))
+    known = codes(evaluate([*rules, worse, stopped], Measurements()))
+    assert known == ["XX005", "XX003", "XX004", "XX001", "XX002"]
     little = Stub("XX003", cost_bytes=5, severity=Severity.NOTE, advice=advice("A", 2))
     little.is_leak = True  # type: ignore[misc]
     assert codes(evaluate([neighbours, little], Measurements())) == ["XX001", "XX003"]
