@@ -142,7 +142,15 @@ def _usage(resource: ResourceForecast) -> str:
 
 def _hit_rates(demand: Demand) -> Iterator[RenderableType]:
     loader = demand.loader
+    yield heading(HIT_RATE_TITLES[loader.sample_order])
     if not loader.hit_rates:
+        yield indented(
+            say(
+                "Not evaluated: {samples:,} training samples are too many to go through "
+                "beforehand, or too few for all processes.",
+                samples=demand.data.train_samples,
+            )
+        )
         return
     rows = make_table("cache", "hit rate, first epoch", "later")
     for rate in loader.hit_rates:
@@ -150,7 +158,6 @@ def _hit_rates(demand: Demand) -> Iterator[RenderableType]:
         add_row(
             rows, units.size(rate.cache_bytes), *shares, style="bold" if rate.is_configured else ""
         )
-    yield heading(HIT_RATE_TITLES[loader.sample_order])
     yield Padding(rows, (0, 0, 0, 2))
 
 

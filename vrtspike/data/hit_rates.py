@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from vrtspike.data.sample_order import Order, OrderPlan, reuse_bytes
 
-MAX_SAMPLES = 20_000
-"""Of a larger data set the order is not gone through beforehand: that would take many seconds."""
+MAX_SAMPLES = 100_000
+"""Of a larger data set the order is not gone through beforehand: that would take too long."""
+_MOST_EPOCHS = 10
+_SAMPLES_GONE_THROUGH = 20_000
+"""Of small data sets epochs differ much from each other, so several are gone through."""
 _FILES_OF_A_FRAME = 3
 _SLOW_FILES = 2
 """Two pictures, which are decoded, and the spikes, which are only read."""
@@ -17,7 +20,10 @@ _SLOW_FILES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class HitRate:
-    """Hits per look-up, 0..1, with a cache of `cache_bytes`: in the first epoch, and later."""
+    """Hits per look-up, 0..1, with a cache of `cache_bytes`: in the first epoch, and later.
+
+    `later_share` is that of all later epochs that were gone through, together.
+    """
 
     cache_bytes: int
     first_epoch_share: float
@@ -44,6 +50,7 @@ def hit_rates(
     seed: int,
     cache_bytes: Sequence[int],
     loading: Loading | None = None,
+    epochs: int | None = None,
 ) -> tuple[HitRate, ...]:
     """Hit rates of one cache that all loading processes of a machine share, for several sizes.
 
@@ -51,6 +58,14 @@ def hit_rates(
     samples come; processes that load ahead of each other change that order by a few samples. What
     one process is still loading is a miss for another one that asks for it meanwhile. Of several
     machines it is the cache of the first one.
+
+    Args:
+        plan: The sampler's own order.
+        frame_bytes: What the cache keeps of one frame.
+        seed: Of the run.
+        cache_bytes: Sizes to compare.
+        loading: Who asks; one process without it.
+        epochs: How many to go through, at least 2; as many as take no time without it.
 
     Returns:
         One for each size, empty where the data set is too large to go through.
@@ -60,8 +75,9 @@ def hit_rates(
         return ()
     clips, firsts = np.asarray(plan.clips), np.asarray(plan.first_frames)
     most = int(firsts.max()) + plan.clip_len
-    first, later = (_share(plan.epoch(seed, epoch), who) for epoch in (0, 1))
-    order = np.concatenate([first, later])
+    number = epochs or min(_MOST_EPOCHS, max(2, _SAMPLES_GONE_THROUGH // samples))
+    orders = [_share(plan.epoch(seed, epoch), who) for epoch in range(number)]
+    order = np.concatenate(orders)
     if not len(order):  # more ranks than samples
         return ()
     asked = ((clips[order] * most + firsts[order])[:, None] + np.arange(plan.clip_len)).reshape(-1)
@@ -69,7 +85,7 @@ def hit_rates(
     needed = reuse_bytes(numbers.tolist(), [frame_bytes] * (int(numbers.max()) + 1))
     before = _previous(numbers)
     unfinished = _unfinished_share(before, plan.clip_len, who)
-    half = len(first) * plan.clip_len
+    first = len(orders[0]) * plan.clip_len
 
     def rate(size: int) -> HitRate:
         hit = needed <= size
@@ -77,8 +93,8 @@ def hit_rates(
         hits = hit * (1.0 - unfinished * ~hit[np.maximum(before, 0)])
         return HitRate(
             cache_bytes=size,
-            first_epoch_share=float(hits[:half].mean()),
-            later_share=float(hits[half:].mean()),
+            first_epoch_share=float(hits[:first].mean()),
+            later_share=float(hits[first:].mean()),
         )
 
     return tuple(rate(size) for size in cache_bytes)

@@ -28,8 +28,8 @@ def test_the_forecast_is_what_a_real_cache_counts(order, share):
     limit = round(share * 162) * FRAME  # 150 windows of 5 frames: 162 frames
     memory = CacheMemory.make(SharedCache.bytes_for(200, limit, 1))
     cache = SharedCache(memory, num_items=200, limit_bytes=limit, num_slots=1)
-    shares = []
-    for epoch in (0, 1):
+    counted = []
+    for epoch in range(6):
         before = cache.stats()
         for sample in way.epoch(0, epoch).tolist():
             first = way.first_frames[sample]
@@ -38,11 +38,11 @@ def test_the_forecast_is_what_a_real_cache_counts(order, share):
                 if cache.read(number, 0, np.array) is None:
                     cache.put(number, 0, np.zeros(FRAME, np.uint8))
         now = cache.stats()
-        hits, misses = now.hits - before.hits, now.misses - before.misses
-        shares.append(hits / (hits + misses))
-    (forecast,) = hit_rates(way, frame_bytes=FRAME, seed=0, cache_bytes=[limit])
-    assert forecast.first_epoch_share == pytest.approx(shares[0], abs=1e-12)
-    assert forecast.later_share == pytest.approx(shares[1], abs=1e-12)
+        counted.append((now.hits - before.hits, now.misses - before.misses))
+    (forecast,) = hit_rates(way, frame_bytes=FRAME, seed=0, cache_bytes=[limit], epochs=6)
+    hits, misses = (sum(each) for each in zip(*counted[1:], strict=True))
+    assert forecast.first_epoch_share == pytest.approx(counted[0][0] / sum(counted[0]), abs=1e-12)
+    assert forecast.later_share == pytest.approx(hits / (hits + misses), abs=1e-12)
 
 
 @pytest.mark.parametrize("order", ["shuffled", "grouped"])
@@ -62,6 +62,7 @@ def test_the_forecast_of_a_data_set_is_what_its_loader_counts(unified, order):
         frame_bytes=size.cached_frame_bytes,
         seed=3,
         cache_bytes=[7 * size.cached_frame_bytes],
+        epochs=2,
     )
     both = (forecast.first_epoch_share + forecast.later_share) / 2
     # Pictures and spikes of a frame leave one by one, not together.
@@ -104,6 +105,7 @@ def test_with_several_processes_it_is_within_a_percentage_point(long_clips, orde
         seed=3,
         cache_bytes=[limit],
         loading=Loading(workers=2),
+        epochs=2,
     )
     assert forecast.first_epoch_share == pytest.approx(shares[0], abs=0.01)
     assert forecast.later_share == pytest.approx(shares[1], abs=0.01)
@@ -132,6 +134,17 @@ def test_a_machine_asks_for_what_its_own_ranks_load():
     assert four[0].first_epoch_share < alone[0].first_epoch_share
     assert rates(machines=200) == ()
     assert rates(ranks=2)[1].later_share == pytest.approx(1.0, abs=0.02)
+
+
+def test_small_data_sets_are_gone_through_for_more_than_two_epochs():
+    way = plan(lengths=(9, 8), order="grouped", group=4)
+
+    def later(**changes):
+        (rate,) = hit_rates(way, frame_bytes=1, seed=0, cache_bytes=[9], **changes)
+        return rate.later_share
+
+    assert later() == later(epochs=10)
+    assert len({later(epochs=2), later(epochs=5), later(epochs=10)}) == 3
 
 
 def test_what_is_too_large_to_go_through_is_left_out(monkeypatch):
