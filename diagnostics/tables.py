@@ -210,6 +210,7 @@ CACHE_STATS = Table(
             "items",
             evicted="Items that left for others.",
             refused="Items that were not kept: larger than the budget.",
+            no_room="Items that were not kept: the system had no room for them.",
         ),
         *_numbers(
             "-", first_rank="Lowest of the ranks that share the cache; rows that name it count it."

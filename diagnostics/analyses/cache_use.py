@@ -10,7 +10,16 @@ import pandas as pd
 from diagnostics.run import Run
 
 GIB = 1 << 30
-_SUMMED = ("num_items", "used_bytes", "limit_bytes", "hits", "misses", "evicted", "refused")
+_SUMMED = (
+    "num_items",
+    "used_bytes",
+    "limit_bytes",
+    "hits",
+    "misses",
+    "evicted",
+    "refused",
+    "no_room",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +42,7 @@ class CacheUse:
     misses: float | None
     evicted: float | None
     refused: float | None
+    no_room: float | None
     hit_share: float | None
 
 
@@ -62,6 +72,7 @@ def compute_cache_use(run: Run) -> CacheUse | None:
         misses=misses,
         evicted=known["evicted"],
         refused=known["refused"],
+        no_room=known["no_room"],
         hit_share=hits / total if hits is not None and total else None,
     )
 

@@ -42,6 +42,7 @@ _CACHE_KEYS = {
     "misses": ("misses",),
     "evicted": ("evicted",),
     "refused": ("refused",),
+    "no_room": ("no_room",),
     "first_rank": ("first_rank",),
 }
 _KEYS = {

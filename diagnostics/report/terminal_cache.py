@@ -19,9 +19,9 @@ def cache_part(found: CacheUse | None) -> Iterator[RenderableType]:
 
 
 def _use(found: CacheUse) -> str:
-    evicted, refused = found.evicted or 0, found.refused or 0
+    evicted, refused, no_room = found.evicted or 0, found.refused or 0, found.no_room or 0
     return say(
-        "{look_ups}{used} of {limit} in use{caches}{evicted}{refused}.",
+        "{look_ups}{used} of {limit} in use{caches}{evicted}{refused}{no_room}.",
         look_ups=_look_ups(found),
         used=units.size(found.used_bytes),
         limit=units.size(found.limit_bytes),
@@ -29,6 +29,11 @@ def _use(found: CacheUse) -> str:
         evicted=say("; {count} item(s) left for others", count=int(evicted)) if evicted else "",
         refused=say("; {count} item(s) larger than all of it not kept", count=int(refused))
         if refused
+        else "",
+        no_room=say(
+            "; {count} item(s) not kept: no room in its memory or folder", count=int(no_room)
+        )
+        if no_room
         else "",
     )
 

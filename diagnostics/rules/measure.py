@@ -220,6 +220,7 @@ def _loading(run: Run, analysis: RunAnalysis) -> Fields:
             "cache_num_reads": int(cache.hits + cache.misses),
             "cache_used_bytes": _whole(cache.machine_used_bytes),
             "cache_limit_bytes": _whole(cache.machine_limit_bytes),
+            "cache_no_room": _whole(cache.no_room),
         }
     return fields
 

@@ -133,6 +133,7 @@ class Measurements(
     cache_num_reads: int | None = None
     cache_used_bytes: int | None = None
     cache_limit_bytes: int | None = None
+    cache_no_room: int | None = None
 
     loading_shares: Mapping[str, float] = field(default_factory=dict)
     """Parts of making a batch, `other` among them, as shares of it."""

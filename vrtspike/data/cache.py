@@ -24,6 +24,7 @@ _ITEMS, _BYTES, _HITS, _MISSES, _EVICTED, _REFUSED = range(6)
 class CacheStats:
     """Counts of one cache, or of several together. `refused` items were larger than the limit.
 
+    `no_room` counts items that would have fitted, but the system had no room for them.
     `first_rank` is the lowest rank whose look-ups are counted: where the ranks of a machine share
     a cache, all of them tell of the same counts and name the same rank.
     """
@@ -35,6 +36,7 @@ class CacheStats:
     misses: int
     evicted: int
     refused: int
+    no_room: int = 0
     first_rank: int = 0
 
     @property
@@ -55,6 +57,8 @@ class CacheStats:
         ]
         if self.refused:
             lines.append(f"  - Refused: {self.refused} items larger than the limit")
+        if self.no_room:
+            lines.append(f"  - No room: {self.no_room} times")
         return "\n".join(lines)
 
 
@@ -163,6 +167,10 @@ class CacheShare:
         """Counts of all loading processes of this rank together."""
         counts = _stats(self._counters.sum(dim=0), self.process_bytes * self.processes)
         return replace(counts, first_rank=self.rank)
+
+    def trouble(self) -> str:
+        """Never any: each process keeps its arrays in its own memory."""
+        return ""
 
     def line(self) -> str:
         """What a person should know about the budget, in one line."""

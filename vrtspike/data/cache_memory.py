@@ -120,13 +120,13 @@ class CacheMemory:
         found = np.frombuffer(self._map, np.int64, count, start)
         return found.reshape(shape)
 
-    def copied_words(self, num_bytes: int) -> NDArray[np.int64]:
-        """The beginning as it is now; by the system, so that a failed disk is an error.
+    def copied_words(self, num_bytes: int, start: int = 0) -> NDArray[np.int64]:
+        """The beginning as it is now, or a later part; by the system: a failed disk is an error.
 
         Raises:
             OSError: it cannot be read.
         """
-        found = os.pread(self._descriptor, num_bytes, 0)
+        found = os.pread(self._descriptor, num_bytes, start)
         if len(found) < num_bytes:
             raise OSError(errno.EIO, "the cache's file was cut short")
         return np.frombuffer(found, np.int64)

@@ -220,6 +220,11 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         caches = self._sources.caches
         return None if caches is None else caches.stats()
 
+    def cache_trouble(self) -> str:
+        """Why the cache keeps less than its budget allows; empty where nothing hinders it."""
+        caches = self._sources.caches
+        return "" if caches is None else caches.trouble()
+
     def print_cache_stats(self) -> None:
         """Print the cache's counts as the performance guide documents them."""
         stats = self.cache_stats()

@@ -1,5 +1,6 @@
 """How the ranks of a machine come to one cache, and what the data set sees of it."""
 
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -21,6 +22,7 @@ Taken = TypeVar("Taken")
 Gather = Callable[[Any], list[Any]]
 """Every rank's value, in rank order, on every rank; all ranks call it together."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -49,6 +51,10 @@ class Caches(Protocol):
 
     def stats(self) -> CacheStats:
         """Counts of all of them together."""
+        ...
+
+    def trouble(self) -> str:
+        """Why it keeps less than the budget allows, if so; cheap enough to ask often."""
         ...
 
     def line(self) -> str:
@@ -100,6 +106,24 @@ class MachineCache:
     def stats(self) -> CacheStats:
         """Counts of every loading process of the machine."""
         return replace(self._cache.stats(), first_rank=self._first_rank)
+
+    def trouble(self) -> str:
+        """What the system said when it had no room for more, and the cure; empty where it had.
+
+        Raises:
+            OSError: the disk that holds the cache has failed.
+        """
+        times, number = self._cache.no_room()
+        if not times:
+            return ""
+        folder, stats = self._job.folder, self._cache.stats()
+        full = "is full" if number in _FULL else "takes no more"
+        return (
+            f"{'the memory of the cache' if folder is None else f'CACHE_DIR {folder}'} {full}: "
+            f"{os.strerror(number)}, with {stats.memory_bytes / 2**20:.1f} of "
+            f"{stats.limit_bytes / 2**20:.1f} MB in the cache, which keeps no others; give it room "
+            "or lower CACHE_SIZE_GB"
+        )
 
     def line(self) -> str:
         """What a person should know about the budget, in one line."""

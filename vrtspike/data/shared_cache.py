@@ -30,7 +30,7 @@ _STATE, _OFFSET, _BYTES, _USED, _TYPE, _DIMS, _SHAPE, _CHECK = 0, 1, 2, 3, 4, 5,
 _ROW = 12
 _MAX_DIMS = 4
 _TYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.uint16))
-_HITS, _MISSES, _EVICTED, _REFUSED = range(4)
+_HITS, _MISSES, _EVICTED, _REFUSED, _NO_ROOM, _ERROR = range(6)
 _COUNTERS = 8
 _TABLE_LOCK = 0
 """Entry n is locked while it is written, at place n + 1."""
@@ -125,7 +125,7 @@ class SharedCache:
         except OSError:  # no lock is held now: a row that says "writing" is a dead process's
             return False
         try:
-            return self._fill(item, offset, value)
+            return self._fill(item, offset, value, slot)
         finally:
             with suppress(OSError):  # given back with all others
                 self._memory.unlock(1 + item)
@@ -148,7 +148,18 @@ class SharedCache:
             misses=int(counts[_MISSES]),
             evicted=int(counts[_EVICTED]),
             refused=int(counts[_REFUSED]),
+            no_room=int(counts[_NO_ROOM]),
         )
+
+    def no_room(self) -> tuple[int, int]:
+        """How often the system had no room for an entry within the limit, and an error's number.
+
+        Raises:
+            OSError: as `stats`.
+        """
+        words = self._memory.copied_words(self._counts.nbytes, self._rows.nbytes)
+        counts = words.reshape(self._counts.shape)
+        return int(counts[:, _NO_ROOM].sum()), int(counts[:, _ERROR].max())
 
     def _entry(self, item: int, state: int) -> Array | None:
         """The array of a row; None where the row has changed under our eyes."""
@@ -255,11 +266,13 @@ class SharedCache:
         row[_SHAPE : _SHAPE + _MAX_DIMS] = shape
         row[_STATE] = ((int(row[_STATE]) >> 2) + 1 << 2) | _WRITING
 
-    def _fill(self, item: int, offset: int, value: Array) -> bool:
+    def _fill(self, item: int, offset: int, value: Array, slot: int) -> bool:
         row, whole = self._rows[item], _bytes_of(value)
         try:
             self._memory.write(offset, whole)
-        except OSError:  # no room, whatever the limit said
+        except OSError as error:  # no room, whatever the limit said
+            self._counts[slot, _ERROR] = error.errno or 0
+            self._counts[slot, _NO_ROOM] += 1
             with suppress(OSError), self._memory.locked(_TABLE_LOCK):
                 self._leave([item])
             return False

@@ -167,7 +167,13 @@ def _make_saver(run: OpenRun, learner: Learner) -> CheckpointSaver:
 
 def _cache_facts(run: OpenRun, train_set: SpikeDeblurDataset) -> CacheFacts:
     owner = type(train_set).__name__
-    return CacheFacts(train_set.cache_stats, owner, run.recorder, run.say)
+    return CacheFacts(
+        read=train_set.cache_stats,
+        trouble=train_set.cache_trouble,
+        owner=owner,
+        recorder=run.recorder,
+        say=run.say,
+    )
 
 
 def _start_random_numbers(run: OpenRun) -> None:

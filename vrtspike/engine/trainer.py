@@ -249,6 +249,8 @@ class Trainer:
             grad_norm=grad_norm,
         )
         self._crew.guard.review()
+        if self._crew.cache is not None:
+            self._crew.cache.review()
 
     def _asked_to_stop(self) -> bool:
         """Ranks stop together: a signal that one of them got counts once all have heard of it."""

@@ -20,6 +20,8 @@ SIGN = "cache hit rate above 75 %"
 def cache_advice(measured: Measurements, most_of_memory: float) -> tuple[Advice, ...]:
     """Advice for a low hit rate; no budget above `most_of_memory` of host memory is proposed."""
     used, limit = measured.cache_used_bytes, measured.cache_limit_bytes
+    if measured.cache_no_room:
+        return (_fitting(measured),)
     if used is not None and limit is not None and used < FULL_SHARE * limit:
         return (
             Advice(
@@ -31,6 +33,25 @@ def cache_advice(measured: Measurements, most_of_memory: float) -> tuple[Advice,
     larger = _larger(measured, most_of_memory) if used is not None else None
     sooner = _sooner(measured)
     return (larger, sooner) if larger else (sooner,)
+
+
+def _fitting(measured: Measurements) -> Advice:
+    """What its memory or folder held is what fits; with no more than that, old items make room."""
+    current, used = measured.number_setting("DATA.CACHE_SIZE_GB"), measured.cache_used_bytes or 0
+    proposed = _two_digits(used / GIB)
+    fits = current is not None and 0 < proposed < current
+    return Advice(
+        text=say(
+            "The system had no room for more than {used:.3g} GiB of the cache ({where}): give it "
+            "room, or lower the budget, so that new items replace old ones.",
+            used=used / GIB,
+            where="memory" if measured.setting("DATA.CACHE_DIR") is None else "DATA.CACHE_DIR",
+        ),
+        config_change=ConfigChange(key="DATA.CACHE_SIZE_GB", current=current, proposed=proposed)
+        if fits
+        else None,
+        verify=verify(SIGN),
+    )
 
 
 def _sooner(measured: Measurements) -> Advice:

@@ -29,7 +29,8 @@ the step really waits for data.
 
 ## What to try
 A larger budget, if the cache is full and memory has room (at most half of the physical memory);
-sampling that returns to the same clips sooner (DATA.SAMPLE_ORDER: grouped).
+sampling that returns to the same clips sooner (DATA.SAMPLE_ORDER: grouped). Where the system had no
+room for the cache, a budget that fits: a cache that cannot write keeps what it has.
 
 ## False alarms
 The first pass over the data misses every time: a run shorter than two epochs has a low hit rate
@@ -50,7 +51,8 @@ by nature. A cache that is not full is not too small.
             return self.not_evaluated(
                 "no cache statistics were recorded", "train with DATA.USE_RAM_CACHE: true"
             )
-        if reads < self.least_reads.value:
+        no_room = measured.cache_no_room or 0
+        if reads < self.least_reads.value and not no_room:
             return self.not_evaluated(
                 say("only {reads} read(s) (was|were) counted", reads=reads),
                 "train for at least two epochs",
@@ -79,6 +81,13 @@ by nature. A cache that is not full is not too small.
                     limit=measured.cache_limit_bytes,
                     source=source,
                 ),
+                *self._without_room(no_room, source),
             ),
             cache_advice(measured, self.most_of_memory.value),
         )
+
+    def _without_room(self, count: int, source: str) -> tuple[Evidence, ...]:
+        if not count:
+            return ()
+        metric = "items that the system had no room for"
+        return (Evidence(metric=metric, value=count, unit="count", source=source),)

@@ -94,7 +94,7 @@ def folder(tmp_path):
     write_facts(tmp_path, make_run(6))
     for rank in (0, 1):
         values = {"first_rank": 0, "num_items": 29, "used_bytes": 3162112, "limit_bytes": BUDGET}
-        values |= {"hits": 140, "misses": 109, "evicted": 80, "refused": 1}
+        values |= {"hits": 140, "misses": 109, "evicted": 80, "refused": 1, "no_room": 7}
         event = {"kind": "event", "name": "cache_stats", "step": 6, "at_unix_s": 1.0}
         path = tmp_path / f"spans.rank{rank}.jsonl"
         before = path.read_text("utf-8").splitlines() if path.exists() else []
@@ -107,9 +107,11 @@ def test_every_report_states_it_once(folder):
     cache = to_mapping(report)["cache"]
     assert (cache["hits"], cache["misses"], cache["limit_bytes"]) == (140, 109, BUDGET)
     assert (cache["evicted"], cache["refused"], cache["num_caches"]) == (80, 1, 1)
+    assert cache["no_room"] == 7
     assert (
         "140 hits, 109 misses (56.2% hits); 3.02 MiB of 3.07 MiB in use; 80 items left for others; "
-        "1 item larger than all of it not kept." in printed(report)
+        "1 item larger than all of it not kept; 7 items not kept: no room in its memory or folder."
+        in printed(report)
     )
     with speaking("zh"):
         assert "命中 140 次，未命中 109 次（命中率 56.2%）；已用 3.02 MiB / 3.07 MiB；" in printed(

@@ -1,5 +1,6 @@
 """Ranks of a machine come to one cache, or say why each keeps its own."""
 
+import errno
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -128,6 +129,39 @@ def test_a_disk_without_room_for_the_table_divides_the_budget(tmp_path, monkeypa
     )
     assert isinstance(caches, CacheShare)
     assert "no shared cache: No space left on device" in line
+
+
+@pytest.mark.parametrize(
+    ("number", "full", "folder"),
+    [
+        (errno.ENOSPC, "is full: No space left on device", True),
+        (errno.EIO, "takes no more: Input/output error", True),
+        (errno.ENOMEM, "is full: Cannot allocate memory", False),
+    ],
+)
+def test_a_folder_without_room_is_counted_and_told_of(tmp_path, monkeypatch, number, full, folder):
+    where = tmp_path if folder else None
+    job = CacheJob(machine_bytes=10 << 20, workers=1, local_ranks=1, folder=where)
+    caches, _ = join_caches(KEYS, job)
+    one = caches.open(1)
+    assert one.put(KEYS[0], np.ones(1 << 19, np.uint8))
+    assert caches.trouble() == ""
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", refuse)
+        assert not one.put(KEYS[1], np.ones(9, np.uint8))
+        assert not one.put(KEYS[2], np.ones(9, np.uint8))
+    stats = caches.stats()
+    assert (stats.no_room, stats.refused, stats.items) == (2, 0, 1)
+    assert "  - No room: 2 times" in stats.text("Set").splitlines()
+    place = f"CACHE_DIR {tmp_path}" if folder else "the memory of the cache"
+    assert caches.trouble() == (
+        f"{place} {full}, with 0.5 of 10.0 MB in the cache, which keeps no others; give it room or "
+        "lower CACHE_SIZE_GB"
+    )
 
 
 def test_a_rank_that_cannot_reach_the_memory_takes_the_others_back(monkeypatch):

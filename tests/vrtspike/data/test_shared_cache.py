@@ -146,7 +146,7 @@ def test_nobody_waits_for_an_entry_that_another_process_is_writing():
             cache._describe(1, offset, content(1))
         os.write(ready[1], b"x")
         os.read(go_on[0], 1)
-        cache._fill(1, offset, content(1))
+        cache._fill(1, offset, content(1), 0)
         os._exit(0)
     os.read(ready[0], 1)
     assert not cache.put(1, 0, content(1))

@@ -261,7 +261,9 @@ def test_the_cache_is_told_of_at_each_epochs_end_and_at_the_runs_whatever_ends_i
         cache.view("a")
         return replace(cache.stats(), first_rank=3)
 
-    told = CacheFacts(read, "Set", writing, one.said.append)
+    told = CacheFacts(
+        read=read, trouble=lambda: "", owner="Set", recorder=writing, say=one.said.append
+    )
     one.train(cache=told)
     assert [name for name, _ in writing.events] == ["cache_stats"] * 3
     assert [values["hits"] for _, values in writing.events] == [1, 2, 3]
@@ -272,6 +274,28 @@ def test_the_cache_is_told_of_at_each_epochs_end_and_at_the_runs_whatever_ends_i
     with pytest.raises(KeyError):
         bench([{}], 1).train(cache=told)
     assert len(writing.events) == 4
+    assert not [line for line in one.said if "WARNING" in line]
+
+
+@pytest.mark.parametrize("since", [0, 2])
+def test_a_cache_without_room_is_warned_of_once_when_it_is_met(bench, batch, since):
+    asked = []
+
+    def trouble():
+        asked.append(len(one.said))
+        return "CACHE_DIR /full is full" if len(asked) > since else ""
+
+    one = bench([batch(1), batch(2)], 5)
+    told = CacheFacts(
+        read=LRUCache(1000).stats,
+        trouble=trouble,
+        owner="Set",
+        recorder=NullRecorder(),
+        say=one.said.append,
+    )
+    one.train(cache=told)
+    assert one.said.count("[data] WARNING: CACHE_DIR /full is full") == 1
+    assert len(asked) == since + 1  # in each step, and no more once it is said
 
 
 def test_a_cache_whose_disk_failed_is_said_and_breaks_nothing():
@@ -279,5 +303,5 @@ def test_a_cache_whose_disk_failed_is_said_and_breaks_nothing():
         raise OSError(5, "Input/output error")
 
     said, told = [], NullRecorder()
-    CacheFacts(read, "Cache", told, said.append).conclude()
+    CacheFacts(read=read, trouble=read, owner="Cache", recorder=told, say=said.append).conclude()
     assert said == ["[data] WARNING: the cache tells nothing any more: Input/output error"]
