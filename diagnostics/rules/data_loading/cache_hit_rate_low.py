@@ -86,7 +86,7 @@ by nature. A cache that is not full is not too small.
             cache_advice(measured, self.most_of_memory.value),
         )
 
-    def _without_room(self, count: int, source: str) -> tuple[Evidence, ...]:
+    def _without_room(self, count: int, source: str | None) -> tuple[Evidence, ...]:
         if not count:
             return ()
         metric = "items that the system had no room for"
