@@ -3,7 +3,7 @@
 import math
 
 from diagnostics.language import say
-from diagnostics.rules.data_loading.ram_cache_advice import GIB
+from diagnostics.rules.data_loading.larger_cache import GIB, budget_of_all_gib
 from diagnostics.rules.finding import Advice, ConfigChange
 from diagnostics.rules.measurements import Measurements
 from diagnostics.rules.reasons import verify
@@ -85,7 +85,9 @@ def _larger(measured: Measurements, most_of_memory: float) -> Advice | None:
     if current is None or total is None or free is None:
         return None
     room_bytes = min(current * GIB + free // 2, most_of_memory * total)
-    proposed = _two_digits(min(_wanted_gib(measured, current), room_bytes / GIB))
+    proposed = budget_of_all_gib(measured)
+    if proposed is None or proposed * GIB > room_bytes:
+        proposed = _two_digits(min(_wanted_gib(measured, current), room_bytes / GIB))
     if proposed <= current:
         return None
     return Advice(

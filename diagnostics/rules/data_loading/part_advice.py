@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from diagnostics.rules.data_loading.larger_cache import larger_cache_advice
 from diagnostics.rules.data_loading.ram_cache_advice import ram_cache_advice
 from diagnostics.rules.data_loading.worker_advice import SIGN
 from diagnostics.rules.finding import Advice, ConfigChange, Gain
@@ -58,7 +59,8 @@ def _precomputed_voxels(measured: Measurements, gain: Gain) -> Advice | None:
 
 def _no_decoding(measured: Measurements, gain: Gain) -> Advice | None:
     """In memory where there is room for it, else on a disk."""
-    return ram_cache_advice(measured, gain) or _fast_store(measured, gain)
+    in_memory = ram_cache_advice(measured, gain) or larger_cache_advice(measured)
+    return in_memory or _fast_store(measured, gain)
 
 
 def _fast_store(measured: Measurements, gain: Gain) -> Advice | None:
