@@ -36,6 +36,9 @@ DEVICE_WAIT = re.compile(r"^(cuda|hip|cu)(Device|Stream|Event|Ctx)Synchronize")
 COPY_CALL = re.compile(r"^(cuda|hip)Memcpy|^cuMemcpy")
 """Calls that copy; those of pageable memory return when it is done."""
 
+AUTOGRAD_NODE = re.compile(r"^autograd::engine::evaluate_function: ")
+"""What stands before every operator of the backward that the autograd engine runs."""
+
 RANGE = re.compile(
     r"^ProfilerStep#|^enumerate\(Data(Loader|Pipe)\)#|^Optimizer\.(step|zero_grad)#"
     r"|^DistributedDataParallel\.forward$|^## |^nn\.Module: "

@@ -7,6 +7,7 @@ from rich.padding import Padding
 
 from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_copies import CopyUse
+from diagnostics.analyses.trace_names import AUTOGRAD_NODE
 from diagnostics.language import listed, say
 from diagnostics.report import units
 from diagnostics.report.console import add_row, indented
@@ -14,7 +15,6 @@ from diagnostics.report.console import table as make_table
 
 TOP_PARTS, TOP_STAGES, TOP_ROWS = 8, 8, 6
 NAME_CHARACTERS = 36
-AUTOGRAD_NODE = "autograd::engine::evaluate_function:"
 PATH_WORDS = {
     "compute": "device computes",
     "communication": "device communicates",
@@ -51,7 +51,7 @@ def trace_details(found: TraceAnalysis) -> Iterator[RenderableType]:
 
 def short(name: str, characters: int = NAME_CHARACTERS) -> str:
     """A name that fits a column; what only says that it is a node of the backward goes first."""
-    name = name if len(name) <= characters else name.removeprefix(AUTOGRAD_NODE).strip()
+    name = name if len(name) <= characters else AUTOGRAD_NODE.sub("", name)
     return name if len(name) <= characters else f"{name[: characters - 3]}..."
 
 
