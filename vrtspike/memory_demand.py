@@ -196,7 +196,7 @@ def _hit_rates(
         loading=Loading(
             ranks=machine.ranks,
             machines=machine.machines,
-            workers=min(workers, max(1, machine.cores // machine.ranks)),
+            workers=workers,
             batch_size=config.train.batch_size,
         ),
         cache_bytes=sorted(sizes if configured is None else {*sizes, configured}),

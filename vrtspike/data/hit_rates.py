@@ -34,7 +34,8 @@ class HitRate:
 class Loading:
     """Who looks up: machines that are alike, their ranks, the loading processes of each.
 
-    `workers` are those that work at the same time: no more than have a core.
+    `workers` are all loading processes of a rank, also beyond its cores: one that has to wait for a
+    core has begun what it loads, and what it has begun is a miss for the others.
     """
 
     ranks: int = 1

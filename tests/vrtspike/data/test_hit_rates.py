@@ -81,16 +81,17 @@ def long_clips(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 8])  # the second are more than the cores of most machines
 @pytest.mark.parametrize("order", ["shuffled", "grouped"])
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.75, 1.0])
-def test_with_several_processes_it_is_within_a_percentage_point(long_clips, order, share):
+def test_with_several_processes_it_is_within_a_percentage_point(long_clips, order, share, workers):
     config = DataConfig(
         root=str(long_clips), clip_len=5, crop_size=32, k=4, sample_order=order, use_ram_cache=True
     )
     size = measure_data(config)
     limit = round(share * size.train_frames) * size.cached_frame_bytes
     config = replace(config, cache_size_gb=limit / 2**30)
-    loaders = build_loaders(config, DataLoaderConfig(total_workers=2), LoaderJob(seed=3))
+    loaders = build_loaders(config, DataLoaderConfig(total_workers=workers), LoaderJob(seed=3))
     shares, hits, lookups = [], 0, 0
     for epoch in (0, 1):
         loaders.start_epoch(epoch)
@@ -104,7 +105,7 @@ def test_with_several_processes_it_is_within_a_percentage_point(long_clips, orde
         frame_bytes=size.cached_frame_bytes,
         seed=3,
         cache_bytes=[limit],
-        loading=Loading(workers=2),
+        loading=Loading(workers=workers),
         epochs=2,
     )
     assert forecast.first_epoch_share == pytest.approx(shares[0], abs=0.01)
