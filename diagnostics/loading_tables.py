@@ -26,6 +26,7 @@ FETCHES = Table(
         Column("samples", "float", "samples", "Samples of the batch, where it was timed.", True),
         Column("made_ms", "float", "ms", "What making the batch took in its process.", True),
         Column("queued_ms", "float", "ms", "From its end until the trainer had it.", True),
+        Column("is_first", "float", "-", "1 right after a start of the loader, else 0.", True),
     ),
 )
 

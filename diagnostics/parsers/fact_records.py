@@ -43,6 +43,7 @@ class FetchRecord(Struct):
     samples: Count | None = None
     made_ms: Milliseconds | None = None
     queued_ms: Milliseconds | None = None
+    is_first: bool | None = None
 
 
 class LoaderRecord(Struct):

@@ -34,6 +34,7 @@ def add_loading(buffers: Mapping[str, RowBuffer], record: StepRecord, rank: int)
                     fetch.samples,
                     fetch.made_ms,
                     fetch.queued_ms,
+                    None if fetch.is_first is None else float(fetch.is_first),
                 )
             )
         for name, ms in (record.loader.part_ms or {}).items():

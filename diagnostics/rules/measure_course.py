@@ -114,6 +114,7 @@ def _loader(analysis: RunAnalysis) -> dict[str, Any]:
             "num_loader_starts": starts.count,
             "loader_start_ms": starts.mean_ms,
             "loader_start_cost_ms": starts.cost_ms_per_step,
+            "are_loader_starts_told": starts.is_told,
         }
     if loading.wait is not None:
         fields["fetch_wait_p95_ms"] = loading.wait.p95_ms

@@ -45,6 +45,8 @@ class CourseFields:
     loader_start_ms: float | None = None
     loader_start_cost_ms: float | None = None
     """Of all starts, shared by all steps."""
+    are_loader_starts_told: bool = False
+    """The records name each start, however short."""
     made_ms: float | None = None
     """Mean time that one process takes for a batch."""
     made_p95_ms: float | None = None

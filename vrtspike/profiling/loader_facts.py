@@ -81,6 +81,7 @@ class LoaderFacts(RecorderPart):
         Args:
             batches: `iter(loader)`; its queue is looked at where it has one.
         """
+        is_first = True
         while True:
             ready = batches_ready(batches)
             asked_ns = self._perf_ns()
@@ -92,7 +93,8 @@ class LoaderFacts(RecorderPart):
             if isinstance(batch, TimedBatch):
                 batch, timing = batch.batch, unpack_timing(batch.timing)
             if self._recording and len(self._fetches) < _MAX_FETCHES:
-                self._note(asked_ns, self._perf_ns(), ready, timing)
+                self._note(asked_ns, self._perf_ns(), ready, timing, is_first=is_first)
+            is_first = False
             yield batch
 
     def copied(self, tensors: Iterable[Tensor]) -> None:
@@ -106,11 +108,17 @@ class LoaderFacts(RecorderPart):
                 self._pinned_bytes += size if tensor.is_pinned() else 0
 
     def _note(
-        self, asked_ns: int, got_ns: int, ready: int | None, timing: BatchTiming | None
+        self,
+        asked_ns: int,
+        got_ns: int,
+        ready: int | None,
+        timing: BatchTiming | None,
+        *,
+        is_first: bool,
     ) -> None:
         wait_ms = (got_ns - asked_ns) / 1e6
         if timing is None:
-            self._fetches.append(FetchRecord(wait_ms=wait_ms, ready=ready))
+            self._fetches.append(FetchRecord(wait_ms=wait_ms, ready=ready, is_first=is_first))
             return
         for name, ns in timing.part_ns.items():
             self._part_ns[name] = self._part_ns.get(name, 0) + ns
@@ -123,6 +131,7 @@ class LoaderFacts(RecorderPart):
                 samples=timing.samples,
                 made_ms=timing.made_ns / 1e6,
                 queued_ms=max(0, got_ns - timing.done_ns) / 1e6 if is_queued else None,
+                is_first=is_first,
             )
         )
 

@@ -79,6 +79,7 @@ class FetchRecord:
     PyTorch does not tell. `worker` is the process that made the batch, null where the trainer made
     it itself or it is unknown. `made_ms` is what making the batch of `samples` took there;
     `queued_ms` runs from its end until the trainer had the batch: hand-over, pinning, waiting.
+    `is_first` says that the loader had just been started: an epoch began, or the run.
     """
 
     wait_ms: float
@@ -87,6 +88,7 @@ class FetchRecord:
     samples: int | None = None
     made_ms: float | None = None
     queued_ms: float | None = None
+    is_first: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

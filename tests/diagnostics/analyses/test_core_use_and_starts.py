@@ -62,11 +62,21 @@ def test_few_samples_and_machines_without_cores_say_nothing():
     assert machine(100.0, [50.0], num_cores=0) == ()
 
 
-def starts(waits, starting):
-    """Steps whose fetches wait so long, some with so much time for the loader's start before."""
+def starts(waits, starting, firsts=None):
+    """Steps whose fetches wait so long, some with so much time for the loader's start before.
+
+    `firsts` are the steps whose records say that the loader had just been started.
+    """
     fetches = loading_tables.FETCHES.from_records(
         [
-            {"rank": 0, "step": s, "is_tagged": False, "number": 0, "wait_ms": ms}
+            {
+                "rank": 0,
+                "step": s,
+                "is_tagged": False,
+                "number": 0,
+                "wait_ms": ms,
+                "is_first": None if firsts is None else float(s in firsts),
+            }
             for s, ms in waits.items()
         ]
     )
@@ -80,6 +90,20 @@ def test_a_start_is_what_the_wait_has_beyond_its_fetches():
     assert (found.count, found.num_steps) == (1, 4)
     assert found.mean_ms == pytest.approx(200.0)
     assert found.cost_ms_per_step == pytest.approx(50.0)
+
+
+def test_a_start_that_is_told_counts_however_short():
+    found = starts({1: 9.0, 2: 0.1, 3: 0.4, 4: 0.1}, {1: 15.0, 3: 0.3, 4: 3.0}, firsts={1, 3})
+    assert found.is_told
+    assert (found.count, found.num_steps) == (1, 4)  # step 4 lost its core, it started nothing
+    assert found.mean_ms == pytest.approx(0.7)
+    assert found.cost_ms_per_step == pytest.approx(0.7 / 4)
+
+
+@pytest.mark.parametrize(("start_ms", "count"), [(0.49, 0), (0.51, 1)])
+def test_of_older_records_a_start_is_what_takes_longer_than_the_clocks(start_ms, count):
+    found = starts({1: 9.0, 2: 0.1, 3: 0.4}, {1: 15.0, 3: start_ms})
+    assert (found.is_told, found.count) == (False, count)
 
 
 def test_without_fetches_nothing_watched_the_loader():

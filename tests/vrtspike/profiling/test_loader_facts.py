@@ -1,6 +1,7 @@
 """Waits, queue, making and copies of a step; on a fake clock, without processes."""
 
 from dataclasses import dataclass
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
@@ -134,6 +135,17 @@ def test_fetches_of_all_micro_batches_belong_to_their_step(clock, heard, new_rec
     assert [len(record.loader.fetches) for record in heard.steps] == [3, 1]
 
 
+def test_the_first_fetch_after_each_start_of_the_loader_says_so(clock, heard, new_recorder):
+    facts = LoaderFacts(perf_ns=clock.perf_ns)
+    with new_recorder(plan=RecordingPlan(settings=QUIET, parts=(facts,))) as recorder:
+        recorder.begin_step(1)
+        for _ in range(2):  # an epoch ends within the step
+            list(islice(facts.fetches(iter(FakeLoader(clock, facts.clock, 2))), 2))
+        recorder.end_step(micro_batches=4, samples=8)
+    (record,) = heard.steps
+    assert [fetch.is_first for fetch in record.loader.fetches] == [True, False, True, False]
+
+
 def test_an_untimed_loader_leaves_the_parts_unknown(clock, heard, new_recorder, read_lines):
     facts = LoaderFacts(perf_ns=clock.perf_ns)
     with new_recorder(plan=RecordingPlan(settings=QUIET, parts=(facts,))) as recorder:
@@ -146,7 +158,8 @@ def test_an_untimed_loader_leaves_the_parts_unknown(clock, heard, new_recorder, 
     (line, without) = read_lines(recorder.facts_dir / "steps.rank0.jsonl")
     (fetch,) = line["loader"]["fetches"]
     assert line["loader"]["part_ms"] is None
-    assert set(fetch) - {"wait_ms"} == {k for k in fetch if fetch[k] is None}
+    assert fetch["is_first"] is True
+    assert set(fetch) - {"wait_ms", "is_first"} == {k for k in fetch if fetch[k] is None}
     assert (without["loader"], without["copy"]) == (None, None)
 
 
