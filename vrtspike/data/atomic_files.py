@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,30 @@ def check_out_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise DataError(f"--out {out} is not a folder: choose another --out")
+
+
+def check_apart(flag: str, out: Path, sources: Iterable[Path]) -> None:
+    """Refuse an output folder inside what it is made of, or around it.
+
+    Args:
+        flag: What the user calls the folder, such as --out.
+        out: The folder; need not be there.
+        sources: Folders that are read.
+
+    Raises:
+        DataError: it is one of these, lies in one, or holds one; links are followed.
+    """
+    place = _real(out)
+    for source in sources:
+        other = _real(source)
+        if place.is_relative_to(other) or other.is_relative_to(place):
+            how = "lies inside" if place.is_relative_to(other) else "holds"
+            raise DataError(f"{flag} {out} {how} {source}, its source: choose another {flag}")
+
+
+def _real(path: Path) -> Path:
+    """Unlike `Path.resolve` it takes a loop of links as it stands."""
+    return Path(os.path.realpath(path))
 
 
 def claim_folder(manifest: Path, contents: Mapping[str, Any], *, other: str, foreign: str) -> None:

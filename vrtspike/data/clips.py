@@ -1,5 +1,6 @@
 """The data set: windows of consecutive frames with their spikes, cropped and turned together."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from vrtspike.data.sample_order import OrderPlan
 from vrtspike.data.settings import DataConfig
 from vrtspike.data.sources import FrameSources
 from vrtspike.data.spike_stream import SpikeStream, Window, voxelise
-from vrtspike.data.stored_frames import StoredFrames
+from vrtspike.data.stored_frames import StoredFrames, used_files
 from vrtspike.errors import DataError
 from vrtspike.profiling.loading_clock import PartTimer
 
@@ -205,7 +206,10 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
 
     def use_store(self, folder: Path) -> None:
         """Read pictures and spikes from a fast store; raises DataError unless it is up to date."""
-        self._sources.store = StoredFrames.open(folder, self.config, self.split, self.clips)
+        store = StoredFrames.open(folder, self.config, self.split, self.clips)
+        if self.config.bad_samples == "stop":
+            store.check(self._sample_files())
+        self._sources.store = store
 
     def hand_over_bytes(self) -> None:
         """Samples stay bytes, for `lean.on_device` to finish."""
@@ -346,6 +350,12 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
             )
         height, width = open_voxels(frame.voxels).shape[1:]
         return int(height), int(width)
+
+    def _sample_files(self) -> Iterator[Path]:
+        """What samples are made of, as a fast store holds it; most files several times."""
+        for number, start in self._windows:
+            frames = self.clips[number].frames[start : start + self.config.clip_len]
+            yield from used_files(frames, voxels=self.config.use_precomputed_voxels)
 
     def _missing(self) -> list[str]:
         voxels = self.config.use_precomputed_voxels

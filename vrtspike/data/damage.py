@@ -82,7 +82,7 @@ class DamagePolicy:
         except LoadingFaultError:  # no file is to blame
             raise
         except DataError as error:
-            reason = _explained(error)
+            reason = explained(error)
             if self.policy == "stop":
                 raise DataError(
                     f"{reason}. DATA.BAD_SAMPLES=skip goes on without such samples"
@@ -102,7 +102,7 @@ class DamagePolicy:
             except LoadingFaultError:
                 raise
             except DataError as error:
-                last = _explained(error)
+                last = explained(error)
         raise DataError(
             f"{reason}; of {_TRIES} samples drawn in its place none can be loaded either, last: "
             f"{last}. Is the disk or the network share of the data set still there?"
@@ -137,7 +137,7 @@ def damage_of(samples: Sequence[Sample]) -> tuple[Sequence[Sample], tuple[Damage
     return [each for each in whole if each], found
 
 
-def _explained(error: DataError) -> str:
+def explained(error: DataError) -> str:
     """The error's words; a file that has gone since the data set was scanned gets a question."""
     text = str(error).rstrip(". ")
     cause = error.__cause__

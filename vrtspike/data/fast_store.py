@@ -5,7 +5,9 @@
 
 Decoding PNGs is nearly all that loading costs; `DATA.FAST_STORE: STORE` makes the loader read the
 crops themselves from mapped memory. A clip appears in the store only when whole: a stopped
-conversion goes on where it was, and one that is run again converts what has changed.
+conversion goes on where it was, and one that is run again converts what has changed. A damaged
+file ends it, or, with `--bad-samples skip`, is kept out: named, counted, and looked at again by the
+next conversion.
 """
 
 import argparse
@@ -19,11 +21,14 @@ from pathlib import Path
 
 import cv2
 
-from vrtspike.data.atomic_files import check_out_folder, claim_folder, folder_lock
+from vrtspike.data.atomic_files import check_apart, check_out_folder, claim_folder, folder_lock
 from vrtspike.data.cache_memory import whole_pages
 from vrtspike.data.contract import sensor_of
+from vrtspike.data.damage import first_readable
 from vrtspike.data.frames import picture_size, read_rgb
+from vrtspike.data.kept_out import KeptOut, fault_of
 from vrtspike.data.layouts import Clip, find_clips
+from vrtspike.data.loading_faults import LoadingFaultError
 from vrtspike.data.settings import DataConfig
 from vrtspike.data.spike_stream import ByteArray, read_dat
 from vrtspike.data.store_file import (
@@ -34,13 +39,12 @@ from vrtspike.data.store_file import (
     damaged_arrays,
     read_index,
 )
+from vrtspike.data.store_manifest import FORMAT, MANIFEST
 from vrtspike.data.stored_frames import clip_file, source_files
 from vrtspike.data.workers import allowed_cores
 from vrtspike.errors import DataError, VRTSpikeError
 from vrtspike.standard_output import print_error, print_line
 
-MANIFEST = "fast_store.json"
-_FORMAT = {"format": "vrtspike fast store", "version": 1}
 _MAX_THREADS = 8
 """Decoding scales with the cores, writing does not."""
 
@@ -63,39 +67,46 @@ def convert(
     """Bring the store at `out` up to date with the data set.
 
     Args:
-        config: `DATA`; its root and folder names are used.
+        config: `DATA`; its root, folder names, and what it says of damaged files are used.
         out: The store.
         splits: What of the data set to convert.
         say: Called with a line for every clip.
         threads: That decode.
 
     Raises:
-        DataError: the data set is broken, the disk has no room, or `out` is something else.
+        DataError: the data set is broken, the disk has no room, or `out` is something else, or
+            lies in the data set.
     """
     check_out_folder(out)
-    clips = [(split, clip) for split in dict.fromkeys(splits) for clip in find_clips(config, split)]
     root = Path(config.root)
+    check_apart("--out", out, [root])
+    clips = [(split, clip) for split in dict.fromkeys(splits) for clip in find_clips(config, split)]
+    check_apart("--out", out, {each for _, clip in clips for each in _folders(clip)})
     _refuse_twins(clips)
+    files = sum(1 for _, clip in clips for _ in source_files(clip))
+    kept_out = KeptOut(config.bad_samples, config.max_bad_share, files, say)
     with folder_lock(out):
         claim_folder(
             out / MANIFEST,
-            _FORMAT,
+            FORMAT,
             other="is a store of another version",
             foreign="is not empty and no fast store",
         )
         for left in out.rglob(f".*{BUILDING}*"):
             left.unlink()
         jobs = [
-            _Job(clip_file(out, split, clip), f"{split}/{clip.name}", clip, _stored_bytes(clip))
+            _Job(file, f"{split}/{clip.name}", clip, _stored_bytes(clip, config))
             for split, clip in clips
-            if not _is_current(clip_file(out, split, clip), clip, root)
+            if not _is_current(file := clip_file(out, split, clip), clip, root, kept_out)
         ]
         say(f"{len(clips) - len(jobs)} of {len(clips)} clips are there already")
         _check_room(out, jobs, say)
         with ThreadPoolExecutor(threads) as pool:
             for number, job in enumerate(jobs, 1):
-                _convert_clip(job, root, pool, threads)
+                _convert_clip(job, root, (pool, threads), kept_out)
                 say(f"{number}/{len(jobs)} {job.name}: {job.num_bytes / 2**20:.1f} MiB")
+    if kept_out.count:
+        say(kept_out.line())
 
 
 def default_threads() -> int:
@@ -112,6 +123,7 @@ def verify(out: Path, say: Say) -> bool:
     if not (out / MANIFEST).is_file():
         raise DataError(f"--out {out} is no fast store: it has no {MANIFEST}")
     files, checked, damaged = sorted(out.rglob(f"*{SUFFIX}")), 0, 0
+    kept_out: list[str] = []
 
     def count(num_bytes: int) -> None:
         nonlocal checked
@@ -119,6 +131,7 @@ def verify(out: Path, say: Say) -> bool:
 
     for file in files:
         try:
+            kept_out += [f"{each.source}: {each.fault}" for each in read_index(file) if each.fault]
             broken = [array.source for array in damaged_arrays(file, count)]
             fault = (
                 f"{file}: {len(broken)} arrays are damaged, first: {broken[0]}" if broken else ""
@@ -128,6 +141,8 @@ def verify(out: Path, say: Say) -> bool:
         if fault:
             say(f"{fault}; delete the file and convert again")
         damaged += bool(fault)
+    for line in kept_out:
+        say(f"kept out, since the data set's own file is damaged: {line}")
     say(f"{len(files)} clips, {checked / 2**30:.2f} GiB checked, {damaged} damaged")
     return not damaged
 
@@ -139,26 +154,50 @@ def _refuse_twins(clips: Sequence[tuple[str, Clip]]) -> None:
             raise DataError(f"{clip.folder}: split {split!r} has two clips of this name")
 
 
-def _is_current(file: Path, clip: Clip, root: Path) -> bool:
-    """Whether the clip's file holds exactly what would be written now."""
+def _folders(clip: Clip) -> set[Path]:
+    """Where the clip's files lie, whatever links lead there."""
+    return {clip.folder, *(path.parent for path in source_files(clip))}
+
+
+def _is_current(file: Path, clip: Clip, root: Path, kept_out: KeptOut) -> bool:
+    """Whether the clip's file holds exactly what would be written now; counts what it keeps out."""
     try:
         arrays = {each.source: each for each in read_index(file)}
     except DataError:  # not there yet, or damaged
         return False
-    now = [FileState.of(path, root) for path in source_files(clip)]
-    return len(now) == len(arrays) and all(
-        state.name in arrays and state.made(arrays[state.name]) for state in now
-    )
+    now = {path: FileState.seen(path, root) for path in source_files(clip)}
+    if len(now) != len(arrays) or not all(
+        state.name in arrays and state.made(arrays[state.name]) for state in now.values()
+    ):
+        return False
+    faults = {path: arrays[state.name].fault for path, state in now.items()}
+    faults = {path: fault for path, fault in faults.items() if fault}
+    # A file can be readable again without a change to it, for one by its permissions.
+    for path, fault in faults.items():
+        found = _read(path, clip, root)[1]
+        if not isinstance(found, str) or found != fault:
+            return False
+    for path, fault in faults.items():
+        kept_out.add(path, fault)
+    return True
 
 
-def _stored_bytes(clip: Clip) -> int:
+def _stored_bytes(clip: Clip, config: DataConfig) -> int:
     """What the clip takes, if its pictures are all of the first one's size."""
-    height, width = picture_size(clip.frames[0].blur)
-    total = 0
+    try:
+        _, (height, width) = first_readable(
+            clip.frames, lambda frame: picture_size(frame.blur), config.bad_samples
+        )
+    except LoadingFaultError:
+        raise
+    except DataError:  # the conversion says of each what is wrong with it
+        height = width = 0
+    total, root = 0, Path(config.root)
     for frame in clip.frames:
         pictures = 1 + (frame.sharp is not None)
         total += pictures * whole_pages(height * width * 3)
-        total += whole_pages(frame.spikes.stat().st_size) if frame.spikes else 0
+        if frame.spikes is not None:
+            total += whole_pages(max(0, FileState.seen(frame.spikes, root).num_bytes))
     return total
 
 
@@ -171,15 +210,22 @@ def _check_room(out: Path, jobs: Sequence[_Job], say: Say) -> None:
         say(room)
 
 
-def _convert_clip(job: _Job, root: Path, pool: ThreadPoolExecutor, threads: int) -> None:
+def _convert_clip(
+    job: _Job, root: Path, pool: tuple[ThreadPoolExecutor, int], kept_out: KeptOut
+) -> None:
     """Write a clip's file; a few files are read ahead, no more, so that memory stays small."""
+    readers, threads = pool
     paths = list(source_files(job.clip))
     job.file.parent.mkdir(parents=True, exist_ok=True)
     with ClipFileWriter(job.file) as writer:
         for group in _groups(paths, 2 * threads):
-            read = pool.map(lambda path: _read(path, job.clip, root), group)
-            for state, array in read:
-                writer.add(state, array)
+            read = readers.map(lambda path: _read(path, job.clip, root), group)
+            for path, (state, found) in zip(group, read, strict=True):
+                if isinstance(found, str):
+                    kept_out.add(path, found)
+                    writer.add_fault(state, found)
+                else:
+                    writer.add(state, found)
 
 
 def _groups(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
@@ -187,18 +233,25 @@ def _groups(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
         yield paths[start : start + size]
 
 
-def _read(path: Path, clip: Clip, root: Path) -> tuple[FileState, ByteArray]:
-    """What is stored of one file, and the state of the file that it was made of."""
-    before = FileState.of(path, root)
-    if path.suffix.lower() == ".dat":
-        sensor = sensor_of(clip)
-        padded = sensor.byte_padded
-        array = read_dat(path, sensor.spike_h, sensor.spike_w, byte_padded=padded).packed
-    else:
-        array = read_rgb(path)
-    if FileState.of(path, root) != before:
+def _read(path: Path, clip: Clip, root: Path) -> tuple[FileState, ByteArray | str]:
+    """What is stored of one file, or why nothing is, and the state of the file at that."""
+    before = FileState.seen(path, root)
+    is_spikes = path.suffix.lower() == ".dat"
+    sensor = sensor_of(clip) if is_spikes else None
+    found: ByteArray | str
+    try:
+        if sensor is None:
+            found = read_rgb(path)
+        else:
+            size = sensor.spike_h, sensor.spike_w
+            found = read_dat(path, *size, byte_padded=sensor.byte_padded).packed
+    except LoadingFaultError:
+        raise
+    except DataError as error:
+        found = fault_of(path, error)
+    if FileState.seen(path, root) != before:
         raise DataError(f"{path}: changed while it was converted; start the conversion again")
-    return before, array
+    return before, found
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -220,6 +273,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--spike-dir", default=usual.spike_dir, help="default: %(default)s")
     parser.add_argument("--threads", type=int, help="that decode; default: the cores, at most 8")
     parser.add_argument(
+        "--bad-samples",
+        choices=("stop", "skip"),
+        default=usual.bad_samples,
+        help="at a damaged file, or keep it out of the store as DATA.BAD_SAMPLES does",
+    )
+    parser.add_argument(
+        "--max-bad-share",
+        type=float,
+        default=usual.max_bad_share,
+        help="of all files that may be kept out; default: %(default)s",
+    )
+    parser.add_argument(
         "--verify", action="store_true", help="convert nothing, check every byte of the store"
     )
     return parser
@@ -231,6 +296,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if given.root is None and not given.verify:
         parser.error("--root is needed to convert")
+    if not 0 <= given.max_bad_share < 1:
+        parser.error("--max-bad-share needs a number from 0 on, below 1")
     if given.threads is not None and given.threads < 1:
         parser.error("--threads needs a number from 1 on")
     cv2.setNumThreads(0)
@@ -238,7 +305,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.verify:
             return 0 if verify(given.out, print_line) else 1
         config = DataConfig(
-            root=str(given.root), blur_dir=given.blur_dir, spike_dir=given.spike_dir
+            root=str(given.root),
+            blur_dir=given.blur_dir,
+            spike_dir=given.spike_dir,
+            bad_samples=given.bad_samples,
+            max_bad_share=given.max_bad_share,
         )
         threads = given.threads or default_threads()
         convert(config, given.out, given.splits, print_line, threads=threads)

@@ -16,7 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vrtspike.data.atomic_files import check_out_folder, claim_folder, folder_lock, whole_folder
+from vrtspike.data.atomic_files import (
+    check_apart,
+    check_out_folder,
+    claim_folder,
+    folder_lock,
+    whole_folder,
+)
 from vrtspike.data.contract import check_clips, sensor_of
 from vrtspike.data.fast_store import convert, default_threads
 from vrtspike.data.layouts import Clip, find_clips, is_complete, missing, splits_in
@@ -63,9 +69,7 @@ def prepare(out: Path, params: PrepareParams, say: Callable[[str], None] = lambd
             another way.
     """
     check_out_folder(out)
-    for source in (params.gopro, params.spikes):
-        if out.resolve().is_relative_to(Path(source).resolve()):
-            raise DataError(f"--out {out} lies inside {source}, its source: choose another --out")
+    check_apart("--out", out, (Path(params.gopro), Path(params.spikes)))
     plan = _plan(params)
     with folder_lock(out):
         claim_folder(
@@ -234,6 +238,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             val_ratio=given.val_ratio,
             seed=given.seed,
         )
+        if given.fast_store is not None:
+            check_apart("--fast-store", given.fast_store, (given.gopro, given.spikes, given.out))
         prepare(given.out, params, print_line)
         if given.fast_store is not None:
             config = DataConfig(root=str(given.out))

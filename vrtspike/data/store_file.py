@@ -39,7 +39,8 @@ class StoredArray(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One array of bytes, and the file that it was made of.
 
     `source` is that file's path, relative to the root of the data set; `source_bytes` and
-    `source_mtime_ns` are those of the file when it was read.
+    `source_mtime_ns` are those of the file when it was read. Of a file that could not be read
+    there are no bytes: `fault` says why.
     """
 
     source: str
@@ -48,6 +49,7 @@ class StoredArray(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     offset: int
     shape: tuple[int, ...]
     crc32: int
+    fault: str = ""
 
     @property
     def num_bytes(self) -> int:
@@ -71,6 +73,14 @@ class FileState:
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from error
         return cls(os.path.relpath(path, root), found.st_size, found.st_mtime_ns)
+
+    @classmethod
+    def seen(cls, path: Path, root: Path) -> "FileState":
+        """As `of`; of a file that is not there size and time are -1."""
+        try:
+            return cls.of(path, root)
+        except DataError:
+            return cls(os.path.relpath(path, root), -1, -1)
 
     def made(self, array: StoredArray) -> bool:
         """Whether the array was made of the file as it is now."""
@@ -119,6 +129,20 @@ class ClipFileWriter:
             )
         )
         self._end += whole_pages(len(data))
+
+    def add_fault(self, source: FileState, fault: str) -> None:
+        """Note that a file could not be read, and why."""
+        self._arrays.append(
+            StoredArray(
+                source=source.name,
+                source_bytes=source.num_bytes,
+                source_mtime_ns=source.mtime_ns,
+                offset=0,
+                shape=(),
+                crc32=0,
+                fault=fault,
+            )
+        )
 
     def __exit__(
         self,
@@ -182,7 +206,8 @@ def read_index(path: Path) -> list[StoredArray]:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: its index cannot be read: {error}") from error
     for array in arrays:
-        _check_place(array, start, path)
+        if not array.fault:
+            _check_place(array, start, path)
     return arrays
 
 
@@ -207,6 +232,8 @@ def damaged_arrays(path: Path, progress: Callable[[int], None]) -> Iterator[Stor
     try:
         with path.open("rb") as file:
             for array in arrays:
+                if array.fault:
+                    continue
                 file.seek(array.offset)
                 data = file.read(array.num_bytes)
                 progress(len(data))

@@ -6,18 +6,19 @@ the system takes them back when memory is needed elsewhere.
 
 import mmap
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vrtspike.data.file_errors import cannot_read
-from vrtspike.data.layouts import Clip, is_complete
+from vrtspike.data.layouts import Clip, Frame, is_complete
 from vrtspike.data.loading_faults import LoadingFaultError
 from vrtspike.data.settings import DataConfig
 from vrtspike.data.spike_stream import ByteArray
 from vrtspike.data.store_file import SUFFIX, FileState, StoredArray, read_index
+from vrtspike.data.store_manifest import check_store, conversion_command
 from vrtspike.errors import DataError
 
 _AGAIN = "start it again"
@@ -32,22 +33,6 @@ def source_files(clip: Clip) -> Iterator[Path]:
     """The files of a clip that a store holds, frame by frame."""
     for frame in clip.frames:
         yield from (path for path in (frame.blur, frame.sharp, frame.spikes) if path is not None)
-
-
-def conversion_command(config: DataConfig, folder: Path) -> str:
-    """The command that makes or completes a store for a configuration."""
-    given = [f"--root {config.root} --out {folder}"]
-    usual = DataConfig(root=config.root)
-    splits = config.train_split, config.val_split
-    if splits != (usual.train_split, usual.val_split):
-        given.append(f"--splits {' '.join(splits)}")
-    for flag, value, default in (
-        ("--blur-dir", config.blur_dir, usual.blur_dir),
-        ("--spike-dir", config.spike_dir, usual.spike_dir),
-    ):
-        if value != default:
-            given.append(f"{flag} {value}")
-    return f"python -m vrtspike.data.fast_store {' '.join(given)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +69,46 @@ class StoredFrames:
             DataError: an array is missing, was made of an earlier version of its file, or the
                 store is damaged; the line says how to convert again.
         """
+        check_store(folder, config)
         cure = f"convert with: {conversion_command(config, folder)}"
-        if not folder.is_dir():
-            raise DataError(f"DATA.FAST_STORE {folder} is no folder: {cure}")
+        voxels = config.use_precomputed_voxels
+        used = {clip_file(folder, split, c): used_files(c.frames, voxels=voxels) for c in clips}
+        used = {file: paths for file, paths in used.items() if paths}
+        lacking = [file for file in used if not os.path.lexists(file)]
+        if lacking:
+            raise DataError(
+                f"{lacking[0]}: the fast store lacks {len(lacking)} of {len(used)} clips, first "
+                f"this one: its conversion did not end, or it is of another data set; {cure}"
+            )
         places: dict[Path, _Place] = {}
-        for clip in clips:
-            used = _used_files(clip, config)
-            if used:
-                file = clip_file(folder, split, clip)
-                places |= _find(file, used, Path(config.root), cure)
+        for file, paths in used.items():
+            places |= _find(file, paths, Path(config.root), cure)
         return cls(places, folder)
+
+    def check(self, paths: Iterable[Path]) -> None:
+        """Refuse files that were kept out; raises DataError with the first and their number."""
+        faults = [line for path in dict.fromkeys(paths) if (line := self._fault(path))]
+        if faults:
+            raise DataError(
+                f"{faults[0]}. {len(faults)} such files are kept out of DATA.FAST_STORE "
+                f"{self._folder}: replace them and convert again, or DATA.BAD_SAMPLES=skip goes on "
+                "without their samples"
+            )
+
+    def _fault(self, path: Path) -> str:
+        fault = self._places[path].array.fault
+        return f"{path}: {fault}" if fault else ""
 
     def view(self, path: Path) -> ByteArray:
         """The array that was made of a file, read-only; its bytes are read when they are used.
 
         Raises:
             LoadingFaultError: the clip's file was replaced, cut short or lost after the run began.
+            DataError: the file was kept out, since it is damaged; as reading it would say.
         """
         place = self._places[path]
+        if place.array.fault:
+            raise DataError(self._fault(path))
         mapped = self._maps.get(place.file)
         if mapped is None:
             mapped = self._maps[place.file] = _map(place)
@@ -118,37 +125,52 @@ class StoredFrames:
 
     def line(self) -> str:
         """What a person should know, in one line."""
-        gib = sum(place.array.num_bytes for place in self._places.values()) / 2**30
+        faults = [line for path in self._places if (line := self._fault(path))]
+        whole = [place.array for place in self._places.values() if not place.array.fault]
+        gib = sum(array.num_bytes for array in whole) / 2**30
+        rest = f"; {len(faults)} damaged files are kept out, first: {faults[0]}" if faults else ""
         return (
-            f"FAST_STORE {self._folder}: {len(self._places)} arrays, {gib:.2f} GiB, read through "
-            "the page cache, which all processes share"
+            f"FAST_STORE {self._folder}: {len(whole)} arrays, {gib:.2f} GiB, read through "
+            f"the page cache, which all processes share{rest}"
         )
 
 
-def _used_files(clip: Clip, config: DataConfig) -> list[Path]:
-    voxels = config.use_precomputed_voxels
-    whole = [frame for frame in clip.frames if is_complete(frame, voxels=voxels)]
+def used_files(frames: Iterable[Frame], *, voxels: bool) -> list[Path]:
+    """The files of whole frames that samples are made of; `voxels` as in `is_complete`."""
+    whole = [frame for frame in frames if is_complete(frame, voxels=voxels)]
     wanted = [(frame.blur, frame.sharp, None if voxels else frame.spikes) for frame in whole]
     return [path for paths in wanted for path in paths if path is not None]
 
 
 def _find(file: Path, used: Sequence[Path], root: Path, cure: str) -> dict[Path, _Place]:
     """Places of the arrays of one clip."""
-    if not file.exists():
-        raise DataError(f"{file}: the fast store lacks this clip; {cure}")
     try:
         identity, arrays = _identity(file), {each.source: each for each in read_index(file)}
     except DataError as error:
         raise DataError(f"{error}; delete it and {cure}") from error
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}; {cure}") from error
     places = {}
     for path in used:
-        now = FileState.of(path, root)
-        array = arrays.get(now.name)
-        if array is None or not now.made(array):
-            what = "is not in the fast store" if array is None else "changed since its conversion"
-            raise DataError(f"{path} {what} ({file}); {cure}")
+        array = arrays.get(os.path.relpath(path, root))
+        if array is None:
+            raise DataError(f"{path} is not in the fast store ({file}); {cure}")
+        now = FileState.seen(path, root) if array.fault else FileState.of(path, root)
+        if not now.made(array):
+            raise DataError(f"{path} {_difference(now, array)} ({file}); {cure}")
         places[path] = _Place(file, identity, array)
     return places
+
+
+def _difference(now: FileState, array: StoredArray) -> str:
+    if now.num_bytes == array.source_bytes:
+        what = "was written at another time"
+    else:
+        what = f"has {now.num_bytes} bytes, then {array.source_bytes}"
+    return (
+        "changed since its conversion, or the fast store was made of another data set: the file "
+        f"{what}"
+    )
 
 
 def _identity(file: Path | int) -> tuple[int, ...]:

@@ -1,6 +1,8 @@
 """The data set: what a sample holds, that both sensors see the same place, and its errors."""
 
 import itertools
+import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,8 +20,10 @@ from vrtspike.data.cropping import (
     random_turn,
     random_window,
 )
+from vrtspike.data.frames import open_voxels, picture_size, read_rgb
 from vrtspike.data.settings import CropStage, DataConfig
 from vrtspike.data.spike_config import write_spike_config
+from vrtspike.data.spike_stream import read_dat
 from vrtspike.errors import DataError
 
 
@@ -217,8 +221,13 @@ def test_a_broken_picture_is_named(unified, capfd):
     path = unified / "val/c/sharp/000001.png"
     whole = path.read_bytes()
     damaged = whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]
-    broken = {b"": "decoded", b"no picture": "decoded", whole[:60]: "cut short"}
-    broken |= {whole[:-1]: "cut short", damaged: "wrong checksum"}
+    broken = {b"": r"empty \(0 bytes\): put a whole copy in its place, or delete it: its frame"}
+    broken |= {b"no picture": "decoded, or cut short, at 10 bytes: put", damaged: "wrong checksum"}
+    cut = {count: rf"cut short after {count} of at least \d+ bytes: put" for count in (60, 9, 39)}
+    cut |= {len(whole) - 1: f"after {len(whole) - 1} of at least {len(whole)} bytes"}
+    cut |= {len(whole) - 9: f"after {len(whole) - 9} of at least {len(whole)} bytes"}
+    broken |= {whole[:count]: word for count, word in cut.items()}
+    broken |= {whole[:33] + b"\xff" + whole[34:]: "damaged near byte 33"}
     for data, word in broken.items():
         path.write_bytes(data)
         with pytest.raises(DataError, match=word) as caught:
@@ -231,6 +240,66 @@ def test_a_broken_picture_is_named(unified, capfd):
     assert cv2.imwrite(str(path), np.zeros((32, 64, 3), np.uint8))
     with pytest.raises(DataError, match="32x64 pixels, but"):
         dataset[0]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".tif"])
+def test_a_picture_of_another_format_that_is_cut_is_named(unified, capfd, suffix):
+    """Whatever the version of OpenCV makes of what is missing."""
+    whole = cv2.imread(str(unified / "val/c/sharp/000001.png"))
+    (unified / "val/c/sharp/000001.png").unlink()
+    path = unified / f"val/c/sharp/000001{suffix}"
+    assert cv2.imwrite(str(path), whole)
+    dataset, content = val_set(unified), path.read_bytes()
+    assert dataset[0]["sharp"].shape == (3, 3, 64, 64)
+    for count in (1, 3, 25, len(content) // 2, len(content) - 2):
+        path.write_bytes(content[:count])
+        with pytest.raises(DataError, match=rf"cut short.* {count} ") as caught:
+            dataset[0]
+        assert f"000001{suffix}: " in one_line(caught)
+    assert capfd.readouterr().err == ""
+
+
+def test_names_and_sizes_that_decoders_do_not_bear_are_one_line(unified):
+    """OpenCV ends the process at a name that is no UTF-8, and raises at 40000x40000 pixels."""
+    folder = unified / "val/c/sharp"
+    (folder / "000001.png").unlink()
+    path = Path(os.fsdecode(os.fsencode(folder) + b"/000001.bmp"))
+    assert cv2.imwrite(str(folder / "x.bmp"), np.zeros((64, 64, 3), np.uint8))
+    head = bytearray((folder / "x.bmp").read_bytes())
+    (folder / "x.bmp").unlink()
+    head[18:26] = (40_000).to_bytes(4, "little") * 2
+    path.write_bytes(head)
+    with pytest.raises(DataError, match="not a picture that can be decoded"):
+        val_set(unified)[0]
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/\xff\n.bmp"))
+    path.rename(odd)
+    with pytest.raises(DataError, match="not a picture that can be decoded") as caught:
+        picture_size(odd)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sharp/000001.png", "spike/000001.dat", "spike_vox/000001.npy"])
+def test_what_is_no_plain_file_is_not_waited_for(unified, name):
+    path = unified / "val/c" / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    read = {
+        ".png": read_rgb,
+        ".dat": lambda path: read_dat(path, 32, 32),
+        ".npy": open_voxels,
+    }[path.suffix]
+    with pytest.raises(DataError, match="no plain file, but a folder, a pipe or a device"):
+        read(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="no plain file"):
+        read(path)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DataError, match=r"more than|cannot read the voxels"):
+        read(path)
 
 
 def test_a_truncated_spike_file_is_named_before_training(unified):

@@ -36,7 +36,7 @@ def test_the_first_damaged_sample_stops_a_run_and_says_how_to_go_on(unified):
     path = damaged(unified)
     built = loaders(unified)
     with pytest.raises(
-        DataError, match=r"cut short after \d+ bytes\. DATA\.BAD_SAMPLES=skip"
+        DataError, match=r"cut short after \d+ of at least \d+ bytes: .*\. DATA\.BAD_SAMPLES=skip"
     ) as got:
         of_epoch(built, 0)
     assert str(got.value).startswith(f"{path}: ")

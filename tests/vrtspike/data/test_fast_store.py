@@ -16,14 +16,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.vrtspike.data.conftest import write_picture
 from tests.vrtspike.data.test_clips import config, train_set
 from vrtspike.data import fast_store, lean, sources
 from vrtspike.data.clips import SpikeDeblurDataset
-from vrtspike.data.fast_store import MANIFEST, convert, main, verify
+from vrtspike.data.fast_store import convert, main, verify
 from vrtspike.data.loader import LoaderJob, build_loaders
 from vrtspike.data.loading_faults import LoadingFaultError
 from vrtspike.data.settings import DataLoaderConfig
 from vrtspike.data.store_file import SUFFIX, ClipFileWriter, FileState, read_index
+from vrtspike.data.store_manifest import MANIFEST
 from vrtspike.errors import DataError
 
 CPU = torch.device("cpu")
@@ -301,7 +303,7 @@ def test_what_the_store_lacks_is_said_with_its_cure(unified, store, tmp_path):
     ):
         train_set(unified).use_store(tmp_path / "nowhere")
     (store / "train/a.frames").unlink()
-    with pytest.raises(DataError, match="the fast store lacks this clip"):
+    with pytest.raises(DataError, match="the fast store lacks 1 of 2 clips, first this one"):
         train_set(unified).use_store(store)
 
 
@@ -387,7 +389,8 @@ def test_the_command_converts_verifies_and_explains_itself(unified, tmp_path, ca
     file.write_bytes(file.read_bytes()[:-1])
     assert main(["--verify", "--out", str(out)]) == 1
     assert main(["--verify", "--out", str(tmp_path)]) == 2
-    assert main(["--root", str(unified), "--out", str(unified)]) == 2
+    write_picture(tmp_path / "full/x.png", np.zeros((8, 8, 3), np.uint8))
+    assert main(["--root", str(unified), "--out", str(tmp_path / "full")]) == 2
     (out / MANIFEST).write_text('{"version": 7}')
     assert main(["--root", str(unified), "--out", str(out)]) == 2
     errors = capsys.readouterr().err.splitlines()
