@@ -297,16 +297,6 @@ def test_a_clip_that_was_replaced_during_the_run_is_not_read(unified, store, bad
         dataset[0]
 
 
-def test_what_the_store_lacks_is_said_with_its_cure(unified, store, tmp_path):
-    with pytest.raises(
-        DataError, match=r"DATA\.FAST_STORE .* is no folder: convert with: python -m"
-    ):
-        train_set(unified).use_store(tmp_path / "nowhere")
-    (store / "train/a.frames").unlink()
-    with pytest.raises(DataError, match="the fast store lacks 1 of 2 clips, first this one"):
-        train_set(unified).use_store(store)
-
-
 def test_a_disk_without_room_is_known_before_the_first_byte(unified, tmp_path, monkeypatch):
     out = tmp_path / "store"
     usage = shutil.disk_usage(tmp_path)

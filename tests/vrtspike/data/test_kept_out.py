@@ -259,3 +259,15 @@ def test_a_store_of_other_data_is_told_from_one_that_did_not_end(unified, tmp_pa
     shutil.rmtree(store / "train")
     with pytest.raises(DataError, match="lacks 2 of 2 clips, first this one: its conversion did"):
         train_set(unified, fast_store=str(store))
+
+
+def test_what_the_store_lacks_is_said_with_its_cure(unified, tmp_path):
+    store = tmp_path / "store"
+    converted(unified, store)
+    with pytest.raises(
+        DataError, match=r"DATA\.FAST_STORE .* is no folder: convert with: python -m"
+    ):
+        train_set(unified).use_store(tmp_path / "nowhere")
+    (store / "train/a.frames").unlink()
+    with pytest.raises(DataError, match="the fast store lacks 1 of 2 clips, first this one"):
+        train_set(unified).use_store(store)
