@@ -65,7 +65,7 @@ class _PlainLoader(yaml.SafeLoader):
     """Without aliases: a few lines of them spell a list of a billion entries."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not read here")
         return super().compose_node(parent, index)
 
