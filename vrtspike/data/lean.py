@@ -226,34 +226,71 @@ def _turn(values: Tensor, turn: Turn) -> Tensor:
     return values.rot90(turn.quarters, (-2, -1)) if turn.quarters else values
 
 
+@dataclass(frozen=True, slots=True)
+class _FrameBins:
+    """One frame's part of a guide: `owner` is the bin of each tick, on the device.
+
+    `gains` (K, M + 1) lie there, too. `most_ticks` is how many the largest bin has.
+    """
+
+    owner: Tensor
+    most_ticks: int
+    gains: Tensor
+
+
 def _voxels(packed: Tensor, guide: VoxelGuide) -> Tensor:
     """The voxels of one sample, (T, K, h, w)."""
     device, bins = packed.device, guide.gains.shape[1]
-    gains = torch.from_numpy(guide.gains).to(device, non_blocking=True)
     number = torch.arange(bins, device=device)[:, None, None]
     made = []
-    for frame, edges, gain in zip(packed, guide.edges, gains, strict=True):
-        counts = _counts(frame, edges)[..., : guide.columns]
+    for frame, of_frame in zip(packed, _guide_on(device, guide), strict=True):
+        counts = _counts(frame, of_frame)[..., : guide.columns]
         if guide.is_linear:
-            made.append(counts.float().mul_(gain[:, 1, None, None]))
+            made.append(counts.float().mul_(of_frame.gains[:, 1, None, None]))
         else:  # a table gives the very bits of a loading process, whatever a device makes of log1p
-            made.append(gain[number, counts.int()])
+            made.append(of_frame.gains[number, counts.int()])
     return torch.stack(made)
 
 
-def _counts(frame: Tensor, edges: NDArray[np.int64]) -> Tensor:
+def _counts(frame: Tensor, bins: _FrameBins) -> Tensor:
     """Spikes of each bin, (bins, h, 8 w): a byte becomes eight in one number, which are added."""
-    device, widths = frame.device, np.diff(edges)
-    owner = torch.from_numpy(np.repeat(np.arange(len(widths)), widths)).to(device)
-    lanes = _pixels_of_bytes(device)[frame[: len(owner)].int()]
-    if int(widths.max()) <= MAX_LANE_TICKS:
-        sums = torch.zeros((len(widths), *lanes.shape[1:]), dtype=torch.int64, device=device)
-        return sums.index_add_(0, owner, lanes).view(torch.uint8)
+    device, number = frame.device, len(bins.gains)
+    lanes = _pixels_of_bytes(device)[frame[: len(bins.owner)].int()]
+    if bins.most_ticks <= MAX_LANE_TICKS:
+        sums = torch.zeros((number, *lanes.shape[1:]), dtype=torch.int64, device=device)
+        return sums.index_add_(0, bins.owner, lanes).view(torch.uint8)
     pixels = lanes.view(torch.uint8).int()
-    sums = torch.zeros((len(widths), *pixels.shape[1:]), dtype=torch.int32, device=device)
-    return sums.index_add_(0, owner, pixels)
+    sums = torch.zeros((number, *pixels.shape[1:]), dtype=torch.int32, device=device)
+    return sums.index_add_(0, bins.owner, pixels)
+
+
+def _guide_on(device: torch.device, guide: VoxelGuide) -> tuple[_FrameBins, ...]:
+    """By what it says: loading processes hand over a new one with each sample."""
+    return _bins_on(device, guide.edges.tobytes(), guide.gains.tobytes(), guide.gains.shape)
+
+
+@lru_cache(maxsize=256)
+def _bins_on(
+    device: torch.device, edges: bytes, gains: bytes, shape: tuple[int, int, int]
+) -> tuple[_FrameBins, ...]:
+    """Copied once: a copy for each frame would make the host wait for the device each time."""
+    frames, bins, _ = shape
+    widths = np.diff(np.frombuffer(edges, np.int64).reshape(frames, bins + 1))
+    owners = [np.repeat(np.arange(bins), of_frame) for of_frame in widths]
+    owner = _copied(np.concatenate(owners), device).split([len(each) for each in owners])
+    gain = _copied(np.frombuffer(gains, np.float32).reshape(shape).copy(), device)
+    most = widths.max(axis=1).tolist()
+    return tuple(_FrameBins(*each) for each in zip(owner, most, gain, strict=True))
+
+
+def _copied(values: NDArray[np.generic], device: torch.device) -> Tensor:
+    """Without waiting for what the device still has to do: only pinned memory is so copied."""
+    held = torch.from_numpy(values)
+    if device.type == "cuda":
+        held = held.pin_memory()
+    return held.to(device, non_blocking=True)
 
 
 @lru_cache(maxsize=16)
 def _pixels_of_bytes(device: torch.device) -> Tensor:
-    return torch.from_numpy(BYTE_TO_PIXELS.view(np.int64)).to(device)
+    return _copied(BYTE_TO_PIXELS.view(np.int64), device)

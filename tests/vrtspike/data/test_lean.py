@@ -1,5 +1,6 @@
 """Samples that stay bytes until the training device finishes them: the same to the last bit."""
 
+import pickle
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.vrtspike.data.test_clips import config, train_set
 from vrtspike.data import lean
@@ -139,17 +141,88 @@ def test_every_way_to_a_sample_gives_the_same_bits(unified, source, augment, vox
                     assert torch.equal(one, another)
 
 
+def counts_of(packed, edges):
+    gains = np.zeros((1, len(edges) - 1, 2), np.float32)
+    (bins,) = lean._guide_on(CPU, lean.VoxelGuide(8, True, edges[None], gains))
+    return lean._counts(packed, bins)
+
+
+class CrossingsToDevice(TorchDispatchMode):
+    """Counts what is copied from the host to the device `meta`, which computes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default:
+            self.count += args[0].device.type == "cpu" and made.device.type == "meta"
+        return made
+
+
+@pytest.mark.parametrize("mode", ["flat", "documented"])
+def test_what_a_guide_says_is_copied_to_a_device_once(unified, mode):
+    """A copy from ordinary memory waits for all that the device has to do."""
+    dataset = lean_set(train_set(unified, voxel_mode=mode))
+    lean._bins_on.cache_clear()
+    lean._pixels_of_bytes.cache_clear()
+    counted = []
+    for first in (0, 2):  # what comes from a loading process is a new object each time
+        batch = lean.collate([dataset[first], dataset[first + 1]])
+        batch[lean.GUIDE] = pickle.loads(pickle.dumps(batch[lean.GUIDE]))
+        with CrossingsToDevice() as crossings:
+            lean.on_device(batch, torch.device("meta"))
+        counted.append(crossings.count)
+    batch_alone = len(list(lean.copied_tensors(batch)))
+    assert counted == [batch_alone + 3, batch_alone]  # bins, gains, the table of bytes
+
+
+@pytest.mark.parametrize(("kind", "pinned"), [("cuda", True), ("cpu", False)])
+def test_what_goes_to_a_gpu_is_pinned_first_and_not_waited_for(monkeypatch, kind, pinned):
+    done = []
+
+    class Held:
+        def pin_memory(self):
+            done.append("pinned")
+            return self
+
+        def to(self, device, *, non_blocking):
+            done.append((device, non_blocking))
+            return self
+
+    monkeypatch.setattr(torch, "from_numpy", lambda values: Held())
+    device = torch.device(kind)
+    lean._copied(np.zeros(3), device)
+    assert done == ["pinned"] * pinned + [(device, True)]
+
+
+def test_guides_that_differ_are_kept_apart_and_not_without_bound():
+    lean._bins_on.cache_clear()
+    edges, gains = np.array([[0, 2, 5]]), np.ones((1, 2, 3), np.float32)
+    first = lean._guide_on(CPU, lean.VoxelGuide(8, True, edges, gains))
+    for number in range(300):
+        other = lean._guide_on(
+            CPU, lean.VoxelGuide(8, True, edges + np.array([[0, number, number]]), gains)
+        )
+        assert len(other[0].owner) == 5 + number
+        assert torch.equal(other[0].gains, first[0].gains)
+    wider = lean._guide_on(CPU, lean.VoxelGuide(8, True, edges, 2 * gains))
+    assert wider[0].gains.max() == 2
+    assert lean._bins_on.cache_info().currsize <= 256
+
+
 def test_bins_of_more_ticks_than_a_byte_counts():
     stream = encode(np.ones((700, 2, 16), np.uint8))
     packed = torch.from_numpy(lean.packed_crop(stream, Window(0, 0, 2, 16)))
     edges = np.array([0, 300, 300, 700])
-    counts = lean._counts(packed, edges)
+    counts = counts_of(packed, edges)
     assert counts[:, 0, 0].tolist() == [300, 0, 400]
 
 
 def test_ticks_beyond_the_guides_are_not_counted():
     packed = torch.full((9, 1, 1), 255, dtype=torch.uint8)
-    assert lean._counts(packed, np.array([0, 2, 5]))[:, 0, 0].tolist() == [2, 3]
+    assert counts_of(packed, np.array([0, 2, 5]))[:, 0, 0].tolist() == [2, 3]
 
 
 def test_stored_voxels_are_handed_over_as_small_as_they_are(unified):
