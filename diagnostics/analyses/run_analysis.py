@@ -43,6 +43,7 @@ from diagnostics.analyses.throughput import Throughput, compute_throughput
 from diagnostics.analyses.trace_analysis import TraceAnalysis
 from diagnostics.analyses.trace_ranks import TraceRanks, compare_trace_ranks
 from diagnostics.analyses.trace_summary import TraceSummary, summarise_traces
+from diagnostics.analyses.validation_reads import ValidationReads, compute_validation_reads
 from diagnostics.analyses.worker_plan import WorkerPlan, compute_worker_plan
 from diagnostics.run import Run
 
@@ -93,6 +94,7 @@ class RunAnalysis:
     data_set: DataSet | None = None
     epoch_waits: EpochWaits | None = None
     storage_reads: StorageReads | None = None
+    validation_reads: ValidationReads | None = None
 
 
 def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis:
@@ -139,4 +141,5 @@ def analyse_run(run: Run, traces: tuple[TraceAnalysis, ...] = ()) -> RunAnalysis
         data_set=compute_data_set(run),
         epoch_waits=compute_epoch_waits(run, breakdown.clock),
         storage_reads=compute_storage_reads(run),
+        validation_reads=compute_validation_reads(run),
     )

@@ -6,6 +6,9 @@ network has to deliver.
 
 from dataclasses import dataclass
 
+import pandas as pd
+
+from diagnostics.analyses.outside_steps import VALIDATION
 from diagnostics.run import Run
 
 LEAST_S = 5.0
@@ -27,7 +30,10 @@ class StorageReads:
 
 
 def compute_storage_reads(run: Run) -> StorageReads | None:
-    """From the first step's beginning to the last one's end; None where no process was watched."""
+    """From the first step's beginning to the last one's end, but for validations.
+
+    None where no process was watched.
+    """
     processes, fetches = run.tables.processes, run.tables.fetches
     starts = run.tables.steps["start_unix_s"].dropna()
     if not len(starts):
@@ -42,11 +48,15 @@ def compute_storage_reads(run: Run) -> StorageReads | None:
     within = within[within["at_unix_s"] <= _end_s(run)]
     if not len(within):
         return None
-    seconds = float(within["at_unix_s"].max() - within["at_unix_s"].min())
+    rows, idle_s = _between_samples(within), _validations_s(run)
+    spent_s = float(within["at_unix_s"].max() - within["at_unix_s"].min())
+    seconds = spent_s - sum(end - begin for begin, end in idle_s)
     if seconds < LEAST_S:
         return None
-    of_process = within.groupby(["host", "pid"], observed=True)["storage_read_bytes"]
-    read = float((of_process.max() - of_process.min()).clip(lower=0).sum())
+    is_stepping = pd.Series(True, index=rows.index)
+    for begin, end in idle_s:
+        is_stepping &= ~rows["middle_s"].between(begin, end)
+    read = float(rows.loc[is_stepping, "bytes"].clip(lower=0).sum())
     batches = len(fetches)
     return StorageReads(
         seconds=seconds,
@@ -54,6 +64,30 @@ def compute_storage_reads(run: Run) -> StorageReads | None:
         bytes_per_s=read / seconds,
         bytes_per_batch=read / batches if batches else None,
     )
+
+
+def _between_samples(processes: pd.DataFrame) -> pd.DataFrame:
+    """What each process read from one sample to its next, with the middle of that time."""
+    ordered = processes.sort_values("at_unix_s")
+    of_process = ordered.groupby(["host", "pid"], observed=True)
+    return pd.DataFrame(
+        {
+            "bytes": of_process["storage_read_bytes"].diff(),
+            "middle_s": ordered["at_unix_s"] - of_process["at_unix_s"].diff() / 2,
+        }
+    ).dropna()
+
+
+def _validations_s(run: Run) -> list[tuple[float, float]]:
+    """Beginning and end of each; their loading processes look like those of the training."""
+    spans = run.tables.spans
+    mine = spans[(spans["name"] == VALIDATION) & (spans["rank"] == spans["rank"].min())]
+    begins = mine["start_unix_s"]
+    return [
+        (float(begin), float(end))
+        for begin, end in zip(begins, begins + mine["ms"] / 1000, strict=True)
+        if begin == begin and end >= begin
+    ]
 
 
 def _end_s(run: Run) -> float:

@@ -97,6 +97,9 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "storage_reads": (
             asdict(report.analysis.storage_reads) if report.analysis.storage_reads else None
         ),
+        "validation_reads": (
+            asdict(report.analysis.validation_reads) if report.analysis.validation_reads else None
+        ),
         "core_use": [asdict(each) for each in report.analysis.core_use],
         "findings": [finding_mapping(finding) for finding in report.findings],
         "not_evaluated": [asdict(item) for item in report.not_evaluated],

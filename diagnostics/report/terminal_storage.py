@@ -8,6 +8,7 @@ from diagnostics.analyses.data_set import DataSet
 from diagnostics.analyses.epoch_waits import EpochWaits
 from diagnostics.analyses.run_analysis import RunAnalysis
 from diagnostics.analyses.storage_reads import StorageReads
+from diagnostics.analyses.validation_reads import ValidationReads
 from diagnostics.language import say
 from diagnostics.report import units
 from diagnostics.report.console import heading, indented
@@ -20,6 +21,7 @@ def storage_part(analysis: RunAnalysis) -> Iterator[RenderableType]:
         *([] if held is None else _data_set(held)),
         *([] if reads is None else _reads(reads)),
         *([] if waits is None else _waits(waits)),
+        *([] if analysis.validation_reads is None else _validations(analysis.validation_reads)),
     ]
     if lines:
         yield heading("Where the data comes from")
@@ -46,6 +48,15 @@ def _reads(reads: StorageReads) -> Iterator[str]:
         "each batch.",
         rate=units.size(reads.bytes_per_s),
         of_batch=units.size(reads.bytes_per_batch),
+    )
+
+
+def _validations(reads: ValidationReads) -> Iterator[str]:
+    yield say(
+        "A validation fetched {size} in {seconds} s, with {cores} cores busy.",
+        size=units.size(reads.bytes_read),
+        seconds=units.number(reads.seconds, 1),
+        cores=units.number(reads.cores, 2),
     )
 
 

@@ -10,7 +10,7 @@ from diagnostics.analyses.run_analysis import RunAnalysis
 LOADER_FIELDS = "loading_shares loader_supply_ms fetch_empty_share"
 """Fields of `Measurements` that are read from the step records, beside the copies."""
 EPOCH_FIELDS = "first_wait_ms later_wait_ms later_fetch_wait_ms"
-STORAGE_FIELDS = "storage_bytes_per_s storage_bytes_per_batch"
+STORAGE_FIELDS = "storage_bytes_per_s storage_bytes_per_batch validation_bytes"
 DATA_SET_FIELDS = "first_read_share data_file_bytes data_decoded_bytes"
 COPY_FIELDS = "copied_bytes_per_step copied_pinned_share"
 
@@ -39,6 +39,10 @@ def _storage_fields(analysis: RunAnalysis) -> dict[str, Any]:
     if reads is not None:
         fields["storage_bytes_per_s"] = reads.bytes_per_s
         fields["storage_bytes_per_batch"] = reads.bytes_per_batch
+    if analysis.validation_reads is not None:
+        fields["validation_bytes"] = analysis.validation_reads.bytes_read
+        fields["validation_s"] = analysis.validation_reads.seconds
+        fields["validation_cores"] = analysis.validation_reads.cores
     if held is not None:
         fields["first_read_share"] = held.first_read_share
         fields["data_file_bytes"] = held.file_bytes

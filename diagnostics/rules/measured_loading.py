@@ -10,6 +10,12 @@ class LoadingFields:
     storage_bytes_per_s: float | None = None
     """Read from disks and servers by all loading processes together."""
     storage_bytes_per_batch: float | None = None
+    validation_bytes: float | None = None
+    """Fetched from disks and servers by each validation, on average."""
+    validation_s: float | None = None
+    """How long those validations took, each."""
+    validation_cores: float | None = None
+    """Mean cores that the run kept busy meanwhile."""
     steps_per_epoch: float | None = None
     first_pass_steps: int | None = None
     """Steps until every sample was read once."""

@@ -17,6 +17,16 @@ _CROP = (
     "validations of the same crop."
 )
 _OTHER = "Validate more seldom, on fewer samples, and without gradients (torch.no_grad)."
+_WAITS = (
+    "Each validation fetches {size:.1f} MiB from disks and servers in {seconds:.0f} s and keeps "
+    "{cores:.1f} cores busy meanwhile: it waits for its data, which no cache keeps for it. Have "
+    "the data on a faster disk of this machine: a copy, or in VRT-Spike a fast store there "
+    "(`python -m vrtspike.data.fast_store`, DATA.FAST_STORE)."
+)
+MIB = 1 << 20
+_WAITS_BELOW_CORES = 0.5
+_LEAST_MIB = 1.0
+"""Less is what any process reads when it starts."""
 
 
 class ValidationExpensive(Rule):
@@ -38,7 +48,8 @@ It is time in which nothing is learned. The throughput of the steps does not sho
 
 ## What to try
 A longer interval, computed so that validation takes a twentieth of the time; crops instead of
-whole frames; fewer clips.
+whole frames; fewer clips. Validations that hardly compute wait for their data, which no cache of
+the trainer keeps: files on a faster disk.
 
 ## False alarms
 A short run has its validation at the end whatever its length: with fewer than three the rule does
@@ -76,8 +87,9 @@ not judge. Early in a training frequent validation can be wanted.
 
     def _advice(self, measured: Measurements, share: float, ms: float) -> tuple[Advice, ...]:
         every, sign = measured.whole_setting(KEY), verify("validation-expensive is gone")
+        waits = _waits(measured, sign)
         if not every:
-            return (Advice(text=_OTHER, verify=sign),)
+            return (*waits, Advice(text=_OTHER, verify=sign))
         wanted = self.wanted.value
         proposed = rarer(every, share, wanted)
         change, gain = rarer_setting(KEY, every, proposed, ms)
@@ -89,8 +101,20 @@ not judge. Early in a training frequent validation can be wanted.
         )
         crop = measured.whole_setting("DATA.CROP_SIZE")
         if "VAL_CROP_SIZE" not in (measured.setting("DATA") or {}) or not crop:
-            return (advice,)
+            return (*waits, advice)
         if measured.setting(CROP) is not None:
-            return (advice,)
+            return (*waits, advice)
         smaller = ConfigChange(key=CROP, current=None, proposed=crop)
-        return (advice, Advice(text=_CROP, config_change=smaller, verify=sign))
+        return (*waits, advice, Advice(text=_CROP, config_change=smaller, verify=sign))
+
+
+def _waits(measured: Measurements, sign: str) -> tuple[Advice, ...]:
+    """Where validations hardly compute and fetch much."""
+    read, seconds = measured.validation_bytes, measured.validation_s
+    cores = measured.validation_cores
+    if read is None or seconds is None or cores is None:
+        return ()
+    if cores >= _WAITS_BELOW_CORES or read < _LEAST_MIB * MIB:
+        return ()
+    text = say(_WAITS, size=read / MIB, seconds=seconds, cores=cores)
+    return (Advice(text=text, verify=sign),)

@@ -12,6 +12,7 @@ from diagnostics.analyses.data_set import compute_data_set
 from diagnostics.analyses.epoch_waits import LEAST_STEPS, compute_epoch_waits
 from diagnostics.analyses.run_analysis import analyse_run
 from diagnostics.analyses.storage_reads import compute_storage_reads
+from diagnostics.analyses.validation_reads import compute_validation_reads
 from diagnostics.load import load_run
 from diagnostics.report.build import build_report
 from diagnostics.report.json_report import to_json
@@ -116,7 +117,7 @@ def test_frames_that_samples_share_are_read_for_the_first_time_once():
     assert compute_data_set(run_of(data_sets=set_table(train_frames=None))).first_read_share is None
 
 
-def reads(processes, *, fetch_worker=0.0, fetches=4, starts=(100.0, 110.0)):
+def reads(processes, *, fetch_worker=0.0, fetches=4, starts=(100.0, 110.0), validations=()):
     """`processes`: (role, pid, {second: bytes}); the last of two steps lasts ten seconds."""
     rows = [
         {"host": "a", "at_unix_s": at, "pid": pid, "role": role, "name": "x",
@@ -139,6 +140,19 @@ def reads(processes, *, fetch_worker=0.0, fetches=4, starts=(100.0, 110.0)):
         steps=declared.STEPS.from_records(steps),
         fetches=loading_tables.FETCHES.from_records(fetched),
         phases=phase_rows([(0, 1, "step", 10_000.0), (0, 2, "step", 10_000.0)]),
+        spans=declared.SPANS.from_records(
+            [
+                {
+                    "rank": 0,
+                    "name": "validation",
+                    "step": 1,
+                    "start_unix_s": at,
+                    "ms": ms,
+                    "values": {},
+                }
+                for at, ms in validations
+            ]
+        ),
     )
     return compute_storage_reads(run)
 
@@ -157,6 +171,14 @@ def test_a_trainer_that_makes_its_batches_fetches_itself():
     assert found.bytes_read == MIB
 
 
+def test_what_a_validation_fetches_is_no_training_batch():
+    in_mib = {100.0: 0, 104.0: 1, 106.0: 9, 110.0: 20, 114.0: 21, 120.0: 22}
+    course = {at: size * MIB for at, size in in_mib.items()}
+    found = reads([("worker", 1, course)], validations=[(104.0, 6_000.0)])
+    assert found.bytes_read == 3 * MIB
+    assert found.seconds == 14.0
+
+
 def test_a_counter_that_fell_is_no_negative_reading():
     assert reads([("worker", 1, {100.0: 0, 110.0: 0, 120.0: 0})]).bytes_per_s == 0.0
 
@@ -164,6 +186,43 @@ def test_a_counter_that_fell_is_no_negative_reading():
 def test_a_short_look_says_nothing():
     assert reads([("worker", 1, {100.0: 0, 104.9: MIB})]) is None
     assert reads([("worker", 1, {90.0: 0, 99.0: MIB})]) is None
+
+
+def validated(processes, spans=((200.0, 10_000.0),)):
+    """`processes`: (role, pid, {second: (bytes, CPU percent)})."""
+    rows = [
+        {"host": "a", "at_unix_s": at, "pid": pid, "role": role, "name": "x",
+         "storage_read_bytes": counted, "cpu_percent": percent}
+        for role, pid, course in processes
+        for at, (counted, percent) in course.items()
+    ]  # fmt: skip
+    held = [
+        {"rank": 0, "name": "validation", "step": 1, "start_unix_s": at, "ms": ms, "values": {}}
+        for at, ms in spans
+    ]
+    return compute_validation_reads(
+        run_of(
+            processes=declared.PROCESSES.from_records(rows),
+            spans=declared.SPANS.from_records(held),
+        )
+    )
+
+
+def test_a_validation_is_told_with_what_its_own_processes_fetch():
+    """One was there before and had read; the other was started for it."""
+    main = {199.0: (5.0 * MIB, 90.0), 205.0: (6.0 * MIB, 10.0), 215.0: (99.0 * MIB, 90.0)}
+    own = {203.0: (2.0 * MIB, None), 205.0: (3.0 * MIB, 20.0), 209.0: (4.0 * MIB, 30.0)}
+    found = validated([("main", 1, main), ("worker", 2, own), ("sampler", 3, own)])
+    assert (found.count, found.seconds) == (1, 10.0)
+    assert found.bytes_read == 5 * MIB
+    assert found.cores == pytest.approx((0.3 + 0.3) / 2)
+
+
+def test_validations_too_short_to_be_sampled_are_left_out():
+    main = {199.0: (0.0, 90.0), 201.0: (MIB, 10.0), 305.0: (3.0 * MIB, 10.0)}
+    assert validated([("main", 1, main)], spans=[(200.0, 1999.0)]) is None
+    both = validated([("main", 1, main)], spans=[(200.0, 1999.0), (300.0, 8000.0)])
+    assert (both.count, both.bytes_read) == (1, 2 * MIB)
 
 
 @pytest.fixture
