@@ -3,6 +3,13 @@
 _LIMIT = 2000
 
 
+def printable(text: str) -> str:
+    """One line that any stream can write, whatever a file's name holds."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 class VRTSpikeError(Exception):
     """A mistake or fault that the user can act on; printed as one line, exit code 2."""
 
@@ -15,9 +22,7 @@ class VRTSpikeError(Exception):
         text = super().__str__().strip()
         if len(text) > _LIMIT:
             text = f"{text[: _LIMIT // 2]} ... {text[-_LIMIT // 2 + 5 :]}"
-        return "".join(
-            each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-        )
+        return printable(text)
 
 
 class ConfigError(VRTSpikeError):

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 
-from vrtspike.errors import VRTSpikeError
+from vrtspike.errors import VRTSpikeError, printable
 
 READER_GONE = 141
 """What a shell reports for SIGPIPE."""
@@ -15,14 +15,14 @@ class OutputError(VRTSpikeError):
 
 
 def print_line(line: str) -> None:
-    """Print a line at once; nothing where the shell closed standard output (`>&-`).
+    """Print a line at once, whatever names it holds; nothing where standard output is closed.
 
     Raises:
         SystemExit: the program at the other end of the pipe closed it.
         OutputError: the line cannot be written.
     """
     try:
-        print(line, flush=True)
+        print(printable(line), flush=True)
     except BrokenPipeError:
         _discard_output()
         raise SystemExit(READER_GONE) from None

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from vrtspike.errors import DataError
 
 PAGE_BYTES = mmap.PAGESIZE
+_MOST_KEPT_FREE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class CacheMemory:
         weakref.finalize(self, os.close, descriptor).atexit = False
         self.num_bytes = num_bytes
         self._can_free = True
+        disk = os.fstatvfs(descriptor)  # memory of the machine has no size there
+        self._kept_free = kept_free_bytes(disk.f_blocks * disk.f_frsize)
 
     @classmethod
     def make(
@@ -142,8 +145,11 @@ class CacheMemory:
         """Writes bytes; by the system, so that a full disk is an error and not the end.
 
         Raises:
-            OSError: there is no room.
+            OSError: there is no room, or too little of a disk would be left for others.
         """
+        disk = os.fstatvfs(self._descriptor) if self._kept_free else None
+        if disk is not None and disk.f_bavail * disk.f_frsize - len(data) < self._kept_free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         done = 0
         while done < len(data):
             done += os.pwrite(self._descriptor, data[done : done + (1 << 30)], start + done)
@@ -213,6 +219,11 @@ def _nameless_file(folder: Path) -> int:
     except OSError as error:
         raise DataError(f"DATA.CACHE_DIR {folder}: {error.strerror}") from error
     return descriptor
+
+
+def kept_free_bytes(disk_bytes: int) -> int:
+    """What a cache leaves free of a disk, on which checkpoints may have to be saved."""
+    return min(_MOST_KEPT_FREE_BYTES, disk_bytes // 10)
 
 
 def whole_pages(num_bytes: int) -> int:

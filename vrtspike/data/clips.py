@@ -55,11 +55,15 @@ class ClipSample(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """One draw: a rectangle of the picture, the same on the sensor, and the turn of both."""
+    """One draw: a rectangle of the picture, the same on the sensor, and the turn of both.
+
+    `sensor` is the height and width of all spikes of the clip.
+    """
 
     picture: Window
     spikes: Window
     turn: Turn
+    sensor: tuple[int, int]
 
 
 class SpikeDeblurDataset(Dataset[ClipSample]):
@@ -249,7 +253,7 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
                 turn = random_turn(rng, square=window.height == window.width)
         else:
             window = centre_window(pair, size)
-        return _Cut(window, pair.spike_window(window), turn)
+        return _Cut(window, pair.spike_window(window), turn, pair.spike_size)
 
     def _pictures(self, kind: str, paths: list[Path], cut: _Cut, pair: FramePair) -> torch.Tensor:
         """Crops as they lie in memory, (T, h, w, 3) uint8, for the device; else (T, 3, h, w)."""
@@ -268,7 +272,7 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
         if not self._is_lean:
             return {lean.VOXELS: self._voxels(clip, frames, cut)}
         if self.config.use_precomputed_voxels:
-            voxels = lean.exact_voxels(self._stored_voxels(clip, frames, cut.spikes))
+            voxels = lean.exact_voxels(self._stored_voxels(clip, frames, cut))
             return {lean.VOXELS: voxels, lean.GUIDE: lean.Guide(cut.turn)}
         packed = lean.PackedSpikes(len(frames), cut.spikes)
 
@@ -291,7 +295,7 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
 
     def _voxels(self, clip: Clip, frames: tuple[Frame, ...], cut: _Cut) -> torch.Tensor:
         if self.config.use_precomputed_voxels:
-            together = self._stored_voxels(clip, frames, cut.spikes)
+            together = self._stored_voxels(clip, frames, cut)
         else:
             made = [self._made_voxels(clip, frame, cut.spikes) for frame in frames]
             with self._clock.part("augment"):
@@ -301,10 +305,10 @@ class SpikeDeblurDataset(Dataset[ClipSample]):
             return torch.from_numpy(np.ascontiguousarray(stacked, np.float32))
 
     def _stored_voxels(
-        self, clip: Clip, frames: tuple[Frame, ...], window: Window
+        self, clip: Clip, frames: tuple[Frame, ...], cut: _Cut
     ) -> NDArray[np.generic]:
         """Voxels from files, which are mapped: only when they are stacked are they read."""
-        parts = [self._sources.cut_voxels(clip, frame, window) for frame in frames]
+        parts = [self._sources.cut_voxels(clip, each, cut.sensor, cut.spikes) for each in frames]
         with self._clock.part("read"):
             return np.stack(parts)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vrtspike.data.file_errors import cannot_read
+from vrtspike.data.file_errors import cannot_read, plain_size
 from vrtspike.data.frames import read_rgb
 from vrtspike.data.layouts import TICKS_PER_FRAME, Clip, Frame
 from vrtspike.data.loading_faults import LoadingFaultError
@@ -201,7 +201,7 @@ def _check_size(frame: Frame, clip: Clip, sensor: SpikeConfig) -> None:
     if path is None:
         return
     try:
-        size = path.stat().st_size
+        size = plain_size(path)
     except OSError as error:
         raise cannot_read(path, "spike file", error) from error
     per_tick = tick_bytes(sensor.spike_h, sensor.spike_w)

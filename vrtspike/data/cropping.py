@@ -38,6 +38,11 @@ class FramePair:
     width: int
     scale: int
 
+    @property
+    def spike_size(self) -> tuple[int, int]:
+        """Height and width of the spikes."""
+        return self.height // self.scale, self.width // self.scale
+
     def spike_window(self, window: Window) -> Window:
         """The same rectangle on the spike sensor."""
         return Window(
@@ -54,7 +59,7 @@ def pair_sizes(picture: tuple[int, int], spikes: tuple[int, int], source: object
     Raises:
         DataError: the picture is not a whole number of times as large in both directions.
     """
-    scale = picture[0] // spikes[0]
+    scale = picture[0] // max(1, spikes[0])
     if scale < 1 or picture != (spikes[0] * scale, spikes[1] * scale):
         raise DataError(
             f"{source}: the picture is {picture[0]}x{picture[1]} and the spikes are "

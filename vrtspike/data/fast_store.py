@@ -30,7 +30,7 @@ from vrtspike.data.kept_out import KeptOut, fault_of
 from vrtspike.data.layouts import Clip, find_clips
 from vrtspike.data.loading_faults import LoadingFaultError
 from vrtspike.data.settings import DataConfig
-from vrtspike.data.spike_stream import ByteArray, read_dat
+from vrtspike.data.spike_stream import MAX_DAT_BYTES, ByteArray, read_dat
 from vrtspike.data.store_file import (
     BUILDING,
     SUFFIX,
@@ -197,7 +197,8 @@ def _stored_bytes(clip: Clip, config: DataConfig) -> int:
         pictures = 1 + (frame.sharp is not None)
         total += pictures * whole_pages(height * width * 3)
         if frame.spikes is not None:
-            total += whole_pages(max(0, FileState.seen(frame.spikes, root).num_bytes))
+            size = FileState.seen(frame.spikes, root).num_bytes
+            total += whole_pages(size) if 0 < size <= MAX_DAT_BYTES else 0
     return total
 
 

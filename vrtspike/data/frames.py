@@ -1,5 +1,6 @@
 """Read one picture or one voxel file, with errors that name it."""
 
+import tokenize
 import zlib
 from pathlib import Path
 
@@ -19,6 +20,11 @@ _LEAST_PNG_BYTES = 57
 """Signature, header, and one empty chunk of each of the two other kinds that a PNG must have."""
 _MAX_CHUNK_BYTES = (1 << 31) - 1
 """As the format allows."""
+_NO_VOXELS = (
+    *(ValueError, TypeError, EOFError, SyntaxError, OverflowError, RecursionError, MemoryError),
+    tokenize.TokenError,
+)
+"""What NumPy raises for headers that are none, or that claim sizes beyond all memory."""
 _CURE = "put a whole copy in its place, or delete it: its frame is then left out"
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 # Of a picture that cannot be decoded the one line here tells.
@@ -162,13 +168,16 @@ def open_voxels(path: Path) -> NDArray[np.generic]:
     """
     try:
         with reading(path):
-            plain_size(path)
-            voxels = np.load(path, mmap_mode="r", allow_pickle=False)
+            size = plain_size(path)
+            with np.errstate(over="ignore"):  # of what a header claims
+                voxels = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise cannot_read(path, "voxels", error) from error
-    except (ValueError, EOFError, SyntaxError) as error:
+    except _NO_VOXELS as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot read the voxels: {reason}") from error
+        raise DataError(
+            f"{path}: cannot read the voxels: {reason}; the file has {size} bytes: {_CURE}"
+        ) from error
     if not isinstance(voxels, np.ndarray) or voxels.ndim != 3 or voxels.dtype.kind not in "fui":
         raise DataError(f"{path}: voxels must be one array (bins, height, width) of numbers")
     return voxels

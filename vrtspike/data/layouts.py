@@ -10,6 +10,7 @@
 
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -77,7 +78,13 @@ class _Folders:
 
 def missing(folder: Path) -> str:
     """Why a path is no folder to read from, in words."""
-    return "is not a folder" if folder.exists() else "does not exist"
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "is not a folder"
 
 
 def find_clips(config: DataConfig, split: str, spikes: Path | None = None) -> list[Clip]:
@@ -92,12 +99,14 @@ def find_clips(config: DataConfig, split: str, spikes: Path | None = None) -> li
         DataError: the root or the split is missing, or holds no clip; the line says what to do.
     """
     root = Path(config.root)
-    if not root.is_dir():
+    if not _is_folder(root):
         raise DataError(
             f"DATA.ROOT {root} {missing(root)}; make it from GoPro and its spikes "
             f"(python -m vrtspike.data.prepare --help), or set DATA.ROOT=data/sample and make "
             "demo data there: python -m vrtspike.data.sample_video"
         )
+    if not os.access(root, os.X_OK):
+        raise DataError(f"DATA.ROOT {root} cannot be read: this user may not enter it")
     clips = [_clip(folders) for folders in _clip_folders(root, split, config, spikes)]
     if not clips:
         raise DataError(_nothing_found(root, split, config))
@@ -126,7 +135,7 @@ def _nothing_found(root: Path, split: str, config: DataConfig) -> str:
 
 
 def _bases(root: Path) -> list[Path]:
-    return [base for base in (root, root / GOPRO) if base.is_dir()]
+    return [base for base in (root, root / GOPRO) if _is_folder(base)]
 
 
 def _clip_folders(
@@ -134,14 +143,14 @@ def _clip_folders(
 ) -> Iterator[_Folders]:
     for base in _bases(root):
         for home in _walk(base / split, 0):
-            if (home / config.blur_dir).is_dir() and (home / SHARP).is_dir():
+            if _is_there(home / config.blur_dir) and _is_there(home / SHARP):
                 name = home.relative_to(base / split).as_posix()
                 inside = home / config.spike_dir
                 found = inside, base
-                if not inside.is_dir():
+                if not _is_folder(inside):
                     found = _separate_spikes(base, spikes, f"{split}/{name}/{config.spike_dir}")
                 yield _folders(home, name if name != "." else home.name, config, found)
-        for home in sorted(path for path in _entries(base / f"{split}_GT") if path.is_dir()):
+        for home in sorted(path for path in _entries(base / f"{split}_GT") if _is_folder(path)):
             found = _separate_spikes(base, spikes, f"{split}/{home.name}/{config.spike_dir}")
             yield _kair_folders(home, config, base / f"{split}_GT_blurred", found)
 
@@ -175,7 +184,7 @@ def _kair_folders(
 def _separate_spikes(base: Path, spikes: Path | None, inner: str) -> tuple[Path, Path]:
     """The spike folder of a clip whose pictures lie elsewhere, and the top of its tree."""
     tops = [spikes] if spikes else [base / GOPRO_SPIKES, base.parent / GOPRO_SPIKES]
-    top = next((top for top in tops if (top / inner).is_dir()), tops[-1])
+    top = next((top for top in tops if _is_folder(top / inner)), tops[-1])
     return top / inner, top
 
 
@@ -196,6 +205,26 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether a part of a clip is there.
+
+    Raises:
+        DataError: a link to it leads nowhere, or nobody may look: a clip less is no small thing.
+    """
+    try:
+        return stat.S_ISDIR(folder.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not os.path.islink(folder):  # noqa: PTH114 - Path's own passes errors on
+            return False
+        reason = str(error.strerror)
+    except OSError as error:
+        reason = str(error.strerror)
+    raise DataError(
+        f"{folder}: cannot be looked at: {reason}: mount or move back what it leads to, let this "
+        "user in, or take the clip away"
+    )
 
 
 def _entries(folder: Path) -> Iterator[Path]:

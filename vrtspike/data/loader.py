@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from vrtspike.counted import counted_with_verb
 from vrtspike.data import lean
+from vrtspike.data.cache_room import cache_room
 from vrtspike.data.clips import ClipSample, SpikeDeblurDataset
 from vrtspike.data.contract import check_clips
 from vrtspike.data.free_heap import give_back_free_heap
@@ -206,24 +208,26 @@ def build_loaders(data: DataConfig, loading: DataLoaderConfig, job: LoaderJob) -
         workers.explanation,
         *_order_note(data),
     ]
-    if (room := make_room_for_files(workers.per_rank, loading.train_prefetch_factor)) is not None:
-        notes.append(room)
+    files = make_room_for_files(workers.per_rank, loading.train_prefetch_factor)
+    notes += [] if files is None else [files]
     if data.use_ram_cache and not data.fills_cache:
         notes.append("USE_RAM_CACHE: nothing is kept in it, since the fast store holds everything")
     if data.fills_cache:
+        folder = None if data.cache_dir is None else Path(data.cache_dir)
+        room = cache_room(data.cache_size_gb, folder, job.gather)
         caches, line = join_caches(
             train_set.cache_keys(),
             CacheJob(
-                machine_bytes=int(data.cache_size_gb * 2**30),
+                machine_bytes=room.machine_bytes,
                 workers=workers.per_rank,
                 local_ranks=job.local_ranks,
                 rank=job.rank,
                 gather=job.gather,
-                folder=None if data.cache_dir is None else Path(data.cache_dir),
+                folder=folder,
             ),
         )
         train_set.use_cache(caches)
-        notes.append(line)
+        notes += [*room.notes, line]
     return Loaders(
         train=_train_loader(train_set, sampler, loading, job, workers.per_rank),
         val=_val_loader(val_set, loading, job, workers.per_rank),
@@ -350,8 +354,11 @@ def _checks(train_set: SpikeDeblurDataset, val_set: SpikeDeblurDataset) -> list[
     lines = []
     if not train_set.config.use_precomputed_voxels:
         lines += _check_contract(train_set, val_set)
-    seen = {clip.frames[0].blur.resolve() for clip in train_set.clips if clip.frames}
-    both = [c.name for c in val_set.clips if c.frames and c.frames[0].blur.resolve() in seen]
+    # Unlike `Path.resolve` that takes a loop of links as it stands.
+    seen = {os.path.realpath(clip.frames[0].blur) for clip in train_set.clips if clip.frames}
+    both = [
+        c.name for c in val_set.clips if c.frames and os.path.realpath(c.frames[0].blur) in seen
+    ]
     if both:
         lines.append(
             f"WARNING: {counted_with_verb(len(both), 'validation clip')} also trained on, "

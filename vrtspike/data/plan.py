@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vrtspike.data.cache_memory import whole_pages
 from vrtspike.data.cropping import MODEL_GRID
+from vrtspike.data.damage import first_readable
 from vrtspike.data.frames import picture_size
 from vrtspike.data.layouts import Clip, find_clips, window_starts
 from vrtspike.data.sample_order import OrderPlan
@@ -81,7 +82,9 @@ def measure_data(config: DataConfig) -> DataSize:
     clip = next((clip for clip in train if clip.frames), None)
     if clip is None:
         raise DataError(f"{config.root}: the clips of split {config.train_split!r} hold no frames")
-    height, width = picture_size(clip.frames[0].blur)
+    _, (height, width) = first_readable(
+        clip.frames, lambda frame: picture_size(frame.blur), config.bad_samples
+    )
     sensor = clip.sensor or GOPRO_DEFAULT
     return DataSize(
         root=config.root,

@@ -300,18 +300,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _summary(root: Path, seconds: float, made: bool) -> str:
+def _summary(root: Path, seconds: float, made: bool) -> tuple[str, str, str]:
     manifest = read_manifest(root)
     frames = manifest["frames"]
     mib = sum(manifest["files"].values()) / 2**20
     splits = {s: sum(n for k, n in frames.items() if k.startswith(s)) for s in ("train", "val")}
     did = f"made in {seconds:.1f} s" if made else "already there, made from the same parameters"
     return (
-        f"{root}: {did}\n"
+        f"{root}: {did}",
         f"  {splits['train']} train and {splits['val']} val frames from {len(frames)} shots, "
         f"{manifest['ticks_per_frame']} ticks of {manifest['spike_h']}x{manifest['spike_w']} "
-        f"spikes each, {mib:.1f} MiB\n"
-        f"  blurry against sharp: {manifest['blur_vs_sharp_psnr_db']['mean']:.2f} dB PSNR"
+        f"spikes each, {mib:.1f} MiB",
+        f"  blurry against sharp: {manifest['blur_vs_sharp_psnr_db']['mean']:.2f} dB PSNR",
     )
 
 
@@ -326,7 +326,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         earlier = read_manifest(arguments.out).get("key")
         root = make_sample_dataset(arguments.out, params)
         made = read_manifest(root).get("key") != earlier
-        print_line(_summary(root, time.perf_counter() - start, made))
+        for line in _summary(root, time.perf_counter() - start, made):
+            print_line(line)
     except (VRTSpikeError, OSError) as error:
         print_error(f"error: {error}")
         return 2

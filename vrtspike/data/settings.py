@@ -68,7 +68,7 @@ class DataConfig:
             raise ValueError(f"clip_len: at least 2 frames are needed, got {self.clip_len}")
         if self.k < 1:
             raise ValueError(f"k: at least 1 voxel bin is needed, got {self.k}")
-        if self.cache_size_gb < 0:
+        if not self.cache_size_gb >= 0:  # not a number is neither
             raise ValueError(f"cache_size_gb: must not be negative, got {self.cache_size_gb}")
         if self.cache_size_gb > MAX_CACHE_GIB:
             raise ValueError(

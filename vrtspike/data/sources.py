@@ -100,11 +100,11 @@ class FrameSources:
             cache.put(key, stream.packed)
         return use(stream)
 
-    def cut_voxels(self, clip: Clip, frame: Frame, window: Window) -> Array:
+    def cut_voxels(self, clip: Clip, frame: Frame, size: tuple[int, int], window: Window) -> Array:
         """Part of precomputed voxels, (bins, height, width); mapped unless a cache is used.
 
         Raises:
-            DataError: the frame has none, or they are of the wrong kind.
+            DataError: the frame has none, or they are of the wrong kind, or not of `size`.
         """
         path = frame.voxels
         if path is None:
@@ -119,6 +119,11 @@ class FrameSources:
             bins = self._config.k
             if voxels.shape[0] != bins:
                 raise DataError(f"{path}: {voxels.shape[0]} voxel bins, DATA.K is {bins}")
+            if voxels.shape[1:] != size:
+                raise DataError(
+                    f"{path}: {voxels.shape[1]}x{voxels.shape[2]} voxels, but the clip's first "
+                    f"have {size[0]}x{size[1]}"
+                )
             voxels = voxels if cache is None else np.array(voxels)
         if cache is not None:
             cache.put(key, voxels)

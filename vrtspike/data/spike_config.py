@@ -49,7 +49,7 @@ def find_spike_config(folder: Path, top: Path) -> SpikeConfig | None:
     """The nearest `config.yaml` from `folder` upwards to `top` that speaks of spikes."""
     for candidate in (folder, *folder.parents):
         path = candidate / FILE_NAME
-        if path.is_file() and "spike_h" in (values := _read_mapping(path)):
+        if _is_file(path) and "spike_h" in (values := _read_mapping(path)):
             return parse_spike_config(values, path)
         if candidate == top:
             break
@@ -59,6 +59,14 @@ def find_spike_config(folder: Path, top: Path) -> SpikeConfig | None:
 def load_spike_config(path: Path) -> SpikeConfig:
     """Read one `config.yaml`; raises DataError naming file and key."""
     return parse_spike_config(_read_mapping(path), path)
+
+
+def _is_file(path: Path) -> bool:
+    """False, too, where nobody may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 class _PlainLoader(yaml.SafeLoader):

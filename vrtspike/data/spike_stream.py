@@ -28,6 +28,9 @@ DEFAULT_THETA = 2.0
 MAX_DAT_BYTES = 1 << 30
 """A larger file is refused: a 20 kHz exposure of 360x640 takes 26 MB, so 1 GiB is no frame."""
 
+MAX_TICKS = 1 << 16
+"""Of one frame: 3 s at 20 kHz; more would take minutes to count."""
+
 MAX_LANE_TICKS = 255
 """A byte lane of a sum of `BYTE_TO_PIXELS` overflows after so many ticks."""
 BYTE_TO_PIXELS = np.unpackbits(
@@ -105,6 +108,11 @@ def decode(data: bytes | ByteArray, height: int, width: int, *, source: object) 
             f"{source}: {raw.size} bytes are {raw.size / per_tick:.2f} ticks of "
             f"{height}x{width} spikes ({per_tick} bytes each): the file is cut short, or "
             "spike_h and spike_w in config.yaml are wrong"
+        )
+    if raw.size > MAX_TICKS * per_tick:
+        raise DataError(
+            f"{source}: {raw.size // per_tick} ticks of {height}x{width} spikes are more than one "
+            f"frame's can be ({MAX_TICKS}): spike_h and spike_w in config.yaml are wrong"
         )
     return SpikeStream(raw.reshape(-1, per_tick), height, width)
 

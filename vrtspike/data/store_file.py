@@ -57,6 +57,11 @@ class StoredArray(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         return math.prod(self.shape)
 
 
+def source_name(path: Path, root: Path) -> str:
+    """The path relative to the root; what of it is no UTF-8, and so no JSON, as escapes."""
+    return os.fsencode(os.path.relpath(path, root)).decode("utf-8", "backslashreplace")
+
+
 @dataclass(frozen=True)
 class FileState:
     """A file that an array is made of, as it is now."""
@@ -72,7 +77,7 @@ class FileState:
             found = os.stat(path)  # noqa: PTH116 - one call, for every file of a data set
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-        return cls(os.path.relpath(path, root), found.st_size, found.st_mtime_ns)
+        return cls(source_name(path, root), found.st_size, found.st_mtime_ns)
 
     @classmethod
     def seen(cls, path: Path, root: Path) -> "FileState":
@@ -80,7 +85,7 @@ class FileState:
         try:
             return cls.of(path, root)
         except DataError:
-            return cls(os.path.relpath(path, root), -1, -1)
+            return cls(source_name(path, root), -1, -1)
 
     def made(self, array: StoredArray) -> bool:
         """Whether the array was made of the file as it is now."""

@@ -17,7 +17,7 @@ from vrtspike.data.layouts import Clip, Frame, is_complete
 from vrtspike.data.loading_faults import LoadingFaultError
 from vrtspike.data.settings import DataConfig
 from vrtspike.data.spike_stream import ByteArray
-from vrtspike.data.store_file import SUFFIX, FileState, StoredArray, read_index
+from vrtspike.data.store_file import SUFFIX, FileState, StoredArray, read_index, source_name
 from vrtspike.data.store_manifest import check_store, conversion_command
 from vrtspike.errors import DataError
 
@@ -152,7 +152,7 @@ def _find(file: Path, used: Sequence[Path], root: Path, cure: str) -> dict[Path,
         raise DataError(f"{file}: cannot be read: {error.strerror}; {cure}") from error
     places = {}
     for path in used:
-        array = arrays.get(os.path.relpath(path, root))
+        array = arrays.get(source_name(path, root))
         if array is None:
             raise DataError(f"{path} is not in the fast store ({file}); {cure}")
         now = FileState.seen(path, root) if array.fault else FileState.of(path, root)
