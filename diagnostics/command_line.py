@@ -241,10 +241,19 @@ def write_atomically(path: Path, text: str) -> None:
     if _is_a_way_out(path):
         _write_into(path, text)
         return
+    write_whole(path, text, Path.replace)
+
+
+def write_whole(path: Path, text: str, place: Callable[[Path, Path], object]) -> None:
+    """Write a file under a temporary name, then let `place` give it its own; else nothing is left.
+
+    Raises:
+        DiagnosticsError: the file cannot be written; one line, saying why.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        temporary.write_bytes(text.encode("utf-8"))  # bytes, so that a text's line ends stay
+        place(temporary, path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a usable file name"
         raise DiagnosticsError(

@@ -3,13 +3,12 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diagnostics.analyses.memory_demand import SettingChange
 from diagnostics.analyses.settled_changes import Settled, settle, spelled
-from diagnostics.command_line import STDOUT
+from diagnostics.command_line import STDOUT, write_whole
 from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
 from diagnostics.report.memory_model import LeftOut, MemoryReport, Rewrite
@@ -146,26 +145,8 @@ def write_new(target: Target, text: str) -> None:
     Raises:
         DiagnosticsError: it is there already, or cannot be written; one line.
     """
-    path = target.path
-    _check_regular(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # Bytes, so that the file's own line ends stay.
-        temporary.write_bytes(text.encode("utf-8"))
-        if target.may_replace:
-            temporary.replace(path)
-        else:
-            _place(temporary, path)
-    except FileExistsError:
-        raise DiagnosticsError(say(THERE_ALREADY, path=path)) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a usable file name"
-        raise DiagnosticsError(
-            say("{path}: cannot be written: {reason}", path=path, reason=reason)
-        ) from None
-    finally:
-        with suppress(OSError, ValueError):
-            temporary.unlink(missing_ok=True)
+    _check_regular(target.path)
+    write_whole(target.path, text, Path.replace if target.may_replace else _place)
 
 
 def _place(temporary: Path, path: Path) -> None:
@@ -173,7 +154,7 @@ def _place(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        raise
+        raise DiagnosticsError(say(THERE_ALREADY, path=path)) from None
     except OSError:  # a file system without links
         with path.open("xb") as file:
             file.write(temporary.read_bytes())
