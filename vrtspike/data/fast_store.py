@@ -25,6 +25,7 @@ from vrtspike.data.atomic_files import check_apart, check_out_folder, claim_fold
 from vrtspike.data.cache_memory import whole_pages
 from vrtspike.data.contract import sensor_of
 from vrtspike.data.damage import first_readable
+from vrtspike.data.file_errors import check_plain
 from vrtspike.data.frames import picture_size, read_rgb
 from vrtspike.data.kept_out import KeptOut, fault_of
 from vrtspike.data.layouts import Clip, find_clips
@@ -244,6 +245,7 @@ def _read(path: Path, clip: Clip, root: Path) -> tuple[FileState, ByteArray | st
         if sensor is None:
             found = read_rgb(path)
         else:
+            check_plain(path, "spike file")
             size = sensor.spike_h, sensor.spike_w
             found = read_dat(path, *size, byte_padded=sensor.byte_padded).packed
     except LoadingFaultError:

@@ -31,8 +31,10 @@ def plain_size(path: Path) -> int:
         OSError: as the system says it, or the file is another thing.
     """
     found = os.stat(path)  # noqa: PTH116 - one syscall, no Path object per frame
+    if stat.S_ISFIFO(found.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe")
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no plain file, but a folder, a pipe or a device")
+        raise OSError(errno.EINVAL, "it is no plain file, but a folder or a device")
     return found.st_size
 
 
@@ -51,6 +53,14 @@ def whole_file(path: Path) -> NDArray[np.uint8]:
         while size < len(found) and (count := file.readinto(found[size:].data)):
             size += count
     return found[:size]
+
+
+def check_plain(path: Path, what: str) -> None:
+    """Raises DataError unless it is a plain file; `what` as in `cannot_read`."""
+    try:
+        plain_size(path)
+    except OSError as error:
+        raise cannot_read(path, what, error) from error
 
 
 def cannot_read(path: Path, what: str, error: OSError) -> DataError:

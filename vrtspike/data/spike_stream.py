@@ -7,6 +7,7 @@ with zero bits to a whole byte, and foreign files of such sizes are refused beca
 readers disagree about them.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrtspike.data.atomic_files import replace_file
-from vrtspike.data.file_errors import cannot_read, plain_size, whole_file
+from vrtspike.data.file_errors import cannot_read, whole_file
 from vrtspike.data.reads import reading
 from vrtspike.data.settings import VoxelMode
 from vrtspike.errors import DataError
@@ -137,7 +138,7 @@ def read_dat(path: Path, height: int, width: int, *, byte_padded: bool = False) 
         )
     try:
         with reading(path):
-            size = plain_size(path)
+            size = os.stat(path).st_size  # noqa: PTH116 - one syscall, no Path object per frame
             if size > MAX_DAT_BYTES:
                 raise DataError(f"{path}: {size} bytes is more than one frame's spikes can be")
             raw = whole_file(path)

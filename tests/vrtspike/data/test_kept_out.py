@@ -271,3 +271,16 @@ def test_what_the_store_lacks_is_said_with_its_cure(unified, tmp_path):
     (store / "train/a.frames").unlink()
     with pytest.raises(DataError, match="the fast store lacks 1 of 2 clips, first this one"):
         train_set(unified).use_store(store)
+
+
+def test_a_pipe_among_the_spikes_is_not_waited_for(unified, tmp_path):
+    path = unified / "train/a/spike/000002.dat"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=r"000002\.dat: cannot read the spike file: it is a pipe"):
+        converted(unified, tmp_path / "store", bad_samples="stop")
+    with pytest.raises(DataError, match="it is a pipe"):
+        loaders(unified)
+    converted(unified, tmp_path / "store")
+    plain, fast = everything(unified), everything(unified, fast_store=str(tmp_path / "store"))
+    assert [batch.get(DAMAGE) for batch in plain] == [batch.get(DAMAGE) for batch in fast]
