@@ -67,13 +67,18 @@ def _ask(rule: Rule, measured: Measurements) -> Outcome:
     outcome = rule.check(measured)
     if isinstance(outcome, Finding):
         told = in_the_trainers_words(outcome, measured)
-        return replace(told, ceiling=_ceiling(told, _step_ms(rule, measured)))
+        return replace(told, ceiling=_ceiling(told, _step_ms(rule, measured, told)))
     return asked_rightly(outcome, measured) if isinstance(outcome, NotEvaluated) else outcome
 
 
-def _step_ms(rule: Rule, measured: Measurements) -> float | None:
-    """The step that a finding's cost is a part of: of the traces, or of all that was recorded."""
+def _step_ms(rule: Rule, measured: Measurements, finding: Finding) -> float | None:
+    """What a finding's cost is a part of: a step of the traces, or of all that was recorded.
+
+    With what a step's share of the time outside of steps is, where that is the cost.
+    """
     trace = measured.in_trace
+    if rule.costs_outside_steps and measured.step_ms:
+        return measured.step_ms + (finding.cost_ms_per_step or 0.0)
     return trace.step_ms if rule.reads_trace and trace is not None else measured.step_ms
 
 

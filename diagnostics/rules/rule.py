@@ -68,6 +68,8 @@ class Rule(ABC):
     """Looks at profiler traces: how far to trust it is how far to trust those."""
     for_our_trainer: ClassVar[bool] = False
     """Says nothing of another's training loop, whose network its limits do not know."""
+    costs_outside_steps: ClassVar[bool] = False
+    """Its cost lies between steps and is only shared among them: they keep their own time."""
     lies_outside: ClassVar[bool] = False
     """Its cause is none of the run's: stands behind what is critical and can be followed, and
     behind a leak; it falsifies times."""

@@ -24,6 +24,7 @@ class SavingSlow(Rule):
     """Time of all checkpoints against the wall time of the run."""
 
     code = "CF003"
+    costs_outside_steps = True
     name = "saving-slow"
     summary = (
         "{count} checkpoints take {share:.1%} of the run's time ({each_s:.1f} s each), {ms:.1f} ms "

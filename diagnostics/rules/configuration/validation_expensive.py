@@ -34,6 +34,7 @@ class ValidationExpensive(Rule):
 
     code = "CF002"
     name = "validation-expensive"
+    costs_outside_steps = True
     summary = (
         "{count} validations take {share:.1%} of the run's time, {ms:.1f} ms for each training "
         "step."

@@ -56,6 +56,13 @@ def test_the_ceiling_of_a_trace_s_finding_is_that_of_the_trace_s_step():
     assert evaluate([rule], measured).findings[0].ceiling.speedup == 2.0
 
 
+def test_what_lies_between_the_steps_leaves_them_their_time():
+    rule = Stub("CF902", cost_ms_per_step=300.0)
+    rule.costs_outside_steps = True  # type: ignore[misc]
+    (found,) = evaluate([rule], STEP).findings
+    assert (found.ceiling.without_ms, found.ceiling.speedup) == (100.0, 4.0)
+
+
 @pytest.mark.parametrize("cost_ms", [None, 0.0])
 def test_no_ceiling_without_a_cost(cost_ms):
     assert evaluate([Stub("KN901", cost_ms_per_step=cost_ms)], STEP).findings[0].ceiling is None
