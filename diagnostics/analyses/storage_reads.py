@@ -45,7 +45,7 @@ def compute_storage_reads(run: Run) -> StorageReads | None:
         & processes["storage_read_bytes"].notna()
         & (processes["at_unix_s"] >= starts.min())
     ]
-    within = within[within["at_unix_s"] <= _end_s(run)]
+    within = within[within["at_unix_s"] <= _end_s(run)] if len(within) else within
     if not len(within):
         return None
     rows, idle_s = _between_samples(within), _validations_s(run)
@@ -92,10 +92,8 @@ def _validations_s(run: Run) -> list[tuple[float, float]]:
 
 def _end_s(run: Run) -> float:
     """Of the last step, validations and checkpoints before it included."""
-    phases = run.tables.phases
-    whole = phases.loc[
-        (phases["name"] == "step") & (phases["clock"] == "host"), ["rank", "step", "ms"]
-    ]
-    timed = run.tables.steps[["rank", "step", "start_unix_s"]].merge(whole, how="left")
-    ends = timed["start_unix_s"] + timed["ms"].fillna(0.0) / 1000
-    return float(ends.max())
+    phases, starts = run.tables.phases, run.tables.steps["start_unix_s"]
+    last_step = run.tables.steps["step"].max()
+    ends = phases[phases["step"] == last_step]
+    whole_ms = ends.loc[(ends["name"] == "step") & (ends["clock"] == "host"), "ms"]
+    return float(starts.max()) + (float(whole_ms.max()) if len(whole_ms) else 0.0) / 1000
