@@ -46,8 +46,8 @@ class GrowingMemory:
     """Memory that grows steadily; of `num_processes` processes, of which `pid` is the steepest.
 
     `pid` is None where no process is known, `rank` where no launcher gave it one. Of shared memory
-    it is the process that fills it, and `filler` what that is for. The trend's times are steps, its
-    values bytes.
+    it is the process that fills it, and `filler` what that is for. Of processes judged together
+    `pids` has all, the one that grew most first. The trend's times are steps, its values bytes.
     """
 
     holder: Holder
@@ -57,6 +57,7 @@ class GrowingMemory:
     trend: GrowthTrend
     filler: Holder | None = None
     rank: int | None = None
+    pids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,7 @@ class _Course:
     num_processes: int
     steps: Floats
     values: Floats
+    pids: tuple[int, ...] = ()
 
 
 def compute_host_growth(run: Run, courses: Sequence[MemoryCourse]) -> HostGrowth:
@@ -128,6 +130,7 @@ def _growth(courses: Sequence[_Course]) -> HostGrowth:
             pid=course.pid,
             num_processes=course.num_processes,
             trend=trend,
+            pids=course.pids,
         )
         for course, trend in trends
         if trend is not None and trend.grows and trend.rise >= LEAST_RISE_BYTES
@@ -240,7 +243,10 @@ def _of_processes(host: str, placed: pd.DataFrame) -> Iterator[_Course]:
     is_worker = (roles.reindex(table.columns) == "worker").to_numpy()
     if (is_along & is_worker).sum() > 1:
         loading = sizes[:, is_along & is_worker]
-        yield _placed("loader_processes", host, at, loading.sum(axis=1), None, loading.shape[1])
+        pids = table.columns[is_along & is_worker].astype("int64").to_numpy()
+        grown = np.nanmax(loading[is_late], axis=0) - np.nanmin(loading[is_warm], axis=0)
+        course = _placed("loader_processes", host, at, loading.sum(axis=1), None, len(pids))
+        yield replace(course, pids=tuple(pids[np.argsort(-grown, kind="stable")].tolist()))
 
 
 def _placed(

@@ -31,7 +31,8 @@ class Growing:
     watched; `rise_bytes` is the growth since then, while the trend's own leaves warm-up out. The
     process of /dev/shm is the one that fills it, None if none is seen to; that of a GPU (`index`)
     the one that holds it, None where the driver does not tell. `seconds_left` is the time until a
-    GPU is full. Of several processes, `count` says how many.
+    GPU is full. Of several processes, `count` says how many, and `pids` which,
+    the one that grew most first.
     """
 
     kind: Literal["process", "processes", "/dev/shm", "GPU"]
@@ -44,6 +45,7 @@ class Growing:
     count: int = 1
     index: int | None = None
     seconds_left: float | None = None
+    pids: tuple[int, ...] = ()
 
 
 class Watched:
@@ -148,9 +150,10 @@ def _process(watched: Watched, process: WatchedProcess) -> Growing | None:
 
 def _loaders(watched: Watched) -> Growing | None:
     """Loading processes that were there all the time, together."""
-    courses = [watched.own(each) for each in watched.living if each.role == "worker"]
-    whole = [values for values in courses if not np.isnan(values).any()]
-    leak = _leak(watched, np.sum(whole, axis=0)) if len(whole) > 1 else None
+    courses = [(each.pid, watched.own(each)) for each in watched.living if each.role == "worker"]
+    whole = [(pid, values) for pid, values in courses if not np.isnan(values).any()]
+    together = np.sum([values for _, values in whole], axis=0)
+    leak = _leak(watched, together) if len(whole) > 1 else None
     if leak is None:
         return None
     return Growing(
@@ -160,6 +163,7 @@ def _loaders(watched: Watched) -> Growing | None:
         rise_bytes=leak.rise_bytes,
         role="worker",
         count=len(whole),
+        pids=tuple(pid for pid, values in sorted(whole, key=lambda each: each[1][0] - each[1][-1])),
     )
 
 

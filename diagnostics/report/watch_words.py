@@ -8,6 +8,7 @@ from diagnostics.analyses.watch_growth import Growing
 from diagnostics.language import say
 from diagnostics.printable import printable
 from diagnostics.report import units
+from diagnostics.rules.named_pids import named_pids
 from diagnostics.run import RunStatus
 
 _PROCESS_NAMES: dict[Role, str] = {
@@ -81,8 +82,10 @@ def growth_text(growing: Growing) -> str:
         return _gpu_text(growing, since)
     if growing.kind == "processes":
         return say(
-            "{count} loader processes together grow by {rate}/s since {since}, by {rise} so far.",
+            "{count} loader processes together{pids} grow by {rate}/s since {since}, by "
+            "{rise} so far.",
             count=growing.count,
+            pids=named_pids(growing.pids),
             rate=rate,
             since=since,
             rise=rise,

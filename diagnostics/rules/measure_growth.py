@@ -5,11 +5,12 @@ from typing import Any
 from diagnostics.analyses.device_growth import DeviceGrowth, GrowingTensors
 from diagnostics.analyses.host_growth import GrowingMemory, HostGrowth
 from diagnostics.language import say
+from diagnostics.rules.named_pids import named_pids
 
 _NAMES = {
     "training_process": "training process {pid}",
     "loader_process": "loader process {pid}",
-    "loader_processes": "the {count} loader processes together",
+    "loader_processes": "the {count} loader processes together{pids}",
     "copied_pages": "the pages that {count} loader processes copied as they touched them",
     "other_process": "process {pid}",
     "shared_memory": "the shared memory of {owner}",
@@ -71,6 +72,7 @@ def _name(growing: GrowingMemory) -> str:
         _NAMES[growing.holder],
         pid=growing.pid,
         count=growing.num_processes,
+        pids=named_pids(growing.pids),
         owner=growing.owner,
     )
 

@@ -8,6 +8,7 @@ from diagnostics.language import say
 from diagnostics.rules.finding import Advice, Evidence, Finding, Severity
 from diagnostics.rules.host_memory.growth_advice import LOADING_KEEPS, TRAINING_KEEPS
 from diagnostics.rules.machine.pattern import Pattern
+from diagnostics.rules.named_pids import named_pids
 from diagnostics.rules.thresholds import limits_of
 
 _LIMITS = limits_of("HM106")
@@ -89,7 +90,11 @@ def _holder(growing: Growing) -> str:
     if growing.kind == "process":
         return process
     if growing.kind == "processes":
-        return say("The memory of {count} loader processes together", count=growing.count)
+        return say(
+            "The memory of {count} loader processes together{pids}",
+            count=growing.count,
+            pids=named_pids(growing.pids),
+        )
     if growing.pid is None:
         return "/dev/shm"
     return say("/dev/shm, filled by {process},", process=process)

@@ -89,12 +89,17 @@ def test_a_worker_that_loses_1_mb_a_step_is_named(tmp_path):
 
 
 def test_workers_that_lose_little_each_are_seen_together(tmp_path):
-    sizes = {(pid, "worker"): noisy(3e8, pid) + MB / 4 * at_step() for pid in range(2, 10)}
+    sizes = {
+        (pid, "worker"): noisy(3e8, pid) + (MB / 2 if pid == 7 else MB / 4) * at_step()
+        for pid in range(2, 10)
+    }
     found = write_run(tmp_path, {MAIN: noisy(2e9, 0), **sizes})
     assert [(each.holder, each.num_processes) for each in found.growing] == [
         ("loader_processes", 8)
     ]
-    assert found.bytes_per_step == pytest.approx(2 * MB, rel=0.15)
+    assert found.growing[0].pids[0] == 7
+    assert sorted(found.growing[0].pids) == list(range(2, 10))
+    assert found.bytes_per_step == pytest.approx(2.25 * MB, rel=0.15)
 
 
 def test_the_training_process_is_named(tmp_path):

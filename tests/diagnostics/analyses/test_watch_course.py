@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diagnostics.analyses.watch_course import MAX_PROCESSES, Line, WatchCourse, WatchView
+from diagnostics.report.watch_words import growth_text
 from diagnostics.watched import Moment
 from tests.diagnostics.memory.moments import GIB, MIB, START_UNIX_S, course, process, with_process
 
@@ -36,6 +37,8 @@ def test_a_leak_in_each_sample_is_that_of_all_loading_processes() -> None:
     view = view_of(course(100, {pid: lambda at: 0.5 * at for pid in (11, 12)}))
     (growing,) = view.growing
     assert (growing.kind, growing.role, growing.count) == ("processes", "worker", 2)
+    assert sorted(growing.pids) == [11, 12]
+    assert "2 loader processes together (1" in growth_text(growing)
 
 
 def test_it_says_since_when_it_grows() -> None:

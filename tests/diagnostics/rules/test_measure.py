@@ -15,6 +15,7 @@ from diagnostics.analyses.memory_course import MemoryCourse, MemoryPoint
 from diagnostics.analyses.resources import HostSummary, ProcessSummary, Resources
 from diagnostics.analyses.run_analysis import analyse_run
 from diagnostics.rules.measure import device_of, measure
+from diagnostics.rules.measure_growth import holder_name
 from diagnostics.run import FACTS, TEXT_LOG_ONLY, Run, RunInfo, RunTables
 
 GIB = 1 << 30
@@ -138,10 +139,10 @@ def trend_of(slope):
     )  # fmt: skip
 
 
-def growing(holder, slope, pid=None, num_processes=1):
+def growing(holder, slope, pid=None, num_processes=1, **more):
     trend = trend_of(slope)
     return GrowingMemory(
-        holder=holder, owner="box", pid=pid, num_processes=num_processes, trend=trend
+        holder=holder, owner="box", pid=pid, num_processes=num_processes, trend=trend, **more
     )
 
 
@@ -162,6 +163,18 @@ def test_growth_is_told_by_who_holds_it():
         "training process 7": 1.0,
     }
     assert got.host_memory_steps_to_limit == 50.0
+
+
+@pytest.mark.parametrize(
+    ("pids", "said"),
+    [
+        ((12, 11), "the 2 loader processes together (12, 11)"),
+        (tuple(range(9, 1, -1)), "the 8 loader processes together (most of all 9, 8, 7, 6)"),
+    ],
+)
+def test_processes_that_grow_together_are_named(pids, said):
+    found = growing("loader_processes", 3.0, None, len(pids), pids=pids)
+    assert holder_name(found) == said
 
 
 def test_memory_that_was_followed_and_does_not_grow_has_a_growth_of_zero():
