@@ -128,7 +128,8 @@ CALM = ("MODEL.DROP_PATH_RATE=0.0", "MODEL.SPIKE_TSA.DROPOUT=0.0", "TRAIN.TOTAL_
 
 
 def test_two_ranks_of_one_clip_equal_one_rank_of_two_clips(project):
-    settings = (*CALM, "LOG.VAL_EVERY_STEPS=4")
+    """Adam makes much of gradients that are rounding alone: from the third step on they differ."""
+    settings = (*CALM, "TRAIN.TOTAL_STEPS=2", "LOG.VAL_EVERY_STEPS=2")
     alone = start(*TRAIN, *settings, "TRAIN.BATCH_SIZE=2", "LOG.PROFILES_DIR=alone")
     said_alone, errors = alone.communicate(timeout=PATIENCE_S)
     assert alone.returncode == 0, errors
@@ -136,12 +137,15 @@ def test_two_ranks_of_one_clip_equal_one_rank_of_two_clips(project):
     said, errors = pair.communicate(timeout=PATIENCE_S)
     assert pair.returncode == 0, errors
     expected = [step["loss"] for step in facts(newest("alone/train_*"))]
+    norms = [step["grad_norm"] for step in facts(newest("alone/train_*"))]
     folder = newest("profiles/train_*")
     for rank in (0, 1):
-        assert [step["loss"] for step in facts(folder, rank)] == pytest.approx(expected, rel=1e-4)
-        assert [step["samples"] for step in facts(folder, rank)] == [1] * 4
+        steps = facts(folder, rank)
+        assert [step["loss"] for step in steps] == pytest.approx(expected, rel=1e-5)
+        assert [step["grad_norm"] for step in steps] == pytest.approx(norms, rel=1e-4)
+        assert [step["samples"] for step in steps] == [1, 1]
     assert json.loads((folder / "meta.json").read_text())["samples_per_step"] == 2
-    assert said.count("[end] finished | steps=4") == 1
+    assert said.count("[end] finished | steps=2") == 1
     line = next(line for line in said.splitlines() if line.startswith("[val]"))
     assert line in said_alone
     saved = read_checkpoint(newest("outputs/checkpoints/*/last.pt"))

@@ -26,6 +26,8 @@ import psutil
 import torch
 import torch.utils.data._utils.worker as torch_worker
 
+from tests.vrtspike.stress import laws
+from tests.vrtspike.training_process import PATIENCE_S
 from vrtspike.config import config_from_mapping
 from vrtspike.data import lean
 from vrtspike.data.cache_memory import CacheMemory, MemoryAddress
@@ -39,7 +41,6 @@ from vrtspike.data.spike_stream import read_dat
 RANKS, WORKERS = 2, 2
 BUDGET_BYTES = 200_000
 """Room for about half of the frames: entries are replaced all the time."""
-PATIENCE_S = 60.0
 DIED, WRONG, ALONE = 2, 3, 4
 VICTIMS = ("worker", "worker", "both workers", "rank", "rank and workers", "everything")
 
@@ -326,7 +327,7 @@ def run_case(request: dict[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"]) if request["folder"] else None
     case = Case(chance, request["config"], folder, told={"epochs": request["epochs"]})
     began = time.monotonic()
-    there_before = {path.name for path in Path("/dev/shm").iterdir()}  # numbers of processes recur
+    there_before = laws.shared_files()
     start_ranks(case)
     meeting = Meeting(case)
     if chance.random() < 0.9:  # else: also while they come together
@@ -350,11 +351,7 @@ def run_case(request: dict[str, Any]) -> dict[str, Any]:
     if memory is not None:
         found["holders"] = [pid for pid in holders_of(memory) if pid != os.getpid()]
         found |= look_into(case, memory)
-    found["shm"] = [
-        path.name
-        for path in Path("/dev/shm").iterdir()
-        if path.name not in there_before and any(f"_{pid}_" in path.name for pid in case.seen)
-    ]
+    found["shm"] = laws.left_in_shared_memory(there_before, case.seen)
     found["files"] = [] if folder is None else [each.name for each in folder.iterdir()]
     found["seconds"] = time.monotonic() - began
     return found

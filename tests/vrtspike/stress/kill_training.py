@@ -17,11 +17,11 @@ import yaml
 
 from tests.vrtspike.conftest import tiny_config
 from tests.vrtspike.stress import laws
+from tests.vrtspike.training_process import PATIENCE_S
 
 STEPS = 100
 CALM_STEPS = 40
 """Steps whose loss is known; a killed run that gets further is compared so far."""
-PATIENCE_S = 120.0
 WITHIN_S = 0.3
 CACHE = ("DATA.USE_RAM_CACHE=true", "DATA.CACHE_SIZE_GB=0.0002", "DATALOADER.TOTAL_WORKERS=2")
 
@@ -36,6 +36,7 @@ class Killed:
     errors: list[str]
     losses: list[float]
     sessions: list[int]
+    shared_before: set[str]
 
 
 def start(folder: Path, ranks: int, *settings: str) -> list[subprocess.Popen]:
@@ -93,6 +94,7 @@ def run_killed(folder: Path, tree: Path, ranks: int, case: int) -> Killed:
     """Kills one process at a random moment, when some of the first steps are done."""
     chance = random.Random(case)
     project(folder, tree)
+    before = laws.shared_files()
     started = start(folder, ranks, f"TRAIN.TOTAL_STEPS={STEPS}", *CACHE)
     until, after_steps = time.monotonic() + PATIENCE_S, chance.randrange(CALM_STEPS)
     while (
@@ -111,6 +113,7 @@ def run_killed(folder: Path, tree: Path, ranks: int, case: int) -> Killed:
         errors=[(folder / f"stderr{rank}.txt").read_text() for rank in range(ranks)],
         losses=losses(folder)[:CALM_STEPS],
         sessions=[each.pid for each in started],
+        shared_before=before,
     )
 
 
@@ -157,13 +160,8 @@ def check_ends(folder: Path, found: Killed) -> None:
             assert "another rank is gone" in errors[0]
     laws.check_files(folder, may_cut=False, may_leave=2)
     laws.check_report(folder)
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE_S
     while any(laws.processes_of(each) for each in found.sessions):
         assert time.monotonic() < until, "a process outlives its run"
         time.sleep(0.1)
-    left = [
-        path.name
-        for path in Path("/dev/shm").iterdir()
-        if any(f"_{each}_" in path.name for each in found.sessions)
-    ]
-    assert left == []
+    assert laws.left_in_shared_memory(found.shared_before, found.sessions) == []

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -68,6 +69,17 @@ def check_report(folder: Path) -> None:
     found = json.loads(page)
     if found["run"]["status"] != "finished" or code == 3:
         assert found["trust"]["reasons"] or found["notes"], "what is missing has a name"
+
+
+def shared_files() -> set[str]:
+    """What lies in /dev/shm. Numbers of processes recur: what was there before is nobody's now."""
+    return {path.name for path in Path("/dev/shm").iterdir()}
+
+
+def left_in_shared_memory(before: set[str], pids: Iterable[int]) -> list[str]:
+    """Files there that were not there before and carry one of these processes' numbers."""
+    marks = [f"_{pid}_" for pid in pids]
+    return [name for name in shared_files() - before if any(mark in name for mark in marks)]
 
 
 def processes_of(session: int) -> list[psutil.Process]:

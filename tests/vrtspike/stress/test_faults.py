@@ -14,12 +14,11 @@ import yaml
 
 from tests.vrtspike.conftest import tiny_config
 from tests.vrtspike.stress import campaign, laws
+from tests.vrtspike.training_process import PATIENCE_S
 
 QUICK = len(campaign.KINDS)
 QUICK_STEPS = 2
 CASES = int(os.environ.get("VRTSPIKE_STRESS_CASES", "200"))
-PARENT_WATCH_S = 30.0
-"""A worker looks every 5 s whether its trainer still lives."""
 
 
 class Campaign:
@@ -40,6 +39,7 @@ def project(folder: Path, tree: Path) -> Path:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, tiny_tree: Path) -> Iterator[Campaign]:
     """The campaign; when all is done, nothing of it may run any more or fill /dev/shm."""
+    before = laws.shared_files()
     server = campaign.ForkServer()
     found = Campaign(server)
     folder = project(tmp_path_factory.mktemp("undisturbed"), tiny_tree)
@@ -52,17 +52,11 @@ def running(tmp_path_factory: pytest.TempPathFactory, tiny_tree: Path) -> Iterat
     assert laws.broken_lines(folder / "profiles" / campaign.RUN_ID / "steps.rank0.jsonl") == 0
     yield found
     server.close()
-    until = time.monotonic() + PARENT_WATCH_S
+    until = time.monotonic() + PATIENCE_S
     while any(laws.processes_of(each) for each in found.sessions):
         assert time.monotonic() < until, "a process outlives its run"
         time.sleep(0.2)
-    left = [
-        path.name
-        for path in Path("/dev/shm").iterdir()
-        for each in found.sessions
-        if f"_{each}_" in path.name
-    ]
-    assert left == []
+    assert laws.left_in_shared_memory(before, found.sessions) == []
 
 
 @pytest.mark.parametrize(
