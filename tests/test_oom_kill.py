@@ -126,7 +126,7 @@ def test_the_kernel_ends_a_trainer_at_the_limit_of_its_group(tmp_path: Path, gro
     largest = kill["last"]["processes"][0]
     assert (largest["pid"], largest["role"]) == (trainer.pid, "main")
     assert "The kernel's OOM killer ended the trainer" in text
-    assert "(ended without a word)" in text
+    assert "(killed by the kernel's OOM killer)" in text
     assert "HM006" in text
     assert "grown most: main" in text
 
