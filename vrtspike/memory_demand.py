@@ -197,6 +197,7 @@ def _hit_rates(
             ranks=machine.ranks,
             machines=machine.machines,
             workers=workers,
+            cores=max(1, machine.cores // machine.ranks),
             batch_size=config.train.batch_size,
         ),
         cache_bytes=sorted(sizes if configured is None else {*sizes, configured}),

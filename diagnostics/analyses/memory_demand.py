@@ -58,12 +58,17 @@ class DataDemand:
 
 @dataclass(frozen=True, kw_only=True)
 class HitRate:
-    """Hits per look-up, 0..1, of a cache of that many bytes: in the first epoch, and later."""
+    """Hits per look-up, 0..1, of a cache of that many bytes: in the first epoch, and later.
+
+    With more loading processes than cores a range stands beside each.
+    """
 
     cache_bytes: int
     is_configured: bool
     first_epoch_share: float
     later_share: float
+    first_epoch_range: tuple[float, float] | None = None
+    later_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,10 @@ HIT_RATE_TITLES = {
     "shuffled": "Cache size against hit rate, samples shuffled (DATA.SAMPLE_ORDER)",
     "grouped": "Cache size against hit rate, neighbouring samples together (DATA.SAMPLE_ORDER)",
 }
+CROWDED = (
+    "More loading processes than cores: the system decides how they take turns, and several may "
+    "load one frame at the same time; hence a range."
+)
 STATUS_WORDS = {"pass": "kept", "fail": "not kept", "not_evaluated": "not judged"}
 _UNIT_WORDS = {"gib": "GiB", "workers": ""}
 
@@ -154,11 +158,24 @@ def _hit_rates(demand: Demand) -> Iterator[RenderableType]:
         return
     rows = make_table("cache", "hit rate, first epoch", "later")
     for rate in loader.hit_rates:
-        shares = units.share(rate.first_epoch_share), units.share(rate.later_share)
+        shares = (
+            _rate(rate.first_epoch_share, rate.first_epoch_range),
+            _rate(rate.later_share, rate.later_range),
+        )
         add_row(
             rows, units.size(rate.cache_bytes), *shares, style="bold" if rate.is_configured else ""
         )
     yield Padding(rows, (0, 0, 0, 2))
+    if any(rate.later_range is not None for rate in loader.hit_rates):
+        yield indented(CROWDED, style="dim")
+
+
+def _rate(share: float, between: tuple[float, float] | None) -> str:
+    """A range where its ends differ as they are shown."""
+    ends = [units.share(each) for each in between or (share, share)]
+    if ends[0] == ends[1]:
+        return ends[0]
+    return say("from {least} to {most}", least=ends[0], most=ends[1])
 
 
 def _stages(demand: Demand) -> Iterator[RenderableType]:
