@@ -179,6 +179,36 @@ def test_ranks_that_see_different_files_share_nothing():
     assert all("the ranks see different files" in line for _, line in joined)
 
 
+def test_every_loading_process_counts_in_a_row_of_its_own():
+    joined = Meeting(3).join()
+    slots = [caches.open(slot).slot for caches, _ in joined for slot in range(3)]
+    assert sorted(slots) == list(range(9))
+
+
+def test_keys_that_are_named_twice_are_one():
+    job = CacheJob(machine_bytes=1 << 20, workers=1, local_ranks=1)
+    caches, _ = join_caches(["a", "a", "b"], job)
+    for key in ("a", "b"):
+        assert caches.open(1).put(key, np.ones(3, np.uint8))
+        assert caches.open(1).read(key, np.array) is not None
+
+
+def test_one_machines_trouble_is_not_anothers(monkeypatch):
+    names, make = iter(["a", "b"]), CacheMemory.make
+    tried = []
+
+    def refuse_first(*args, **kwargs):
+        tried.append(args)
+        if len(tried) == 1:
+            raise OSError(12, "Cannot allocate memory")
+        return make(*args, **kwargs)
+
+    monkeypatch.setattr(machine_cache, "_machine", lambda: next(names))
+    monkeypatch.setattr(CacheMemory, "make", refuse_first)
+    kinds = {type(caches) for caches, _ in Meeting(2).join()}
+    assert kinds == {MachineCache, CacheShare}
+
+
 def test_a_cache_of_nothing_opens_no_memory():
     caches, line = join_caches(KEYS, CacheJob(machine_bytes=0, workers=0, local_ranks=1))
     assert isinstance(caches, CacheShare)
