@@ -11,12 +11,17 @@ from diagnostics.report import units
 from diagnostics.report.console import add_row, heading, indented
 from diagnostics.report.console import table as make_table
 from diagnostics.report.model import Report
+from diagnostics.rules.machine_load.machine_contended import MachineContended
 
 TITLE = "Plans on this machine, predicted from this run"
 BASIS = "From the stage times of {name}: a step of {ms} ms."
 MIXTURE = (
     "Of the stages' time {flops} goes with their FLOPs, {moved} with the bytes they move, {layers} "
     "with the number of their layers."
+)
+CROWDED = (
+    "Other programs slowed that run (MA002), and the predictions with it: by themselves the plans "
+    "would be faster."
 )
 CAVEAT = "- {name}: {reason}"
 NOT_EVALUATED = "Not evaluated: {reason}."
@@ -36,6 +41,8 @@ def plans_section(report: Report) -> Iterator[RenderableType]:
     if plans.run_step_ms is not None:
         name = plans.run_id or "this run"
         yield indented(say(BASIS, name=name, ms=units.ms(plans.run_step_ms)))
+        if any(each.rule == MachineContended.code for each in report.findings):
+            yield indented(CROWDED, style="yellow")
     for reason in plans.reasons:
         yield indented(say(NOT_EVALUATED, reason=reason))
     if not plans.rows:

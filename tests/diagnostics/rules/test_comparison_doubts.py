@@ -1,14 +1,18 @@
 """What a comparison says of neighbours, of another program, of another network, of itself."""
 
+import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from diagnostics.analyses.comparison import compare_runs
+from diagnostics.analyses.plan_table import PlanTable
 from diagnostics.analyses.quality import compute_quality
 from diagnostics.load import load_run
 from diagnostics.report.build import build_report
 from diagnostics.report.json_report import to_json
+from diagnostics.report.terminal import render_terminal
 from diagnostics.rules.comparison_doubts import crowded_side, find_doubts, is_time_judged
 from diagnostics.rules.regressions import find_regressions
 from tests.diagnostics.analyses.test_comparison import noisy_run
@@ -163,3 +167,16 @@ def test_the_report_says_it_beside_the_verdict_and_in_json(tmp_path):
     assert page["is_judged"] is False
     assert page["doubts"][0]["kind"] == "neighbours"
     assert page["neighbours"]["after"]["use"]["foreign_cores"] == pytest.approx(1.0)
+
+
+def test_plans_predicted_from_a_crowded_run_say_so(tmp_path):
+    table = PlanTable(run_id="x", run_step_ms=5.0, mixture=None, rows=(), reasons=())
+
+    def text(load, seed):
+        stream = io.StringIO()
+        report = replace(build_report(run(tmp_path, seed, load)), plans=table)
+        render_terminal(report, stream, 200)
+        return stream.getvalue()
+
+    assert "Other programs slowed that run (MA002)" in text(CROWDED, 1)
+    assert "Other programs slowed that run" not in text(QUIET, 2)
