@@ -335,6 +335,10 @@ def _smaller_crops(config: Config) -> Iterator[tuple[list[Edit], Config]]:
         if least <= crop < now:
             config = replace(config, data=replace(config.data, crop_size=crop))
             yield [("DATA.CROP_SIZE", now, crop)], config
+            val_crop = config.data.val_crop_size
+            if val_crop is not None and val_crop > crop:  # else validation decides what must fit
+                config = replace(config, data=replace(config.data, val_crop_size=crop))
+                yield [("DATA.VAL_CROP_SIZE", val_crop, crop)], config
 
 
 def _uncounted(config: Config) -> Iterator[str]:

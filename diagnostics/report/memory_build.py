@@ -53,6 +53,8 @@ FIELD_WORDS = {
     "processes": "its processes",
 }
 """What could not be read, for people; the keys of `HostState` and `GpuState`."""
+_IN_USE = ": {shares} in use once it runs"
+_TOO_MUCH = ": {shares} would be needed, with what is in use"
 MEMORY_FAMILIES = ("HM", "GM")
 """The rules about a run that belong into this report; the others are analyze_performance.py's."""
 
@@ -143,7 +145,8 @@ def _answer(found: Forecast) -> str:
         for resource in found.resources
         if resource.share is not None and resource.parts
     ]
-    use = say(": {shares} in use once it runs", shares=listed(shares)) if shares else ""
+    template = _TOO_MUCH if found.verdict == "does not fit" else _IN_USE
+    use = say(template, shares=listed(shares)) if shares else ""
     assumed = assumed_in_short(found.demand)
     return say("{answer}{use}.{assumed}", answer=answers[found.verdict], use=use, assumed=assumed)
 

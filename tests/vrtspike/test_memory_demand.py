@@ -257,3 +257,14 @@ def test_a_fast_store_is_page_cache_and_replaces_the_cache_and_the_decoding():
     assert (plain.loader.use_cache, fast.loader.use_cache) == (True, False)
     assert fast.loader.train_scratch_bytes < plain.loader.train_scratch_bytes
     assert total(host_parts(fast)) < total(host_parts(plain))
+
+
+def test_a_validation_on_larger_crops_shrinks_with_those_of_the_training():
+    found = demand(read("demo", "DATA.CROP_SIZE=256", "DATA.VAL_CROP_SIZE=256"), GPU)
+    last = {change.key: change.proposed for change in found.model_changes[-1].changes}
+    assert last["DATA.CROP_SIZE"] == last["DATA.VAL_CROP_SIZE"] == 64
+    kept = demand(read("demo", "DATA.CROP_SIZE=256", "DATA.VAL_CROP_SIZE=64"), GPU)
+    keys = {change.key for each in kept.model_changes for change in each.changes}
+    assert "DATA.VAL_CROP_SIZE" not in keys
+    least = found.model_changes[-1].model
+    assert least.validation_bytes == kept.model.validation_bytes

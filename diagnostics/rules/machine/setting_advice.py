@@ -17,7 +17,7 @@ _WHY = {
     "MODEL.VRT.USE_CHECKPOINT_FFN": "Recompute the MLPs in the backward pass, at more time.",
     "TRAIN.BATCH_SIZE": "Use smaller micro-batches,",
     "TRAIN.GRADIENT_ACCUMULATION_STEPS": "and more of them, so that a step sees as many clips.",
-    "DATA.VAL_CROP_SIZE": "Validate on crops instead of whole frames.",
+    "DATA.VAL_CROP_SIZE": "Validate on smaller crops.",
     "DATA.CROP_SIZE": "Train on smaller crops.",
 }
 
