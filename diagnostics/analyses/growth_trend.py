@@ -61,7 +61,7 @@ _KEPT_SHARE = 0.5
 _LATE_SHARE = 2 / 3
 _LEAST_BLOCKS = 8
 """Behind a bend: with fewer of them it would follow their noise."""
-_BEND_SHARE = 0.02
+_BEND_SHARE = 0.01
 """Of the rise: what misses a straight line by less needs no bend."""
 _STRAIGHTER = 0.5
 """A line with a bend must miss less than this share of the squares that a straight one misses."""

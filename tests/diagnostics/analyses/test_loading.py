@@ -37,7 +37,7 @@ def made_rows(num_steps=12, workers=3, seed=0):
         worker = step % workers if workers else None
         queued_ms = 5.0 if workers else None
         ready = (step * 7) % 4 if workers else None
-        fetches.append((*head, 0, 2.0, ready, worker, 2, made_ms, queued_ms))
+        fetches.append((*head, 0, 2.0, ready, worker, 2, made_ms, queued_ms, 0))
         parts += [(*head, name, ms) for name, ms in spent.items()]
     return fetches, parts
 
@@ -72,7 +72,7 @@ def test_the_order_of_workers_and_lines_changes_nothing():
 
 def test_the_rest_is_never_called_the_bottleneck():
     head = (0, 2, False)
-    fetch = (*head, 0, 1.0, None, None, 1, 100.0, None)
+    fetch = (*head, 0, 1.0, None, None, 1, 100.0, None, None)
     rows = [(*head, "other", 70.0), (*head, "read", 10.0), (*head, "decode", 20.0)]
     found = compute_loading(run_of([fetch], rows))
     assert (found.parts[0].name, found.bottleneck) == ("other", "decode")
@@ -90,7 +90,7 @@ def test_processes_of_a_rank_share_the_making(workers, share):
 
 def test_the_queue_is_counted_by_depth():
     rows = [
-        (0, step, False, 0, 1.0, ready, 0, 1, 5.0, 1.0)
+        (0, step, False, 0, 1.0, ready, 0, 1, 5.0, 1.0, None)
         for step, ready in enumerate((0, 0, 1, 3, 3, 3, 2, None), start=2)
     ]
     queue = compute_loading(run_of(rows)).queue
@@ -105,12 +105,12 @@ def test_what_is_missing_is_none_and_said():
     nothing = compute_loading(run_of())
     assert (nothing.made, nothing.queue, nothing.copies, nothing.parts) == (None, None, None, ())
     assert "nothing watched the loader" in nothing.reasons[0]
-    untimed = (0, 2, False, 0, 1.0, None, None, None, None, None)
+    untimed = (0, 2, False, 0, 1.0, None, None, None, None, None, None)
     found = compute_loading(run_of([untimed]))
     assert found.wait.mean_ms == 1.0
     assert (found.made, found.queued, found.supply_ms, found.bottleneck) == (None,) * 4
     assert "carry no timing" in found.reasons[0]
-    timed = (0, 3, False, 0, 1.0, 1, 0, 2, 50.0, 5.0)
+    timed = (0, 3, False, 0, 1.0, 1, 0, 2, 50.0, 5.0, None)
     found = compute_loading(run_of([untimed, timed], [(0, 3, False, "read", 30.0)]))
     assert found.reasons == (
         "1 of 2 fetched batches carry no timing",

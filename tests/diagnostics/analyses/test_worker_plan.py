@@ -76,7 +76,7 @@ def test_terminal_and_json_show_it_in_both_languages(tmp_path):
             page = json.loads(to_json(report))
         shown[name] = out.getvalue()
     assert RULE + "." in shown["en"]
-    assert "decode 16.0 ms, read 4.00 ms" in shown["en"]
+    assert "decode 16.0 ms, read files 4.00 ms" in shown["en"]
     assert "指南的规则会给出 4 个" in shown["zh"]
     assert "生成一个样本用 20.0 ms" in shown["zh"]
     assert page["worker_plan"]["sample_ms"] == 20.0
