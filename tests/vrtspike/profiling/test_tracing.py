@@ -32,7 +32,7 @@ def test_any_subset_of_ranks_is_traced(new_recorder, tmp_path, heard, ranks, tra
         f"rank{rank}" for rank in traced
     ]
     said = [e.values["reason"] for e in heard.events if e.name == "profile_missing"]
-    assert said == (["no trace of rank 5: the run has 3 rank(s)"] if ranks == (5,) else [])
+    assert said == (["no trace of rank 5: the run has 3 ranks"] if ranks == (5,) else [])
 
 
 @pytest.mark.parametrize(
