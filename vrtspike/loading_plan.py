@@ -35,7 +35,7 @@ def loading_plan(config: Config, ranks: int, cores: int, known: MeasuredCosts) -
         "workers_limit_per_rank": choice.limit,
         "guide_workers_per_rank": choice.guide,
         "prefetch_needed": need.prefetch(choice.per_rank),
-        "fed_ms": need.fed_ms(choice.per_rank),
+        "fed_ms": need.fed_ms(choice.per_rank, cores / ranks),
         "threads_per_worker": 1,
         "reason": need.reason_unknown(),
     }

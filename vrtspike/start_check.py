@@ -13,20 +13,22 @@ from vrtspike.data.epoch_size import batches_of_each_rank
 from vrtspike.data.frames import picture_size
 from vrtspike.data.layouts import Clip, find_clips, window_starts
 from vrtspike.data.settings import DataConfig
+from vrtspike.data.stored_frames import StoredFrames
 from vrtspike.errors import DataError
 from vrtspike.memory_demand import Machine
 from vrtspike.model.vrt_settings import check_network
 
 
 def check_start(config: Config, machine: Machine) -> None:
-    """Network, GPUs and, where the data set is there, its pictures and samples.
+    """Network, GPUs and, where the data set is there, its fast store, pictures and samples.
 
     Pictures are judged by the first one of each clip. Damaged ones are left to the trainer, which
     may be told to go on without them.
 
     Raises:
         ModelError: the network cannot be built, or does not take the crops.
-        DataError: no data set, pictures smaller than a crop, too few samples, too few GPUs.
+        DataError: no data set, a fast store that is not up to date, pictures smaller than a crop,
+            too few samples, too few GPUs.
     """
     data = config.data
     for crop in (data.crop_size, *(stage.crop_size for stage in data.crop_schedule)):
@@ -56,6 +58,8 @@ def _check_data(config: Config, machine: Machine) -> None:
 def _samples(data: DataConfig, split: str, crops: Sequence[int], stride: int) -> int:
     """How many samples a split has, once its pictures are large enough for the crops."""
     clips = find_clips(data, split)
+    if data.fast_store is not None:
+        StoredFrames.open(Path(data.fast_store), data, split, clips)
     voxels = data.use_precomputed_voxels
     starts = [window_starts(clip, data.clip_len, voxels=voxels, stride=stride) for clip in clips]
     for clip, found in zip(clips, starts, strict=True):

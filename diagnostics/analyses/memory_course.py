@@ -16,6 +16,8 @@ from diagnostics.run import Run
 
 MAX_POINTS = 512
 MAX_GROWTH_STEPS = 100
+_LEAST_STEPS = 8
+"""Between the first and the last point of a slope: fewer steps show nothing but a start."""
 
 MemoryName = Literal[
     "process tree RSS",
@@ -237,7 +239,11 @@ def _slopes(steps: Floats, values: Floats) -> tuple[Slope | None, Slope | None]:
     if not len(steps):
         return None, None
     is_late = steps >= (steps.min() + steps.max()) / 2
-    return theil_sen(steps, values), theil_sen(steps[is_late], values[is_late])
+    return _slope(steps, values), _slope(steps[is_late], values[is_late])
+
+
+def _slope(steps: Floats, values: Floats) -> Slope | None:
+    return theil_sen(steps, values) if np.ptp(steps) >= _LEAST_STEPS else None
 
 
 def _per_100(slope: Slope | None, bound: Literal["value", "low", "high"]) -> float | None:

@@ -95,3 +95,12 @@ def test_a_picture_that_cannot_be_read_is_left_to_the_trainer(with_settings, pro
     copy = shutil.copytree(project.tree, tmp_path / "copy")
     min((copy / "train").glob("*/blur/*.png")).write_bytes(b"no picture")
     check_start(with_settings(f"DATA.ROOT={copy}"), CPU)
+
+
+def test_a_fast_store_that_the_trainer_would_refuse(with_settings, tmp_path):
+    config = with_settings(f"DATA.FAST_STORE={tmp_path / 'nowhere'}")
+    said = refusal(lambda: check_start(config, CPU))
+    assert "nowhere" in said
+    assert said == refusal(
+        lambda: SpikeDeblurDataset(config.data, config.data.train_split, training=True)
+    )

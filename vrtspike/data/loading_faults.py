@@ -64,7 +64,8 @@ _SHM_CURE = (
     f"{_FEWER}"
 )
 _LIKELY = {
-    "Killed": f"The system kills so when host memory runs out, which is likely the cause: {_FEWER}",
+    "Killed": "Somebody ended it so, or the system, when host memory ran out "
+    f"(`python diagnose_memory.py` tells): then {_FEWER}",
     "Bus error": f"{_SHM_CURE}. (Also one whose mapped file was cut short or whose disk failed: "
     "see `dmesg`, and move DATA.CACHE_DIR or DATA.FAST_STORE, where they are set)",
 }

@@ -114,11 +114,15 @@ class LoadingNeed:
         outstanding = math.ceil(self.cost.slowest_ms * self.batch_size / batch_ms) + 1
         return max(MIN_PREFETCH, math.ceil(outstanding / workers))
 
-    def fed_ms(self, workers: int) -> float | None:
-        """The shortest step that `workers` processes keep up with, without any to spare."""
+    def fed_ms(self, workers: int, cores: float) -> float | None:
+        """The shortest step that `workers` processes keep up with, without any to spare.
+
+        However many they are, what they compute has to be done by the `cores` of their rank.
+        """
         if self.cost is None:
             return None
-        return self.cost.made_ms * self.samples_per_step / max(1, workers)
+        by_workers, by_cores = self.cost.made_ms / max(1, workers), self.cost.cpu_ms / cores
+        return max(by_workers, by_cores) * self.samples_per_step
 
     def reason_unknown(self) -> str | None:
         """Why the processes that are needed are not known; None where they are."""

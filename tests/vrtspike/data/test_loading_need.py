@@ -1,5 +1,7 @@
 """How many processes a loader needs: from prices of samples and steps that are made up."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +52,15 @@ def test_processes_needed(made_ms, step_ms, samples, workers):
     assert need(made_ms, step_ms, samples).workers == workers
 
 
+def test_processes_beyond_the_cores_feed_no_shorter_steps():
+    one = need(10.0, 100.0, 4)
+    assert one.cost.cpu_ms > 0
+    by_cores = one.cost.cpu_ms * 4 / 2
+    assert one.fed_ms(16, 2) == pytest.approx(max(10.0 * 4 / 16, by_cores))
+    assert one.fed_ms(16, 2) == one.fed_ms(64, 2) > one.fed_ms(64, 1000)
+    assert one.fed_ms(1, 2) == pytest.approx(40.0)
+
+
 @given(
     made=st.floats(0.01, 1e4),
     step=st.floats(0.01, 1e5),
@@ -69,7 +80,7 @@ def test_auto_keeps_up_where_the_cores_allow_it_and_never_oversubscribes(
     else:
         assert choice.per_rank == 1
     if choice.per_rank == wish.workers:
-        assert wish.fed_ms(choice.per_rank) <= BUSY_SHARE * step * (1 + 1e-9)
+        assert wish.fed_ms(choice.per_rank, math.inf) <= BUSY_SHARE * step * (1 + 1e-9)
         assert "cores allow" not in choice.explanation
     else:
         assert f"{wish.workers} are needed" in choice.explanation

@@ -176,7 +176,11 @@ def test_dead_loading_processes_are_named_and_forgiven_after_a_signal(bench, bat
 
 @pytest.mark.parametrize(
     ("signal_name", "words"),
-    [("Killed", "likely the cause"), ("Bus error", "--shm-size"), ("Terminated", "If host memory")],
+    [
+        ("Killed", "`python diagnose_memory.py` tells"),
+        ("Bus error", "--shm-size"),
+        ("Terminated", "If host memory"),
+    ],
 )
 def test_the_signal_of_a_dead_loading_process_is_found_in_what_led_to_the_error(signal_name, words):
     first = RuntimeError(f"DataLoader worker (pid 7) is killed by signal: {signal_name}. ")
