@@ -26,6 +26,7 @@ from diagnostics.parsers.loading_rows import (
     LOADING_KEYS,
     LOADING_TABLES,
     add_loading,
+    amount,
     loader_event_rows,
 )
 from diagnostics.parsers.rank_rows import communication_row, rank_rows
@@ -167,7 +168,7 @@ class FactRows:
             self.buffers[table].add(row)
         found = {
             column: next(
-                (_float(record.values.get(key)) for key in keys if key in record.values), None
+                (amount(record.values.get(key)) for key in keys if key in record.values), None
             )
             for column, keys in _CACHE_KEYS.items()
         }

@@ -49,7 +49,7 @@ def loader_event_rows(record: EventRecord, rank: int) -> Iterator[tuple[str, tup
         yield "worker_plans", row
     if record.name == "data_set":
         names = DATA_SETS.column_names[1:]
-        yield "data_sets", (rank, *(_number(record.values.get(name)) for name in names))
+        yield "data_sets", (rank, *(amount(record.values.get(name)) for name in names))
 
 
 def worker_plan_rows(record: EventRecord, rank: int) -> Iterator[tuple[Any, ...]]:
@@ -73,6 +73,12 @@ def _parts(values: Values) -> dict[str, float]:
         if key.startswith("part_") and key.endswith("_ms")
     }
     return {name[:_MAX_TEXT]: ms for name, ms in list(held.items())[:_MAX_PARTS] if ms is not None}
+
+
+def amount(value: float | int | str | None) -> float | None:
+    """A count or a size: 0, or at least one; what cannot be one is missing."""
+    found = _number(value)
+    return found if found is not None and (found == 0 or found >= 1) else None
 
 
 def _number(value: float | int | str | None) -> float | None:

@@ -14,6 +14,7 @@ from diagnostics.analyses.run_analysis import analyse_run
 from diagnostics.analyses.storage_reads import compute_storage_reads
 from diagnostics.analyses.validation_reads import compute_validation_reads
 from diagnostics.load import load_run
+from diagnostics.parsers.loading_rows import amount
 from diagnostics.report.build import build_report
 from diagnostics.report.json_report import to_json
 from diagnostics.report.terminal import render_terminal
@@ -254,6 +255,15 @@ def test_the_event_reaches_rules_report_and_json(told):
     assert written["epoch_waits"]["steps_per_epoch"] == 10.0
     assert written["epoch_waits"]["first"]["num_steps"] == 9
     assert written["storage_reads"] is None
+
+
+@pytest.mark.parametrize("wrong", [-1, -4e9, 1e-320, 0.5, 1e300, "x", None])
+def test_what_cannot_be_a_count_or_a_size_is_missing(wrong):
+    assert amount(wrong) is None
+
+
+def test_counts_and_sizes_stay_what_they_are():
+    assert [amount(value) for value in (0, 1, 1.5e9)] == [0.0, 1.0, 1.5e9]
 
 
 def test_rows_of_damaged_events_do_not_break_the_table(told):
