@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from typing import TextIO
 
 from vrtspike.errors import VRTSpikeError, printable
 
@@ -24,22 +25,27 @@ def print_line(line: str) -> None:
     try:
         print(printable(line), flush=True)
     except BrokenPipeError:
-        _discard_output()
+        _discard(sys.stdout)
         raise SystemExit(READER_GONE) from None
     except OSError as error:
-        _discard_output()
+        _discard(sys.stdout)
         raise OutputError(f"standard output cannot be written: {error.strerror}") from None
 
 
 def print_error(line: str) -> None:
     """A line on standard error, which may lie on the full disk, too."""
-    with contextlib.suppress(OSError):
+    try:
         print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
 
 
-def _discard_output() -> None:
-    """The interpreter writes what is left once more on its way out; it needs somewhere to go."""
+def _discard(stream: TextIO) -> None:
+    """The interpreter writes what is left once more on its way out; it needs somewhere to go.
+
+    Else the exit code would be 120, whatever the program said.
+    """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     with contextlib.suppress(OSError, ValueError):  # no stream with a descriptor
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

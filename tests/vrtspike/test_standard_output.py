@@ -26,6 +26,7 @@ needs_full = pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="
 
 def in_shell(script: str, *words: str) -> "subprocess.CompletedProcess[bytes]":
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environ.pop("PYTHONUNBUFFERED", None)  # it would hide what is left in a buffer
     return subprocess.run(
         ["bash", "-c", script, sys.executable, *words],
         capture_output=True,

@@ -37,6 +37,7 @@ from vrtspike.data.loader import LoaderJob, build_loaders
 from vrtspike.data.loading_faults import LoadingDiedError, explain_fault
 from vrtspike.data.shared_cache import SharedCache
 from vrtspike.data.spike_stream import read_dat
+from vrtspike.engine.interrupts import let_children_die
 
 RANKS, WORKERS = 2, 2
 BUDGET_BYTES = 200_000
@@ -130,6 +131,7 @@ def rank_main(case: Case, rank: int, pipe: Connection) -> None:
     except (EOFError, OSError) as error:  # the leader's word that another rank is gone
         said, code = repr(error), ALONE
     finally:
+        let_children_die()  # the next death must not break what tells of the first one
         if sys.exc_info()[0] is not None:
             said = traceback.format_exc()
         with contextlib.suppress(OSError):
