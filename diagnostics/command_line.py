@@ -18,6 +18,7 @@ from diagnostics.errors import DiagnosticsError
 from diagnostics.language import ENGLISH, LANGUAGES, chosen_language, say, speaking, spoken
 from diagnostics.language.line_breaks import breaks_of, has_wide_letters
 from diagnostics.printable import printable
+from diagnostics.ways_out import behind_links, is_a_way_out, write_into
 
 FAIL_ON = ("none", "note", "warn", "critical")
 STDOUT = "-"
@@ -233,12 +234,14 @@ def write_json(target: str, text: str) -> None:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file whole or not at all; an older file of that name stays until the new one is done.
 
+    A pipe, a device or a descriptor is written into.
+
     Raises:
         DiagnosticsError: the file cannot be written; one line, saying why.
     """
     if not path.name:
         raise DiagnosticsError(say("{path!r}: is not the name of a file", path=str(path)))
-    if _is_a_way_out(path):
+    if is_a_way_out(path):
         _write_into(path, text)
         return
     write_whole(path, text, Path.replace)
@@ -247,41 +250,39 @@ def write_atomically(path: Path, text: str) -> None:
 def write_whole(path: Path, text: str, place: Callable[[Path, Path], object]) -> None:
     """Write a file under a temporary name, then let `place` give it its own; else nothing is left.
 
+    A link stays: the file that it leads to is written.
+
     Raises:
         DiagnosticsError: the file cannot be written; one line, saying why.
     """
+    try:
+        _write_beside(behind_links(path), text, place)
+    except (OSError, ValueError) as error:
+        raise _unwritten(path, error) from None
+
+
+def _write_beside(path: Path, text: str, place: Callable[[Path, Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(text.encode("utf-8"))  # bytes, so that a text's line ends stay
         place(temporary, path)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a usable file name"
-        raise DiagnosticsError(
-            say("{path}: cannot be written: {reason}", path=path, reason=reason)
-        ) from None
     finally:
         with suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)
 
 
-def _is_a_way_out(path: Path) -> bool:
-    """A pipe or a device, such as /dev/stdout or a shell's `>(...)`, is not to be replaced."""
-    try:
-        return path.exists() and not path.is_file() and not path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
 def _write_into(path: Path, text: str) -> None:
     try:
-        with path.open("w", encoding="utf-8") as file:
-            file.write(text)
+        write_into(path, text.encode("utf-8"))
     except BrokenPipeError:
         raise
-    except OSError as error:
-        raise DiagnosticsError(
-            say("{path}: cannot be written: {strerror}", path=path, strerror=error.strerror)
-        ) from None
+    except (OSError, ValueError) as error:
+        raise _unwritten(path, error) from None
+
+
+def _unwritten(path: Path, error: OSError | ValueError) -> DiagnosticsError:
+    reason = error.strerror if isinstance(error, OSError) else "not a usable file name"
+    return DiagnosticsError(say("{path}: cannot be written: {reason}", path=path, reason=reason))
 
 
 def run_tool(program: str, tool: Callable[[Sequence[str] | None], int]) -> int:

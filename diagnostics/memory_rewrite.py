@@ -13,6 +13,7 @@ from diagnostics.errors import DiagnosticsError
 from diagnostics.language import say
 from diagnostics.report.memory_model import LeftOut, MemoryReport, Rewrite
 from diagnostics.rules.finding import Finding, Severity
+from diagnostics.ways_out import is_a_way_out
 
 THERE_ALREADY = "{path}: is there already; give another name, or --overwrite"
 
@@ -123,17 +124,17 @@ def check_target(target: Target) -> None:
     path = target.path
     if str(path) == STDOUT:
         return
+    _check_regular(path)
     if path.is_file() and not target.may_replace:
         raise DiagnosticsError(say(THERE_ALREADY, path=path))
     if not path.parent.is_dir():
         raise DiagnosticsError(
             say("{path}: cannot be written: {reason}", path=path, reason="there is no such folder")
         )
-    _check_regular(path)
 
 
 def _check_regular(path: Path) -> None:
-    if path.exists() and not path.is_file():
+    if is_a_way_out(path) or path.is_dir():
         raise DiagnosticsError(
             say("{path}: cannot be written: {reason}", path=path, reason="it is no regular file")
         )

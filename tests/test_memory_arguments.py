@@ -1,6 +1,7 @@
 """Where `--write-config` writes, and numbers on the command line of diagnose_memory.py."""
 
 import os
+from pathlib import Path
 
 import pytest
 import yaml
@@ -46,6 +47,29 @@ def test_a_pipe_or_a_device_is_never_replaced(tool, roomy_machine, tmp_path):
     assert (code, one_line(err)) == (2, True)
     assert "no regular file" in err
     assert pipe.is_fifo()
+
+
+def test_the_file_behind_a_link_is_replaced_and_the_link_stays(tool, roomy_machine, tmp_path):
+    kept, link = tmp_path / "kept.yaml", tmp_path / "link.yaml"
+    link.symlink_to("kept.yaml")
+    for arguments in ((), ("--overwrite",)):
+        code, _, err = tool("--config", DEMO, "--write-config", "link.yaml", *arguments)
+        assert (code, err) == (0, "")
+        assert str(link.readlink()) == "kept.yaml"
+        assert kept.read_text() == DEMO.read_text()
+        kept.write_text("old")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_a_descriptor_is_refused_as_a_pipe_is(tool, roomy_machine, tmp_path):
+    kept, link = tmp_path / "kept", tmp_path / "link"
+    with kept.open("w") as file:
+        link.symlink_to(f"/proc/self/fd/{file.fileno()}")
+        code, _, err = tool("--config", DEMO, "--write-config", "link", "--overwrite")
+    assert (code, one_line(err)) == (2, True)
+    assert "no regular file" in err
+    assert link.is_symlink()
+    assert kept.read_text() == ""
 
 
 def test_a_dash_prints_the_configuration_alone_and_the_report_beside_it(
