@@ -12,6 +12,8 @@ from typing import Any
 
 from vrtspike.errors import DataError
 
+_MAX_MANIFEST_BYTES = 1 << 16
+
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write `data` under a temporary name beside `path`, then rename it into place."""
@@ -61,6 +63,23 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def read_manifest(path: Path) -> object:
+    """What a manifest says; it is small, so what is not is not read to its end.
+
+    Raises:
+        OSError: as the system says it.
+        ValueError: it is no JSON, or too much of it.
+    """
+    with path.open("rb") as file:
+        data = file.read(_MAX_MANIFEST_BYTES + 1)
+    if len(data) > _MAX_MANIFEST_BYTES:
+        raise ValueError(f"it is larger than {_MAX_MANIFEST_BYTES >> 10} KiB")
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def claim_folder(manifest: Path, contents: Mapping[str, Any], *, other: str, foreign: str) -> None:
     """Make the manifest's folder ours, or find that it already is, with these very contents.
 
@@ -76,9 +95,13 @@ def claim_folder(manifest: Path, contents: Mapping[str, Any], *, other: str, for
     out = manifest.parent
     if manifest.is_file():
         try:
-            found = json.loads(manifest.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{manifest}: cannot read it: {error}") from error
+            found = read_manifest(manifest)
+        except OSError as error:
+            why = error.strerror or error
+            raise DataError(f"{manifest}: cannot read it: {why}: choose another --out") from error
+        except ValueError as error:
+            cure = f"delete the folder {out}, or choose another --out"
+            raise DataError(f"{manifest}: damaged: {error}: {cure}") from error
         if found != contents:
             raise DataError(f"{out} {other}: choose another --out")
         return

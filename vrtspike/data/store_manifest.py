@@ -1,16 +1,15 @@
 """Which folders are fast stores: the file that says so, and one line for those that are none."""
 
-import json
 import os
 import shlex
 from pathlib import Path
 
+from vrtspike.data.atomic_files import read_manifest
 from vrtspike.data.settings import DataConfig
 from vrtspike.errors import DataError
 
 MANIFEST = "fast_store.json"
 FORMAT = {"format": "vrtspike fast store", "version": 1}
-_MAX_BYTES = 1 << 16
 
 
 def conversion_command(config: DataConfig, folder: Path) -> str:
@@ -60,11 +59,10 @@ def _why_not(manifest: Path) -> str | None:
     try:
         if not manifest.is_file():
             return f"is no fast store: it has no {MANIFEST}"
-        with manifest.open("rb") as file:
-            found = json.loads(file.read(_MAX_BYTES))
+        found = read_manifest(manifest)
     except OSError as error:
         return f"cannot be read: {MANIFEST}: {error.strerror}"
-    except (ValueError, RecursionError):
+    except ValueError:
         return f"is damaged: its {MANIFEST} is no JSON"
     if not isinstance(found, dict) or found.get("format") != FORMAT["format"]:
         return f"is no fast store: its {MANIFEST} says something else"
