@@ -30,7 +30,7 @@ from vrtspike.data.frames import picture_size, read_rgb
 from vrtspike.data.kept_out import KeptOut, fault_of
 from vrtspike.data.layouts import Clip, find_clips
 from vrtspike.data.loading_faults import LoadingFaultError
-from vrtspike.data.settings import DataConfig
+from vrtspike.data.settings import SPLIT_RULE, DataConfig, is_split_name
 from vrtspike.data.spike_stream import MAX_DAT_BYTES, ByteArray, read_dat
 from vrtspike.data.store_file import (
     BUILDING,
@@ -76,8 +76,11 @@ def convert(
 
     Raises:
         DataError: the data set is broken, the disk has no room, or `out` is something else, or
-            lies in the data set.
+            lies in the data set; or a split's name leads out of it.
     """
+    for split in splits:
+        if not is_split_name(split):
+            raise DataError(f"--splits {SPLIT_RULE}, got {split!r}")
     check_out_folder(out)
     root = Path(config.root)
     check_apart("--out", out, [root])

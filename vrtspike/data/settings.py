@@ -10,6 +10,12 @@ BlurFolder = Literal["blur", "blur_gamma"]
 MAX_WORKERS = 1024
 MAX_CACHE_GIB = 2**30
 """More than any machine has; beyond it bytes would no longer be whole numbers that fit."""
+SPLIT_RULE = "must name a folder in the data set, without '.', '..' or empty parts"
+
+
+def is_split_name(name: str) -> bool:
+    """Whether a split, as a relative path, can lead nowhere but into its data set."""
+    return not {"", ".", ".."}.intersection(name.split("/"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not 0.0 <= self.max_bad_share < 1.0:
             raise ValueError(f"max_bad_share: must lie in [0, 1), got {self.max_bad_share}")
+        for name in ("train_split", "val_split"):
+            if not is_split_name(split := getattr(self, name)):
+                raise ValueError(f"{name}: {SPLIT_RULE}, got {split!r}")
         if self.group_samples < 1:
             raise ValueError(f"group_samples: must be at least 1, got {self.group_samples}")
         if self.clip_len < 2:

@@ -4,6 +4,7 @@ import pytest
 
 from vrtspike.data.atomic_files import read_manifest
 from vrtspike.data.fast_store import main
+from vrtspike.data.settings import DataConfig
 from vrtspike.data.store_manifest import MANIFEST
 
 NO_JSON = {"deep": "[" * 60_000, "huge": "[" * 200_000, "padded": "{}" + " " * (1 << 16)}
@@ -28,3 +29,26 @@ def test_of_a_manifest_without_end_little_is_read(tmp_path):
         file.truncate(1 << 40)
     with pytest.raises(ValueError, match="larger than 64 KiB"):
         read_manifest(path)
+
+
+BAD_SPLITS = ["../tree/train", "..", "", ".", "./train", "train//a", "train/../../x", "train/"]
+
+
+@pytest.mark.parametrize("split", [*BAD_SPLITS, "/absolute"])
+def test_a_split_that_leads_out_of_the_store_writes_nothing(unified, tmp_path, split, capsys):
+    split = str(unified / "train") if split == "/absolute" else split
+    before = sorted(tmp_path.rglob("*"))
+    out = tmp_path / "store"
+    assert main(["--root", str(unified), "--out", str(out), "--splits", "val", split]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: --splits must name a folder in the data set")
+    assert said.endswith(f", got {split!r}\n")
+    assert sorted(tmp_path.rglob("*")) == before
+    for name in ("train_split", "val_split"):
+        with pytest.raises(ValueError, match=f"{name}: must name a folder in the data set"):
+            DataConfig(root=str(unified), **{name: split})
+
+
+@pytest.mark.parametrize("split", ["train", "train/deep", "..a", ".a", "a b"])
+def test_other_names_of_splits_are_taken(split):
+    assert DataConfig(root="", train_split=split, val_split=split).train_split == split
