@@ -9,6 +9,8 @@ from diagnostics.analyses.memory_demand import Demand, LoaderDemand, SettingChan
 from diagnostics.analyses.memory_parts import GIB, cache_bytes
 
 CACHE_STEP_GIB = 0.5
+FINE_PREFETCH = 16
+"""Up to it each value is tried, above it halves: a demand may hold any number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +100,19 @@ def with_workers(loader: LoaderDemand, workers: int) -> LoaderDemand:
 
 def _less_prefetch(option: Option) -> Iterator[Option]:
     loader = option.demand.loader
-    for prefetch in range(loader.train_prefetch - 1, 0, -1):
+    for prefetch in _lower(loader.train_prefetch):
         change = SettingChange(
             key="DATALOADER.TRAIN_PREFETCH_FACTOR",
             current=loader.train_prefetch,
             proposed=prefetch,
         )
         yield _changed(option, replace(loader, train_prefetch=prefetch), change)
+
+
+def _lower(prefetch: int) -> Iterator[int]:
+    while prefetch > 1:
+        prefetch = min(prefetch - 1, max(FINE_PREFETCH, prefetch // 2))
+        yield prefetch
 
 
 def _leaner_model(option: Option) -> Iterator[Option]:

@@ -93,6 +93,14 @@ def test_missing_key_is_named(write):
         ("TRAIN.TOTAL_STEPS=1" + "0" * 30, "must be a whole number of at most 64 bits"),
         ("SEED=1" + "0" * 400, "must be a whole number of at most 64 bits"),
         ("DATALOADER.TOTAL_WORKERS=100000", "'DATALOADER.TOTAL_WORKERS': must be at most 1024"),
+        (
+            "DATALOADER.TRAIN_PREFETCH_FACTOR=1025",
+            "'DATALOADER.TRAIN_PREFETCH_FACTOR': must be at most 1024, got 1025; each is a batch",
+        ),
+        (
+            "DATALOADER.VAL_PREFETCH_FACTOR=1000000",
+            "'DATALOADER.VAL_PREFETCH_FACTOR': must be at most 1024, got 1000000; each is a batch",
+        ),
         ("DATA.CACHE_SIZE_GB=1e308", "'DATA.CACHE_SIZE_GB': must be at most 1073741824"),
         ("MODEL.CHANNELS_PER_SCALE=[0,0,0,0]", "must be positive"),
         ("MODEL.WINDOW_SIZE=0", "'MODEL.WINDOW_SIZE': must be positive, got 0"),

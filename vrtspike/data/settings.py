@@ -8,6 +8,7 @@ BadSamples = Literal["stop", "skip"]
 SampleOrder = Literal["shuffled", "grouped"]
 BlurFolder = Literal["blur", "blur_gamma"]
 MAX_WORKERS = 1024
+MAX_PREFETCH = 1024
 MAX_CACHE_GIB = 2**30
 """More than any machine has; beyond it bytes would no longer be whole numbers that fit."""
 SPLIT_RULE = "must name a folder in the data set, without '.', '..' or empty parts"
@@ -144,3 +145,8 @@ class DataLoaderConfig:
         for name in ("train_prefetch_factor", "val_prefetch_factor"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+            if getattr(self, name) > MAX_PREFETCH:
+                raise ValueError(
+                    f"{name}: must be at most {MAX_PREFETCH}, got {getattr(self, name)}; "
+                    "each is a batch in memory"
+                )

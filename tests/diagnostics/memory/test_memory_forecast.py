@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagnostics.analyses.machine_capacity import Capacity
-from diagnostics.analyses.memory_changes import with_workers
+from diagnostics.analyses.memory_changes import shared_options, with_workers
 from diagnostics.analyses.memory_demand import Demand, SettingChange, demand_from_mapping
 from diagnostics.analyses.memory_forecast import (
     TIGHT_SHARE,
@@ -220,6 +220,28 @@ def test_shared_memory_takes_less_prefetch_then_fewer_workers(size: int) -> None
     assert keys(found)[0] == "DATALOADER.TRAIN_PREFETCH_FACTOR"
     assert set(keys(found)[1:]) <= {"DATALOADER.TOTAL_WORKERS"}
     check_advice(found)
+
+
+@pytest.mark.parametrize(
+    ("prefetch", "tried"),
+    [
+        (1, []),
+        (4, [3, 2, 1]),
+        (17, list(range(16, 0, -1))),
+        (18, list(range(16, 0, -1))),
+        (100, [50, 25, *range(16, 0, -1)]),
+    ],
+)
+def test_small_prefetch_goes_down_one_by_one_and_large_by_halves(
+    prefetch: int, tried: list[int]
+) -> None:
+    options = shared_options(loads(train_prefetch=prefetch, workers_per_rank=1))
+    assert [option.demand.loader.train_prefetch for option in options] == tried
+
+
+def test_any_prefetch_is_lowered_in_few_steps() -> None:
+    options = shared_options(loads(train_prefetch=10**6, workers_per_rank=1))
+    assert len(list(options)) < 50
 
 
 def test_without_workers_nothing_passes_through_shared_memory() -> None:
