@@ -213,6 +213,7 @@ def read_index(path: Path) -> list[StoredArray]:
     for array in arrays:
         if not array.fault:
             _check_place(array, start, path)
+            _check_shape(array, path)
     return arrays
 
 
@@ -221,6 +222,16 @@ def _check_place(array: StoredArray, end: int, path: Path) -> None:
     is_sound = 1 <= len(array.shape) <= _MAX_DIMS and min(array.shape) > 0
     if not is_sound or array.offset < _FIRST_BYTE or array.offset + array.num_bytes > end:
         raise DataError(f"{path}: its index points outside the file, for {array.source}")
+
+
+def _check_shape(array: StoredArray, path: Path) -> None:
+    """A picture is (height, width, 3), spikes are (ticks, bytes of a tick)."""
+    is_spikes = Path(array.source).suffix.lower() == ".dat"
+    fits = len(array.shape) == 2 if is_spikes else array.shape[2:] == (3,)
+    if not fits:
+        what = "spikes" if is_spikes else "a picture"
+        shape = "x".join(str(side) for side in array.shape)
+        raise DataError(f"{path}: damaged: {array.source}: {shape} is no shape of {what}")
 
 
 def damaged_arrays(path: Path, progress: Callable[[int], None]) -> Iterator[StoredArray]:

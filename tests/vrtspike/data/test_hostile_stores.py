@@ -1,11 +1,17 @@
 """Fast stores that nobody would make: one line says what is wrong and what helps."""
 
+import zlib
+
+import msgspec
 import pytest
 
+from tests.vrtspike.data.test_loader import loaders
 from vrtspike.data.atomic_files import read_manifest
 from vrtspike.data.fast_store import main
 from vrtspike.data.settings import DataConfig
+from vrtspike.data.store_file import _HEADER, _MAGIC, read_index
 from vrtspike.data.store_manifest import MANIFEST
+from vrtspike.errors import DataError
 
 NO_JSON = {"deep": "[" * 60_000, "huge": "[" * 200_000, "padded": "{}" + " " * (1 << 16)}
 
@@ -52,3 +58,41 @@ def test_a_split_that_leads_out_of_the_store_writes_nothing(unified, tmp_path, s
 @pytest.mark.parametrize("split", ["train", "train/deep", "..a", ".a", "a b"])
 def test_other_names_of_splits_are_taken(split):
     assert DataConfig(root="", train_split=split, val_split=split).train_split == split
+
+
+def reshaped(file, kind, shape) -> None:
+    """Another shape for the first array of a kind; index and checksums are sound."""
+    arrays = read_index(file)
+    at = next(n for n, each in enumerate(arrays) if f"/{kind}/" in each.source)
+    arrays[at] = msgspec.structs.replace(arrays[at], shape=shape)
+    index, data = msgspec.json.encode(arrays), file.read_bytes()
+    start = _HEADER.unpack_from(data)[1]
+    head = _HEADER.pack(_MAGIC, start, len(index), zlib.crc32(index))
+    file.write_bytes(head + data[len(head) : start] + index)
+
+
+SHAPES = [
+    *[(kind, shape) for kind in ("blur", "sharp") for shape in ((64, 64), (64,), (64, 64, 1))],
+    *[("blur", shape) for shape in ((64, 64, 4), (64, 64, 3, 1), (3, 64, 64))],
+    *[("spike", shape) for shape in ((2048,), (16, 32, 4))],
+]
+
+
+@pytest.mark.parametrize(("kind", "shape"), SHAPES)
+def test_an_array_whose_shape_is_that_of_no_such_thing_is_damage(unified, tmp_path, kind, shape):
+    out = tmp_path / "store"
+    arguments = ["--root", str(unified), "--out", str(out)]
+    assert main(arguments) == 0
+    file = out / "train/a.frames"
+    whole = file.read_bytes()
+    reshaped(file, kind, shape)
+    with pytest.raises(DataError) as caught:
+        loaders(unified, fast_store=str(out))
+    said = str(caught.value)
+    assert said.startswith(f"{file}: damaged: train/a/{kind}/000000.")
+    assert f"{'x'.join(str(side) for side in shape)} is no shape of" in said
+    assert "; delete it and convert with: " in said
+    assert "\n" not in said
+    assert main(["--verify", "--out", str(out)]) == 1
+    assert main(arguments) == 0
+    assert file.read_bytes() == whole, "the next conversion makes it anew"
