@@ -83,6 +83,8 @@ def read_manifest(path: Path) -> object:
 def claim_folder(manifest: Path, contents: Mapping[str, Any], *, other: str, foreign: str) -> None:
     """Make the manifest's folder ours, or find that it already is, with these very contents.
 
+    Call it with `folder_lock` held: it removes what somebody left who was killed in the writing.
+
     Args:
         manifest: The file that says what the folder is.
         contents: What it has to say, of types that JSON gives back as they were.
@@ -93,6 +95,8 @@ def claim_folder(manifest: Path, contents: Mapping[str, Any], *, other: str, for
         DataError: it is one of these, or its manifest cannot be read.
     """
     out = manifest.parent
+    for left in out.glob(f".{manifest.name}.*"):
+        left.unlink(missing_ok=True)
     if manifest.is_file():
         try:
             found = read_manifest(manifest)

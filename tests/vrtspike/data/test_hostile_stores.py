@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.vrtspike.data.test_loader import loaders
-from vrtspike.data.atomic_files import read_manifest
+from vrtspike.data.atomic_files import claim_folder, read_manifest
 from vrtspike.data.fast_store import main
 from vrtspike.data.settings import DataConfig
 from vrtspike.data.store_file import _HEADER, _MAGIC, read_index
@@ -96,3 +96,15 @@ def test_an_array_whose_shape_is_that_of_no_such_thing_is_damage(unified, tmp_pa
     assert main(["--verify", "--out", str(out)]) == 1
     assert main(arguments) == 0
     assert file.read_bytes() == whole, "the next conversion makes it anew"
+
+
+@pytest.mark.parametrize("is_claimed", [True, False])
+def test_what_a_killed_claim_left_is_no_foreign_file(tmp_path, is_claimed):
+    manifest = tmp_path / "out" / "it.json"
+    words = {"other": "is of others", "foreign": "is not empty"}
+    if is_claimed:
+        claim_folder(manifest, {"a": 1}, **words)
+    manifest.parent.mkdir(exist_ok=True)
+    (manifest.parent / ".it.json.x7k2").write_text('{"a"')
+    claim_folder(manifest, {"a": 1}, **words)
+    assert [one.name for one in manifest.parent.iterdir()] == ["it.json"]
