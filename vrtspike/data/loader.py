@@ -31,7 +31,11 @@ from vrtspike.data.reads import tell
 from vrtspike.data.sample_timing import keep_to_one_thread, time_samples
 from vrtspike.data.samplers import EpochSampler, ShardSampler
 from vrtspike.data.settings import DataConfig, DataLoaderConfig
-from vrtspike.data.terminations import heed_parent_only, terminations_held
+from vrtspike.data.terminations import (
+    LoadingContext,
+    heed_parent_only,
+    terminations_held,
+)
 from vrtspike.data.workers import WorkerChoice, allowed_cores, resolve_workers
 from vrtspike.errors import DataError
 from vrtspike.profiling.loader_facts import LoaderFacts
@@ -331,7 +335,7 @@ def _worker_options(board: ReadingBoard, prefetch: int, *, persistent: bool) -> 
         options["worker_init_fn"] = partial(start_worker, board=board)
         options["timeout"] = TICK_S
         if "fork" in multiprocessing.get_all_start_methods():
-            options["multiprocessing_context"] = "fork"
+            options["multiprocessing_context"] = LoadingContext()
     return options
 
 

@@ -71,7 +71,10 @@ class DataConfig:
             raise ValueError(f"max_bad_share: must lie in [0, 1), got {self.max_bad_share}")
         for name in ("train_split", "val_split"):
             if not is_split_name(split := getattr(self, name)):
-                raise ValueError(f"{name}: {SPLIT_RULE}, got {split!r}")
+                raise ValueError(
+                    f"{name}: must name a folder in the data set, without '.', '..' or empty "
+                    f"parts, got {split!r}"
+                )
         if self.group_samples < 1:
             raise ValueError(f"group_samples: must be at least 1, got {self.group_samples}")
         if self.clip_len < 2:

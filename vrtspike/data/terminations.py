@@ -9,6 +9,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.context import ForkContext, ForkProcess
+from multiprocessing.popen_fork import Popen
+from typing import Any
+
+_AGAIN_S = 1.0
 
 
 @contextmanager
@@ -33,3 +38,35 @@ def _obey() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)  # as PyTorch's own handler does
+
+
+class _PatientPopen(Popen):
+    """Asks again: of two signals that wait at once the system keeps one, perhaps somebody else's.
+
+    The process would heed none then, and the end of the program would wait for it for ever.
+    """
+
+    _was_asked = False
+
+    def terminate(self) -> None:
+        self._was_asked = True
+        super().terminate()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        if timeout is not None or not self._was_asked:
+            return super().wait(timeout)
+        while (code := super().wait(_AGAIN_S)) is None:
+            super().terminate()
+        return code
+
+
+class _Loading(ForkProcess):
+    @staticmethod
+    def _Popen(process_obj: Any) -> Popen:  # noqa: N802 - multiprocessing's own name
+        return _PatientPopen(process_obj)
+
+
+class LoadingContext(ForkContext):
+    """Forks loading processes, which end when their trainer asks, and heed nobody else."""
+
+    Process = _Loading

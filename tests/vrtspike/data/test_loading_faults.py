@@ -71,7 +71,7 @@ TIMED_OUT = RuntimeError("DataLoader timed out after 5.0 seconds")
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (-9, "(pid 7) is killed by signal: Killed. The system kills so when host memory runs out"),
+        (-9, "(pid 7) is killed by signal: Killed. Somebody ended it so, or the system, when host"),
         (-7, "(pid 7) is killed by signal: Bus error. So ends a process that finds /dev/shm full"),
         (-15, "(pid 7) is killed by signal: Terminated. If host memory ran out"),
         (-11, "(pid 7) is killed by signal: Segmentation fault."),

@@ -11,7 +11,11 @@ import pytest
 
 from tests.vrtspike.data.test_loader import loaders
 from vrtspike.data import terminations
-from vrtspike.data.terminations import heed_parent_only, terminations_held
+from vrtspike.data.terminations import (
+    LoadingContext,
+    heed_parent_only,
+    terminations_held,
+)
 
 SENDS = "import os, sys; os.kill(int(sys.argv[1]), int(sys.argv[2]))"
 
@@ -78,3 +82,21 @@ def test_a_loader_goes_on_where_its_processes_got_the_signal_too(unified, number
         send_from_outside(pid, number)
     assert 1 + sum(1 for _ in batches) == len(loader)
     assert sum(1 for _ in loader) == len(loader)  # the next epoch, too
+
+
+def _heeds_the_second(ready):
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    ready.send(None)
+    while True:
+        signal.pause()
+
+
+def test_a_process_that_lost_the_first_request_to_end_is_asked_again():
+    context = LoadingContext()
+    hears, ready = context.Pipe(duplex=False)
+    process = context.Process(target=_heeds_the_second, args=(ready,))
+    process.start()
+    hears.recv()
+    process.terminate()
+    process.join()
+    assert process.exitcode == -signal.SIGTERM
