@@ -9,12 +9,10 @@ import numpy as np
 
 from diagnostics.analyses.distribution import Floats
 from diagnostics.analyses.growth_trend import GrowthTrend, growth_trend
+from diagnostics.analyses.host_growth import LEAST_RISE_BYTES
 from diagnostics.analyses.machine_jobs import Role
 from diagnostics.analyses.shm_filler import Candidate, find_filler
 from diagnostics.watched import Moment, WatchedGpu, WatchedProcess
-
-LEAST_RISE_BYTES = 48 << 20
-"""Less is an arena or two of the C library's allocator, which are 64 MiB."""
 
 _TOGETHER = 1.25
 """So much more must all loading processes grow than those that grow alone, to be told as one."""

@@ -30,6 +30,15 @@ def test_rank_memory_grows_by_its_slope(tmp_path):
     assert ("device allocated", "rank 0") not in found
 
 
+@pytest.mark.parametrize(("num_steps", "whole", "late"), [(8, 0, 0), (9, 1, 0), (17, 1, 1)])
+def test_growth_is_told_of_eight_steps_at_least(tmp_path, num_steps, whole, late):
+    """A start of two steps would become gigabytes in a hundred."""
+    found = courses(load_run([write_facts(tmp_path, make_run(num_steps))]))
+    course = found["rank process RSS", "rank 0"]
+    assert (course.slope_bytes_per_100_steps is not None) == whole
+    assert (course.late_slope_bytes_per_100_steps is not None) == late
+
+
 def test_process_tree_is_the_sum_and_placed_on_steps(tmp_path):
     folder = write_facts(tmp_path, make_run(40))
     samples = [resource_line(START_UNIX_S + 0.1 * n, [5 * MIB, n * MIB]) for n in range(30)]
